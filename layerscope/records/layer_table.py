@@ -1,0 +1,200 @@
+"""`LayerTable`: one row per (layer, phase) and one per named bucket, in integer nanoseconds.
+
+`check()` proves that the rows add up to what was measured as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from layerscope.errors import AccountingError
+from layerscope.taxonomy import BUCKETS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRow:
+    """One (layer, phase). `None` means not measured. Times are nanoseconds.
+
+    `self` is the layer without the layers below it, `total` with them; both in this phase only.
+    """
+
+    phase: str
+    layer: str  # FQN; the root is "generate" or "forward"; a bucket is "(in parentheses)"
+    module: str  # class name; "" for a bucket
+    group: str
+    depth: int
+    calls: int
+    kernels: int  # device events: kernels, memcpys, memsets
+    gpu_self_ns: int | None
+    gpu_total_ns: int | None
+    cpu_self_ns: int | None
+    cpu_total_ns: int | None
+    params: int | None
+    dtype: str | None = None
+    op_self_ns: int | None = None  # part of cpu_self_ns spent inside operators
+    flops_self: int | None = None
+    flops_total: int | None = None
+    macs_total: int | None = None
+    bytes_self: int | None = None
+    intensity: float | None = None
+    tflops_per_s: float | None = None
+    gb_per_s: float | None = None
+    roofline_ns: int | None = None
+    roofline_fraction: float | None = None
+    bound: str | None = None
+    memory_peak_bytes: int | None = None
+    attribution: str | None = None
+    energy_j: float | None = None
+    energy_source: str | None = None
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether this row names what belongs to no layer."""
+        return self.layer in BUCKETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What was measured as a whole, independently of the rows. Nanoseconds; None: not measured."""
+
+    device_events: int
+    device_sum_ns: int | None  # sum of the durations of all device events
+    device_active_ns: int | None  # union of their intervals
+    window_span_ns: int | None  # first device or range start to last device or range end
+    host_window_ns: int | None  # first root start to last root end on the calling thread
+    flops: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTable:
+    """The account of one trace.
+
+    Attributes:
+        rows: tree order, a layer's phases in the order they ran, the buckets last.
+        root: name of the root row.
+        expected_calls: FQN -> calls that the model's structure demands, or None with the reason
+            in `notes` when that rule does not apply.
+    """
+
+    rows: tuple[LayerRow, ...]
+    root: str
+    whole: Whole
+    expected_calls: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def failures(self) -> tuple[str, ...]:
+        """Every rule that does not hold, in words with its difference. Empty when all hold."""
+        return (
+            *self._device_failures(),
+            *self._host_failures(),
+            *self._tree_failures(),
+            *self._call_failures(),
+            *self._flops_failures(),
+        )
+
+    def check(self) -> None:
+        """Prove the account.
+
+        Raises:
+            AccountingError: naming the first rules that fail and by how much.
+        """
+        failures = self.failures()
+        if failures:
+            more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
+            raise AccountingError("the account does not add up: " + "; ".join(failures[:3]) + more)
+
+    @property
+    def device_difference_ns(self) -> int | None:
+        """Rule 1: sum of the rows minus the sum over the device events; None without a device."""
+        if self.whole.device_sum_ns is None:
+            return None
+        return sum(row.gpu_self_ns or 0 for row in self.rows) - self.whole.device_sum_ns
+
+    @property
+    def host_difference_ns(self) -> int | None:
+        """Rule 2: sum of the rows minus the window on the calling thread."""
+        if self.whole.host_window_ns is None:
+            return None
+        return sum(row.cpu_self_ns or 0 for row in self.rows) - self.whole.host_window_ns
+
+    def _device_failures(self) -> list[str]:
+        found = []
+        if self.device_difference_ns:
+            found.append(f"device time: rows minus trace = {self.device_difference_ns} ns")
+        kernels = sum(row.kernels for row in self.rows)
+        if kernels != self.whole.device_events:
+            found.append(f"device events: rows {kernels}, trace {self.whole.device_events}")
+        active, total = self.whole.device_active_ns, self.whole.device_sum_ns
+        if active is not None and total is not None and active > total:
+            found.append(f"device active {active} ns exceeds the sum {total} ns")
+        return found
+
+    def _host_failures(self) -> list[str]:
+        found = []
+        if self.host_difference_ns:
+            found.append(f"host time: rows minus window = {self.host_difference_ns} ns")
+        for row in self.rows:
+            if row.cpu_self_ns is not None and row.cpu_self_ns < 0:
+                found.append(f"{row.layer} ({row.phase}): negative host self time")
+        return found
+
+    def _tree_failures(self) -> list[str]:
+        """Rule 3: total = self + children's totals of the same phase, on each measure."""
+        found = []
+        for measure in ("gpu", "cpu", "flops"):
+            found.extend(self._tree_failures_of(measure))
+        return found
+
+    def _tree_failures_of(self, measure: str) -> list[str]:
+        unit = "" if measure == "flops" else "_ns"
+        own = {row: getattr(row, f"{measure}_self{unit}") for row in self.rows}
+        totals = {
+            (row.layer, row.phase): getattr(row, f"{measure}_total{unit}")
+            for row in self.rows
+            if not row.is_bucket
+        }
+        if all(total is None for total in totals.values()):
+            return []
+        below: dict[tuple[str, str], int] = defaultdict(int)
+        for (layer, phase), total in totals.items():
+            if layer != self.root:
+                below[(parent_of(layer, self.root), phase)] += total or 0
+        found = []
+        for row, self_value in own.items():
+            if row.is_bucket:
+                continue
+            key = (row.layer, row.phase)
+            difference = (totals[key] or 0) - (self_value or 0) - below.pop(key, 0)
+            if difference:
+                found.append(f"{row.layer} ({row.phase}): {measure} total off by {difference}{unit}")
+        found.extend(f"{layer} ({phase}): row missing" for (layer, phase), v in below.items() if v)
+        return found
+
+    def _call_failures(self) -> list[str]:
+        """Rule 4: calls per layer equal what the structure demands times the steps counted."""
+        if self.expected_calls is None:
+            return []
+        calls: Counter[str] = Counter()
+        for row in self.rows:
+            if not row.is_bucket:
+                calls[row.layer] += row.calls
+        return [
+            f"{layer}: {calls[layer]} calls, the structure demands {expected}"
+            for layer, expected in self.expected_calls.items()
+            if calls[layer] != expected
+        ]
+
+    def _flops_failures(self) -> list[str]:
+        """Rule 5: FLOPs by layer sum to the counter's total."""
+        if self.whole.flops is None:
+            return []
+        difference = sum(row.flops_self or 0 for row in self.rows) - self.whole.flops
+        return [f"FLOPs: rows minus counter = {difference}"] if difference else []
+
+
+def parent_of(layer: str, root: str) -> str:
+    """The layer above `layer` in the FQN tree; the top modules hang below the root."""
+    return layer.rpartition(".")[0] or root

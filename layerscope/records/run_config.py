@@ -1,0 +1,66 @@
+"""`RunConfig`: every choice of one run, resolved; what the user typed is gone, what will run is here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[int, Meta(ge=0)]
+
+Weights = Literal["pretrained", "random"]
+DtypeLayout = Literal["from_pretrained", "uniform"]
+ImageSizeMode = Literal["model", "source"]
+AnswerForm = Literal["letter", "text"]
+Device = Literal["cuda", "cpu"]
+Dtype = Literal["fp16", "bf16", "fp32"]
+Optimization = Literal["eager", "compile", "cudagraphs", "flash"]
+Attention = Literal["sdpa", "eager", "flash"]
+Fp32Matmul = Literal["highest", "high"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """One run, fully resolved. `None` says "does not apply here", never "decide later".
+
+    Attributes:
+        model: hub id, local folder, `tiny`, or the name of a shipped architecture.
+        weights: `pretrained` loads a checkpoint; `random` builds the architecture with seeded weights.
+        revision: hub revision the model is pinned to; None for a local folder or a built model.
+        processor: folder or hub id the processor comes from; None when the data needs none.
+        image_size: height and width in pixels that the vision tower sees (mode `model`), or that
+            the source image is resized to before the processor (mode `source`).
+        max_input_len: text tokens, on both tokenizers, query tokens not included.
+        min_new_tokens: equal to `max_new_tokens` forces the output length (untrained weights).
+        samples: samples drawn from the data set, spread over batches of `batch_size`.
+        warmup: batches run before anything is measured.
+        out: folder that run folders are written to.
+    """
+
+    model: str
+    weights: Weights = "pretrained"
+    revision: str | None = None
+    dtype_layout: DtypeLayout = "from_pretrained"
+    processor: str | None = None
+    batch_size: Positive = 16
+    image_size: Positive = 224
+    image_size_mode: ImageSizeMode = "model"
+    max_input_len: Positive = 200
+    max_new_tokens: Positive = 20
+    min_new_tokens: NonNegative = 0
+    num_beams: Positive = 1
+    dataset: str
+    data_dir: str | None = None
+    answer_form: AnswerForm = "text"
+    samples: Positive = 64
+    warmup: NonNegative = 2
+    device: Device
+    dtype: Dtype
+    optimization: Optimization = "eager"
+    attention: Attention = "sdpa"
+    fp32_matmul: Fp32Matmul = "highest"
+    trace: bool = True
+    seed: NonNegative = 0
+    out: str = "traces"

@@ -1,0 +1,234 @@
+"""`RunRecord` (`run.json`): what ran, where, on what, and the raw samples of every pass.
+
+Statistics are derived from it, never stored alone. `save` and `load` are the only way in and out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from layerscope.errors import DataError
+from layerscope.records.run_config import RunConfig
+
+# History of the format:
+# 1 (2026-11-24): first form.
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The machine and the software. Never the environment's variables."""
+
+    layerscope: str
+    python: str
+    platform: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int | None
+    torch: str | None
+    torch_threads: int | None
+    packages: dict[str, str]
+    cuda: str | None = None
+    driver: str | None = None
+    gpu_name: str | None = None
+    gpu_count: int = 0
+    gpu_memory_bytes: int | None = None
+    gpu_sm_clock_mhz: int | None = None
+    gpu_memory_clock_mhz: int | None = None
+    gpu_temperature_c: int | None = None
+    gpu_power_limit_w: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleRecord:
+    """One module of the model, named as `named_modules()` names it; the root's FQN is ""."""
+
+    fqn: str
+    cls: str
+    group: str
+    params: int  # held by the module itself, a tied parameter counted at its first name
+    dtype: str | None  # of those parameters: "float16", "float16+float32", or None without any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """The model that ran."""
+
+    name: str
+    source: str  # "hub", "folder", "architecture", "bundled"
+    cls: str
+    weights: str  # one sentence: pretrained, random with its seed, bundled and trained or not
+    trained: bool  # whether predictions mean anything
+    params: int
+    param_bytes: int
+    dtypes: dict[str, int]  # dtype -> parameters
+    attention: dict[str, str]  # part -> attention implementation in use
+    modules: tuple[ModuleRecord, ...]
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRecord:
+    """One batch as it really reached the model. Lengths are tokens per sample, in sample order."""
+
+    index: int
+    sample_ids: tuple[str, ...]
+    pixel_values_shape: tuple[int, ...]
+    text_lengths: tuple[int, ...]  # without padding and without the query tokens
+    padded_text_length: int
+    qformer_lengths: tuple[int, ...]
+    padded_qformer_length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadRecord:
+    """The data that ran."""
+
+    dataset: str
+    synthetic: bool
+    source: str  # where the samples came from, in words
+    batches: tuple[BatchRecord, ...]
+    prompt: str | None = None  # the template
+    skipped: tuple[str, ...] = ()  # "<sample id>: <reason>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One sample's answer."""
+
+    sample_id: str
+    batch: int
+    prompt: str
+    prediction: str
+    references: tuple[str, ...]
+    new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySample:
+    """One timed `generate()`, device synchronised at its two edges only."""
+
+    batch: int
+    size: int
+    warmup: bool
+    full: bool  # False for the partial last batch, which no latency statistic uses
+    generate_ns: int
+    preprocess_ns: int
+    copy_ns: int
+    decoder_steps: int
+    new_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracePass:
+    """The profiled `generate()`: one full batch, compared with the same batch unprofiled."""
+
+    batch: int
+    size: int
+    decoder_steps: int  # counted from the output's length, outside the trace
+    new_tokens: tuple[int, ...]
+    profiled_ns: int
+    unprofiled_ns: int | None
+    root: str  # "generate" or "forward"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountRecord:
+    """Totals of the account and whether it added up. Integer nanoseconds unless the name says µs."""
+
+    status: Literal["ok", "failed"]
+    events: int
+    device_sum_us: float | None
+    device_active_us: float | None
+    window_span_us: float | None
+    host_window_us: float | None
+    device_difference_ns: int | None
+    host_difference_ns: int | None
+    failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # rules that do not apply here, in words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """One of the four headline numbers, with its definition; absent values carry their reason."""
+
+    value: float | None
+    unit: str
+    definition: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The reference's four numbers."""
+
+    wer_value: Reported
+    latency: Reported
+    energy: Reported
+    flops: Reported
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything about one run that is not a table. See the fields' types for the parts."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    created_utc: str
+    choices: tuple[str, ...]  # what layerscope chose for the user, and why
+    config: RunConfig
+    environment: Environment
+    model: ModelRecord
+    workload: WorkloadRecord
+    latency: tuple[LatencySample, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    trace: TracePass | None = None
+    account: AccountRecord | None = None
+    report: Report
+    files: dict[str, str] = field(default_factory=dict)  # role -> file name in the run folder
+    warnings: tuple[str, ...] = ()
+
+
+def save(record: RunRecord, path: Path) -> None:
+    """Write `run.json`, indented, so that a person can read it and a diff stays small."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def load(path: Path) -> RunRecord:
+    """Read `run.json` (or the folder that holds one).
+
+    Raises:
+        DataError: the file is missing, is not JSON, or is of a newer schema than this version reads.
+    """
+    if path.is_dir():
+        path = path / RUN_FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the run record ({error.strerror}).") from None
+    try:
+        version = msgspec.json.decode(raw, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise DataError(
+                f"{path}: written as schema {version}, this layerscope reads up to {SCHEMA_VERSION}; "
+                "update layerscope."
+            )
+        return msgspec.json.decode(raw, type=RunRecord)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path}: not a layerscope run record ({error}).") from None
+
+
+@dataclass(frozen=True)
+class _Version:
+    schema_version: int
+
+
+def to_builtins(record: RunRecord) -> dict[str, Any]:
+    """The record as plain dictionaries and lists, the way `run.json` holds it."""
+    built: dict[str, Any] = msgspec.to_builtins(record)
+    return built
