@@ -1,0 +1,243 @@
+"""Blocks of a trace's JSON in, lists of typed events out, in bounded memory.
+
+The array `traceEvents` is cut between events and each piece is decoded on its own, so memory
+follows the block size and not the file. Kineto's own layout gives the cut by one search; any other
+layout is cut by walking its brackets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from layerscope.errors import DataError
+
+# The separator of Kineto's writer. A cut found with it is only trusted when the piece decodes.
+_KINETO_SEPARATOR = b"\n  },\n  {"
+_KINETO_END = b"\n  ]"
+# A string, a bracket, or a lone quote: the start of a string that the block cuts off.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
+_SPACE = b" \t\r\n"
+# Beyond this many µs a float no longer tells neighbouring nanoseconds apart (2**53 ns).
+_EXACT_FLOAT_US = 9.0e12
+
+Id = int | float | str
+
+
+class EventArgs(msgspec.Struct, gc=False):
+    """The arguments that link host and device events; all others are skipped while decoding."""
+
+    correlation: Id | None = None
+    external_id: Id | None = msgspec.field(default=None, name="External id")
+    device: Id | None = None
+    stream: Id | None = None
+    graph_node: Id | None = msgspec.field(default=None, name="graph node id")
+
+
+class Event(msgspec.Struct, gc=False):
+    """One trace event, times in µs as the file has them."""
+
+    name: str = ""
+    ph: str = ""
+    cat: str | None = None
+    pid: Id | None = None
+    tid: Id | None = None
+    ts: float = 0.0
+    dur: float = 0.0
+    args: EventArgs | None = None
+
+
+class ExactEvent(msgspec.Struct, gc=False):
+    """The same event with its times as text, for clocks whose ns do not fit a float."""
+
+    name: str = ""
+    ph: str = ""
+    cat: str | None = None
+    pid: Id | None = None
+    tid: Id | None = None
+    ts: msgspec.Raw = msgspec.Raw(b"0")
+    dur: msgspec.Raw = msgspec.Raw(b"0")
+    args: EventArgs | None = None
+
+
+_DECODER = msgspec.json.Decoder(list[Event])
+_EXACT_DECODER = msgspec.json.Decoder(list[ExactEvent])
+
+
+class EventStream:
+    """Decodes one trace. Iterate `pieces()`; `metadata` holds the keys beside `traceEvents`.
+
+    Attributes:
+        metadata: the top-level keys before the events (device properties, base time, versions).
+        exact: events come as `ExactEvent` because the clock's values need it.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], path: Path) -> None:
+        self.metadata: dict[str, Any] = {}
+        self.exact = False
+        self._blocks = iter(blocks)
+        self._path = path
+        self._offset = 0  # of the buffer's first byte in the plain text, for messages
+        self._probed = False
+
+    def pieces(self) -> Iterator[list[Event] | list[ExactEvent]]:
+        """Yield lists of events in file order.
+
+        Raises:
+            DataError: not JSON, no `traceEvents`, or an end before the array's end; with position.
+        """
+        buffer = self._find_array()
+        for block in self._blocks:
+            buffer += block
+            events, buffer, ended = self._cut(buffer)
+            if events:
+                yield events
+            if ended:
+                self._drain()
+                return
+        events, rest, ended = self._last(buffer)
+        if events:
+            yield events
+        if not ended:
+            raise self._broken("the file ends inside the list of events", len(rest))
+
+    def _find_array(self) -> bytes:
+        """Read up to the `[` of the events; keep what stands before it as metadata."""
+        buffer = b""
+        for block in self._blocks:
+            buffer += block
+            text = buffer.lstrip(b"\xef\xbb\xbf" + _SPACE)
+            if text[:1] == b"[":
+                self._offset = len(buffer) - len(text) + 1
+                return text[1:]
+            if text and text[:1] != b"{":
+                raise self._broken("neither a JSON object nor a list of events", 0)
+            start = _array_start(buffer)
+            if start is not None:
+                self._read_metadata(buffer[:start])
+                self._offset = start
+                return buffer[start:]
+        raise DataError(
+            f"{self._path}: no `traceEvents` in it; `layers` reads a run folder, or the JSON that "
+            "torch.profiler's export_chrome_trace writes."
+        )
+
+    def _read_metadata(self, head: bytes) -> None:
+        try:
+            found = msgspec.json.decode(head + b"]}")
+        except msgspec.DecodeError as error:
+            raise self._broken(f"damaged JSON before the events ({error})", 0) from None
+        self.metadata = {key: value for key, value in found.items() if key != "traceEvents"}
+
+    def _cut(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
+        """Decode the whole events at the front of `buffer`; return them, the rest, array ended."""
+        cut = buffer.rfind(_KINETO_SEPARATOR)
+        if cut >= 0:
+            events = self._try(buffer[:cut] + b"}")
+            if events is not None:
+                rest = cut + len(_KINETO_SEPARATOR) - 1
+                self._offset += rest
+                return events, buffer[rest:], False
+        return self._walk(buffer)
+
+    def _last(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
+        end = buffer.rfind(_KINETO_END)
+        if end >= 0:
+            events = self._try(buffer[:end])
+            if events is not None:
+                self._check_tail(buffer[end + len(_KINETO_END) :])
+                return events, b"", True
+        return self._walk(buffer)
+
+    def _walk(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
+        """Find the last whole event by walking brackets and strings: any layout, slower."""
+        depth = 0
+        whole = 0
+        for token in _TOKEN.finditer(buffer):
+            mark = token.group()
+            if mark in (b"{", b"["):
+                depth += 1
+            elif mark in (b"}", b"]"):
+                depth -= 1
+                if depth == 0:
+                    whole = token.end()
+                elif depth < 0:
+                    events = self._decode(buffer[: token.start()])
+                    self._offset += token.end()
+                    return events, buffer[token.end() :], True
+            elif mark == b'"':
+                break
+        if not whole:
+            return [], buffer, False
+        events = self._decode(buffer[:whole])
+        rest = buffer[whole:].lstrip(_SPACE)
+        rest = rest[1:] if rest[:1] == b"," else rest
+        self._offset += len(buffer) - len(rest)
+        return events, rest, False
+
+    def _try(self, body: bytes) -> list[Event] | list[ExactEvent] | None:
+        try:
+            return self._typed(body)
+        except msgspec.DecodeError:
+            return None
+
+    def _decode(self, body: bytes) -> list[Event] | list[ExactEvent]:
+        body = body.rstrip(_SPACE)
+        # A comma after the last event is no JSON, yet interrupted writers leave one.
+        body = body.removesuffix(b",")
+        try:
+            return self._typed(body)
+        except msgspec.DecodeError as error:
+            raise self._broken(f"damaged JSON ({error})", 0) from None
+
+    def _typed(self, body: bytes) -> list[Event] | list[ExactEvent]:
+        body = b"[" + body.lstrip(_SPACE).removeprefix(b",") + b"]"
+        if self.exact:
+            return _EXACT_DECODER.decode(body)
+        events = _DECODER.decode(body)
+        if not self._probed:
+            # Once per file: a trace has one clock, so its first timed events tell its range.
+            timed = [event for event in events if event.ph == "X"]
+            self._probed = bool(timed)
+            if any(abs(event.ts) > _EXACT_FLOAT_US for event in timed):
+                self.exact = True
+                return _EXACT_DECODER.decode(body)
+        return events
+
+    def _check_tail(self, tail: bytes) -> None:
+        """What follows the array must close the document, else the file was cut or glued."""
+        text = tail.strip()
+        try:
+            msgspec.json.decode(b'{"events":0' + text if text[:1] in (b",", b"}") else b"[]" + text)
+        except msgspec.DecodeError as error:
+            raise self._broken(f"damaged JSON after the events ({error})", 0) from None
+
+    def _drain(self) -> None:
+        for _ in self._blocks:
+            pass
+
+    def _broken(self, what: str, ahead: int) -> DataError:
+        where = self._offset + ahead
+        return DataError(f"{self._path}: {what}, near byte {where:,} of the uncompressed text.")
+
+
+def _array_start(buffer: bytes) -> int | None:
+    """Offset just after the `[` of the top-level key `traceEvents`, or None when not yet there."""
+    depth = 0
+    previous = b""
+    for token in _TOKEN.finditer(buffer):
+        mark = token.group()
+        if mark == b'"':
+            return None
+        if mark == b"[" and depth == 1 and previous == b'"traceEvents"':
+            return token.end()
+        if mark in (b"{", b"["):
+            depth += 1
+        elif mark in (b"}", b"]"):
+            depth -= 1
+        previous = mark
+    return None
