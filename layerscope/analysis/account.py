@@ -13,7 +13,7 @@ from layerscope.analysis.layers import build_rows
 from layerscope.analysis.phases import LayerRange, Ranges, layer_walls_ns, read_ranges
 from layerscope.analysis.structure import expected_calls
 from layerscope.records import LayerTable, ModuleRecord, Whole
-from layerscope.records.tables import Account, KernelRow, Launch, OperatorRow, StepRow
+from layerscope.records.tables import Account, KernelRow, OperatorRow, StepRow
 from layerscope.taxonomy import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
 from layerscope.trace.attribution import Attribution, attribute
 from layerscope.trace.columns import LAUNCH_KINDS, Ints, TraceColumns, read_trace
@@ -215,10 +215,9 @@ def _kernel_rows(
         row = (name, key, launch_kind[launch] if launch != NONE else 0)
         count[row] += 1
         total[row] += duration
-    kinds: tuple[Launch, ...] = LAUNCH_KINDS
     rows = [
         KernelRow(
-            columns.names[name], layer, phase, n, total[name, (layer, phase), kind], kinds[kind]
+            columns.names[name], layer, phase, n, total[name, (layer, phase), kind], LAUNCH_KINDS[kind]
         )
         for (name, (layer, phase), kind), n in count.items()
     ]
@@ -285,12 +284,14 @@ def _step_rows(
 def _expected(
     ranges: Ranges, modules: Sequence[ModuleRecord], steps: int | None
 ) -> tuple[dict[str, int] | None, tuple[str, ...]]:
-    if not modules or steps is None:
-        return None, ("rule 4 (calls) not applicable: no run record stands beside the trace",)
+    if not modules:
+        return None, ("rule 4 (calls) not applicable: no list of modules stands beside the trace",)
     batches = sum(item.layer == ranges.root for item in _roots(ranges))
-    expected = expected_calls(modules, steps, batches) if ranges.known else None
+    expected = expected_calls(modules, steps or 0, batches)
     if expected is None:
         return None, ("rule 4 (calls) not applicable: this model's structure is not described",)
+    if steps is None:
+        return None, ("rule 4 (calls) not applicable: no decoder steps counted outside the trace",)
     return expected, ()
 
 

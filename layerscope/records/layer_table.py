@@ -136,9 +136,11 @@ class LayerTable:
         found = []
         if self.host_difference_ns:
             found.append(f"host time: rows minus window = {self.host_difference_ns} ns")
-        for row in self.rows:
-            if row.cpu_self_ns is not None and row.cpu_self_ns < 0:
-                found.append(f"{row.layer} ({row.phase}): negative host self time")
+        found.extend(
+            f"{row.layer} ({row.phase}): negative host self time"
+            for row in self.rows
+            if row.cpu_self_ns is not None and row.cpu_self_ns < 0
+        )
         return found
 
     def _tree_failures(self) -> list[str]:

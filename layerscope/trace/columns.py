@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layerscope.errors import DataError
+from layerscope.records.tables import Launch
 from layerscope.trace.events import Event, EventArgs, EventStream, ExactEvent, Id
 from layerscope.trace.source import read_blocks
 
@@ -27,7 +28,7 @@ LAUNCH_CATEGORIES = {"cuda_runtime": "runtime", "cuda_driver": "driver"}
 # gpu_user_annotation lies on the device's rows too, but it is a projected range, not work.
 DEVICE_CATEGORIES = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 GRAPH_LAUNCHES = ("cudaGraphLaunch", "cuGraphLaunch")
-LAUNCH_KINDS = ("none", "runtime", "driver", "graph")
+LAUNCH_KINDS: tuple[Launch, ...] = ("none", "runtime", "driver", "graph")
 
 ABSENT = -1
 
@@ -106,7 +107,8 @@ def read_trace(path: Path, block_bytes: int = BLOCK_BYTES) -> TraceColumns:
 
 
 def _float_ns(value: Any) -> int:
-    return round(value * 1000)
+    rounded: int = round(value * 1000)
+    return rounded
 
 
 def _exact_ns(value: Any) -> int:

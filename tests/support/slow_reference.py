@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def host_self(ranges: list[Range]) -> Counter[str]:
         return total
     start, end = min(r.start for r in ranges), max(r.end for r in ranges)
     edges = sorted({start, end, *(r.start for r in ranges), *(r.end for r in ranges)})
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in itertools.pairwise(edges):
         found = innermost(ranges, ranges[0].tid, left)
         total[found.fqn if found else "(outside model)"] += right - left
     return total

@@ -127,7 +127,7 @@ GOOD = json.dumps({"traceEvents": events(["a", "b", "c"])}).encode()
         (GOOD.replace(b'"ts": 1', b'"ts": x'), "damaged JSON"),
         (GOOD.replace(b'"ts": 1', b'"ts": "noon"'), "damaged JSON"),
         (gzip.compress(GOOD)[:-30], "ends early"),
-        (gzip.compress(GOOD)[:20] + b"\xff" * 60, "damaged gzip"),
+        (gzip.compress(GOOD)[:-8] + b"\xff" * 8, "damaged gzip"),
         (b"\x1f\x8b", "ends early"),
     ],
 )

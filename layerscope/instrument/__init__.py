@@ -1,0 +1,1 @@
+"""A model and a call in, a Kineto trace with a range per module call out."""
