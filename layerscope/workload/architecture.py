@@ -1,0 +1,220 @@
+"""From an architecture (YAML file, config.json or shipped name) to a model of random weights."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerscope.config.shipped import shipped_config, shipped_names
+from layerscope.errors import ModelError
+from layerscope.records.run_config import DtypeLayout
+from layerscope.workload.dtype_layout import apply_dtypes, layout_bytes, parameter_dtypes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MODEL_TYPE = "instructblip"
+CONFIG_FILE = "config.json"
+_SHIPPED_KIND = "models"
+# Below this a weight drawn in fp16 is zero; transformers' default for the vision tower is 1e-10.
+_LEAST_INIT_STD = 1e-4
+_INIT_STD = 0.02
+# Keys of config.json that transformers reads but that are no fields of its config classes.
+_KEYS_BESIDE_FIELDS = frozenset(
+    {"model_type", "tie_word_embeddings", "decoder_start_token_id", "bos_token_id"}
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An InstructBLIP without weights.
+
+    Attributes:
+        name: what the user calls it.
+        config: transformers' configuration. Read it, don't change it.
+        separate_head: the checkpoint holds an output head of its own. transformers 5 ties T5's head
+            whatever the config says and unties it only when it reads a checkpoint that has both.
+    """
+
+    name: str
+    config: Any  # InstructBlipConfig; its parts are typed as unions with dict and None
+    separate_head: bool
+
+
+def bundled_folder() -> Path:
+    """The folder of the tiny InstructBLIP inside the package."""
+    return Path(__file__).parent / "tiny"
+
+
+def find_architecture(model: str) -> Architecture:
+    """The architecture that `--model` names: `tiny`, a folder, a YAML file or a shipped name.
+
+    A hub id whose last part is a shipped name counts as that name.
+
+    Raises:
+        ModelError: it names none of these, or what it names is no InstructBLIP.
+    """
+    if model == "tiny":
+        return read_folder_architecture(bundled_folder(), name=model)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return read_folder_architecture(path, name=path.resolve().name)
+    if path.suffix in (".yaml", ".yml"):
+        return read_yaml_architecture(path)
+    return read_yaml_architecture(_shipped(model.rsplit("/", 1)[-1].lower(), model))
+
+
+def read_folder_architecture(folder: Path, *, name: str) -> Architecture:
+    """The architecture of a model folder, from its config.json.
+
+    Raises:
+        ModelError: no config.json, not JSON, or of another model type.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: no {CONFIG_FILE} in it; give the folder of a model in the hub's layout."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}).") from None
+    return _architecture(raw, name=name, where=str(path))
+
+
+def read_yaml_architecture(path: Path) -> Architecture:
+    """The architecture in a YAML file with config.json's keys; an unknown key is an error.
+
+    Raises:
+        ModelError: no such file, not YAML, an unknown key, or of another model type.
+    """
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+    architecture = _architecture(raw, name=path.stem, where=str(path))
+    _refuse_unknown_keys(raw, architecture.config, str(path))
+    return architecture
+
+
+def build(
+    architecture: Architecture,
+    *,
+    dtype: torch.dtype,
+    layout: DtypeLayout,
+    attention: str | dict[str, str],
+    device: str,
+    seed: int,
+) -> nn.Module:
+    """The architecture with random weights, built on `device` in eval mode.
+
+    The weights are drawn by the model's own initialisation, the query tokens (which it sets to
+    zero) and a vision tower that would be all zeros with a standard deviation of 0.02. The same
+    seed, device and dtype give the same weights; the caller's random state is left as it was.
+    """
+    import torch
+    from transformers.initialization import no_init_weights
+
+    devices = [torch.cuda.current_device()] if device == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        # Without no_init_weights every weight would be drawn twice, once of them in vain.
+        with torch.device(device), no_init_weights():
+            model = _construct(architecture, dtype, attention)
+        apply_dtypes(model, parameter_dtypes(model, dtype, layout))
+        with torch.device(device), torch.no_grad():
+            model.initialize_weights()
+            model.query_tokens.normal_(std=_INIT_STD)
+    built: nn.Module = model.eval()
+    return built
+
+
+def built_bytes(architecture: Architecture, *, dtype: torch.dtype, layout: DtypeLayout) -> int:
+    """Bytes of the parameters that `build` would allocate, without allocating them."""
+    import torch
+
+    with torch.device("meta"):
+        model = _construct(architecture, dtype, "sdpa")
+    return layout_bytes(model, parameter_dtypes(model, dtype, layout))
+
+
+def _construct(
+    architecture: Architecture, dtype: torch.dtype, attention: str | dict[str, str]
+) -> Any:
+    """The model with uninitialised weights, on the device that the caller's context sets."""
+    from torch import empty_like, nn
+    from transformers import AutoModelForImageTextToText
+
+    auto: Any = AutoModelForImageTextToText
+    config = copy.deepcopy(architecture.config)
+    if config.vision_config.initializer_range < _LEAST_INIT_STD:
+        config.vision_config.initializer_range = _INIT_STD
+    model = auto.from_config(config, dtype=dtype, attn_implementation=attention)
+    model.tie_weights()
+    if architecture.separate_head:
+        head = model.get_output_embeddings()
+        head.weight = nn.Parameter(empty_like(head.weight))
+        for name, module in model.named_modules():
+            if module is head:
+                # Else save_pretrained would leave the head out.
+                model.all_tied_weights_keys.pop(f"{name}.weight", None)
+    return model
+
+
+def _architecture(raw: object, *, name: str, where: str) -> Architecture:
+    from transformers import InstructBlipConfig
+
+    if not isinstance(raw, dict):
+        raise ModelError(f"{where}: holds no model configuration.")
+    model_type = raw.get("model_type")
+    if model_type != MODEL_TYPE:
+        raise ModelError(
+            f"{where}: model_type is {model_type!r}, not {MODEL_TYPE!r}; "
+            "layerscope profiles InstructBLIP (for another model use layerscope.capture)."
+        )
+    try:
+        config = InstructBlipConfig.from_dict(copy.deepcopy(raw))
+    except Exception as error:  # transformers' strict configs raise their own unrelated types
+        raise ModelError(f"{where}: {' '.join(str(error).split())}") from None
+    text = raw.get("text_config")
+    tie = text.get("tie_word_embeddings") if isinstance(text, dict) else None
+    return Architecture(name=name, config=config, separate_head=tie is False)
+
+
+def _refuse_unknown_keys(raw: Mapping[str, Any], config: Any, where: str) -> None:
+    """transformers keeps an unknown key in silence, so a misspelt one would change nothing."""
+    for section, part in (
+        ("", config),
+        *((key, getattr(config, key)) for key in config.sub_configs),
+    ):
+        known = {field.name for field in fields(part)} | set(part.attribute_map)
+        known |= _KEYS_BESIDE_FIELDS
+        for key in raw if not section else raw.get(section) or {}:
+            if key not in known:
+                full = f"{section}.{key}" if section else key
+                raise ModelError(f"{where}: unknown key {full!r}{_nearest(key, known)}")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _shipped(name: str, model: str) -> Path:
+    known = shipped_names(_SHIPPED_KIND)
+    if name not in known:
+        raise ModelError(
+            f"--weights random: no architecture {model!r}; give a folder with {CONFIG_FILE}, a "
+            f"YAML file, or one of: tiny, {', '.join(known)}."
+        )
+    return shipped_config(_SHIPPED_KIND, name)

@@ -1,0 +1,44 @@
+"""From a run's configuration to its samples: the one place that knows every data set's name."""
+
+from __future__ import annotations
+
+import difflib
+
+from layerscope.errors import UsageError
+from layerscope.records.run_config import RunConfig
+from layerscope.workload.data.layouts import LAYOUTS
+from layerscope.workload.data.real import RealSource
+from layerscope.workload.data.sample import SampleSource
+from layerscope.workload.data.synthetic import PROMPTS, RandomSource, SyntheticSource
+
+DATASETS = (*LAYOUTS, *PROMPTS, "synthetic-random")
+
+
+def open_samples(config: RunConfig) -> SampleSource:
+    """The samples a run asked for; nothing is read or downloaded yet.
+
+    Raises:
+        UsageError: no such data set, or options that contradict each other.
+    """
+    name = config.dataset
+    if name not in DATASETS:
+        nearest = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"--dataset {name}: no such data set, nearest is {nearest}; "
+            f"known are {', '.join(DATASETS)}."
+        )
+    if config.samples < config.batch_size:
+        raise UsageError(
+            f"--samples {config.samples} is less than one batch of {config.batch_size}: "
+            "ask for more samples or a smaller --batch."
+        )
+    if name in LAYOUTS:
+        return RealSource(LAYOUTS[name], data_dir=config.data_dir, answer_form=config.answer_form)
+    if config.data_dir is not None:
+        raise UsageError(
+            f"--data-dir {config.data_dir} has no meaning with --dataset {name}, which is drawn, "
+            f"not read: leave it out, or choose one of {', '.join(LAYOUTS)}."
+        )
+    if name == "synthetic-random":
+        return RandomSource(config.seed)
+    return SyntheticSource(name, seed=config.seed, answer_form=config.answer_form)

@@ -1,0 +1,105 @@
+"""A model and a batch's inputs in, `generate()` as the run's config wants it, and its lengths, out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from layerscope.errors import EnvironmentProblem
+from layerscope.records import RunConfig
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One `generate()` call's output.
+
+    Attributes:
+        tokens: ids as generate returned them, shape (batch, length).
+        new_tokens: tokens generated per sample, its end token included, padding not.
+        decoder_steps: steps the decoder ran, counted from the output's length (greedy search).
+    """
+
+    tokens: torch.Tensor
+    new_tokens: tuple[int, ...]
+    decoder_steps: int
+
+
+class Generator:
+    """Calls `generate()` with the run's settings: greedy, or beams, cache on, no sampling."""
+
+    def __init__(self, model: torch.nn.Module, config: RunConfig) -> None:
+        self._model = model
+        self._config = config
+        self._counter = _StepCounter() if config.num_beams > 1 else None
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Token ids, shape (batch, length). Nothing but `generate()` runs here: it is timed.
+
+        Raises:
+            EnvironmentProblem: the device's memory is exhausted.
+        """
+        settings: dict[str, Any] = {
+            "max_new_tokens": self._config.max_new_tokens,
+            "min_new_tokens": self._config.min_new_tokens,
+            "num_beams": self._config.num_beams,
+            "do_sample": False,
+            "interpolate_pos_encoding": True,
+        }
+        if self._counter is not None:
+            self._counter.steps = 0
+            settings["logits_processor"] = [self._counter]
+        try:
+            with torch.no_grad():
+                tokens: torch.Tensor = self._model.generate(**inputs, **settings)  # type: ignore[operator]
+        except torch.OutOfMemoryError as error:
+            raise EnvironmentProblem(_out_of_memory(error, inputs)) from None
+        return tokens
+
+    def describe(self, tokens: torch.Tensor) -> Generated:
+        """Count what was generated. Copies the ids to the host, so call it outside timed windows."""
+        ids = tokens.cpu()
+        text = self._model.config.get_text_config()  # type: ignore[operator, union-attr]
+        started = bool(getattr(self._model.config.text_config, "is_encoder_decoder", False))  # type: ignore[union-attr]
+        generated = ids[:, 1:] if started else ids
+        floor = min(self._config.min_new_tokens, int(generated.shape[1]))
+        lengths = tuple(
+            max(floor, _length(row, text.eos_token_id, text.pad_token_id)) for row in generated
+        )
+        steps = int(generated.shape[1]) if self._counter is None else self._counter.steps
+        return Generated(tokens=ids, new_tokens=lengths, decoder_steps=steps)
+
+
+class _StepCounter:
+    """A logits processor that changes nothing: beam search drops tokens, so lengths tell no steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.steps += 1
+        return scores
+
+
+def _length(row: torch.Tensor, eos: int | list[int] | None, pad: int | None) -> int:
+    """Tokens up to and with the first end token; without one, all that are not trailing padding.
+
+    Untrained weights may generate padding itself: the forced minimum is the caller's floor.
+    """
+    ends = eos if isinstance(eos, list) else [eos]
+    ids = row.tolist()
+    for position, token in enumerate(ids):
+        if token in ends:
+            return position + 1
+    while ids and ids[-1] == pad:
+        ids.pop()
+    return len(ids)
+
+
+def _out_of_memory(error: BaseException, inputs: Mapping[str, torch.Tensor]) -> str:
+    batch = next(iter(inputs.values())).shape[0]
+    smaller = f"; try --batch {batch // 2}" if batch > 1 else ""
+    first = str(error).splitlines()[0]
+    return f"generate() ran out of device memory at batch {batch} ({first}){smaller}."
