@@ -1,0 +1,166 @@
+"""A run's record and its account in, the screen out: `layerscope profile` and `layerscope layers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from layerscope.errors import UsageError
+from layerscope.records.layer_table import LayerTable
+from layerscope.records.run_record import RunRecord
+from layerscope.records.tables import Account
+from layerscope.report.account_grids import group_grid, layer_grid, phase_grid, top_grid
+from layerscope.report.accounting_line import accounting_line
+from layerscope.report.microseconds import us_grouped
+from layerscope.report.page import Page
+from layerscope.report.quantities import reported_text
+from layerscope.report.selection import Selection, select
+from layerscope.report.what_ran import what_ran
+
+TOP_LAYERS = 15
+
+
+def render_run(
+    record: RunRecord, account: Account | None, console: Console, *, folder: Path | None = None
+) -> None:
+    """Print one run: what ran and where, the account, the slowdown, warnings, files, glossary.
+
+    `account` is None when nothing was traced; the screen says so.
+    """
+    page = Page(console)
+    page.line(f"layerscope {record.environment.layerscope}: {record.name}", style="bold")
+    for label, value in what_ran(record):
+        page.field(label, value)
+    if account is None:
+        page.line()
+        page.line("no account by layer: the run was not traced")
+    else:
+        page.grid(phase_grid(account.table))
+        page.grid(group_grid(account.table))
+        page.grid(top_grid(account.table, TOP_LAYERS))
+        _accounting(page, account.table)
+        _notes(page, account.table)
+    _slowdown(page, record)
+    _warnings(page, record.warnings, account.table.warnings if account else ())
+    _files(page, record, folder)
+    _results(page, record)
+
+
+def render_quiet(account: Account | None, console: Console, *, folder: Path) -> None:
+    """Print the accounting line and the run's folder, nothing else."""
+    page = Page(console)
+    if account is not None:
+        page.line(accounting_line(account.table))
+    page.line(str(folder))
+
+
+def render_account(
+    account: Account,
+    console: Console,
+    *,
+    phase: str | None = None,
+    group: bool = False,
+    depth: int | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+) -> None:
+    """Print the layers of one trace, or its groups, and the accounting line.
+
+    Args:
+        phase: only this phase's rows; None for all.
+        group: sums by group instead of layers.
+        depth: only layers at most this far below the root (depth 0).
+        sort: a column of `layers.csv`; largest first, text A to Z. None sorts by self time, or by
+            total time under `depth`, where the totals hold what is not shown.
+        top: at most this many rows; what the others hold is printed beneath.
+
+    Groups are few and always all shown, so `top` does not apply to them.
+
+    Raises:
+        UsageError: a phase or a column that the table does not have; groups with depth or sort.
+    """
+    table = account.table
+    if group and (depth is not None or sort is not None):
+        raise UsageError("--group shows sums by group: leave out --depth and --sort.")
+    chosen = select(table, Selection(phase=phase, depth=depth, sort=sort, top=top))
+    page = Page(console)
+    page.line(f"{account.source}: {_extent(table)}", style="bold")
+    page.grid(group_grid(table, phase) if group else layer_grid(table, chosen, sort))
+    _accounting(page, table)
+    _notes(page, table)
+    _warnings(page, table.warnings)
+
+
+def _extent(table: LayerTable) -> str:
+    if table.whole.device_sum_ns is None:
+        return "no device events, host time only"
+    return f"{table.whole.device_events:,} device events"
+
+
+def _accounting(page: Page, table: LayerTable) -> None:
+    page.line()
+    failed = bool(table.failures())
+    page.line(accounting_line(table), style="bold red" if failed else "bold green")
+    active, span = table.whole.device_active_ns, table.whole.window_span_ns
+    if active is not None and span:
+        page.line(
+            f"device active {us_grouped(active)} us of the window's {us_grouped(span)} us: "
+            f"idle {100 * (span - active) / span:.2f} %"
+        )
+    _failures(page, table)
+
+
+def _failures(page: Page, table: LayerTable) -> None:
+    for failure in table.failures():
+        page.line(f"accounting: failed: {failure}", style="bold red")
+
+
+def _slowdown(page: Page, record: RunRecord) -> None:
+    trace = record.trace
+    if trace is None:
+        return
+    profiled = f"profiled run {trace.profiled_ns / 1e6:,.3f} ms"
+    if not trace.unprofiled_ns:
+        page.line(f"{profiled}; slowdown unknown: the batch was not timed without the profiler")
+        return
+    page.line(
+        f"{profiled}, the same batch unprofiled {trace.unprofiled_ns / 1e6:,.3f} ms: "
+        f"{trace.profiled_ns / trace.unprofiled_ns:.2f} times as long "
+        "(latency and energy come from unprofiled batches alone)"
+    )
+
+
+def _notes(page: Page, table: LayerTable) -> None:
+    for note in table.notes:
+        page.line(f"note: {note}")
+
+
+def _warnings(page: Page, *sources: tuple[str, ...]) -> None:
+    # The run's record may repeat what the table says; each is said once.
+    for warning in dict.fromkeys(text for source in sources for text in source):
+        page.line(f"warning: {warning}", style="yellow")
+
+
+def _files(page: Page, record: RunRecord, folder: Path | None) -> None:
+    page.line()
+    if folder is not None:
+        page.field("folder", str(folder))
+    for role, name in record.files.items():
+        page.field(role, name)
+
+
+def _results(page: Page, record: RunRecord) -> None:
+    report, batch = record.report, record.config.batch_size
+    page.line()
+    for label, reported in (
+        ("wer_value", report.wer_value),
+        ("latency", report.latency),
+        ("energy", report.energy),
+        ("flops", report.flops),
+    ):
+        page.field(label, reported_text(reported, batch))
+    page.line(
+        f"latency: {report.latency.definition}; energy: {report.energy.definition}; "
+        f"flops: {report.flops.definition}"
+    )

@@ -1,0 +1,204 @@
+"""An account in, `layers.csv`, `kernels.csv`, `operators.csv` and `steps.csv` out; layers read back.
+
+A blank cell is a value that was not measured. Times are microseconds with exactly three decimals.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+
+from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.records.layer_table import LayerRow, LayerTable
+from layerscope.records.tables import KernelRow, OperatorRow, StepRow
+from layerscope.report.columns import COLUMNS, Column, Value, value_of
+from layerscope.report.microseconds import ns_of, us_text
+
+_MARKS = re.compile(r'[",\r\n]')
+_MIB = 1 << 20
+# One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.
+_MIB_PLACES = 7
+
+
+def write_layers_csv(table: LayerTable, path: Path) -> None:
+    """Write one line per row of the table, in the table's order and the columns of `COLUMNS`.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    rows = (
+        [_cell(column, value_of(column, row, table)) for column in COLUMNS] for row in table.rows
+    )
+    _write(path, [column.name for column in COLUMNS], rows)
+
+
+def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
+    """Read the rows that `write_layers_csv` wrote: the same integers, None where a cell is blank.
+
+    Columns that this version does not know are left out; `gpu_share` is derived, so not read.
+
+    Raises:
+        DataError: the file is missing, lacks a required column, or holds a cell of another form.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return _rows_of(csv.reader(file, strict=True), path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the layer table ({error.strerror}).") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a layer table in CSV ({error}).") from None
+
+
+def write_kernels_csv(kernels: Iterable[KernelRow], path: Path) -> None:
+    """Write `kernel,layer,phase,count,total_us,launch`.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    header = ["kernel", "layer", "phase", "count", "total_us", "launch"]
+    rows = (
+        [row.kernel, row.layer, row.phase, str(row.count), us_text(row.total_ns), row.launch]
+        for row in kernels
+    )
+    _write(path, header, rows)
+
+
+def write_operators_csv(operators: Iterable[OperatorRow], path: Path) -> None:
+    """Write `operator,layer,phase,calls,cpu_self_us,cpu_total_us`.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    header = ["operator", "layer", "phase", "calls", "cpu_self_us", "cpu_total_us"]
+    rows = (
+        [
+            row.operator,
+            row.layer,
+            row.phase,
+            str(row.calls),
+            us_text(row.self_ns),
+            us_text(row.total_ns),
+        ]
+        for row in operators
+    )
+    _write(path, header, rows)
+
+
+def write_steps_csv(steps: Iterable[StepRow], path: Path) -> None:
+    """Write `step,phase,gpu_us,cpu_us,kernels`; the device's two cells are blank without a device.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    rows = (
+        [
+            str(row.step),
+            row.phase,
+            "" if row.gpu_ns is None else us_text(row.gpu_ns),
+            us_text(row.cpu_ns),
+            "" if row.gpu_ns is None else str(row.kernels),
+        ]
+        for row in steps
+    )
+    _write(path, ["step", "phase", "gpu_us", "cpu_us", "kernels"], rows)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(_line(cells) for cells in chain([header], rows))
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot write the table ({error.strerror}).") from None
+
+
+def _line(cells: Sequence[str]) -> str:
+    # csv.writer leaves a lone carriage return unquoted under this line end; its reader then breaks.
+    return ",".join(_quoted(cell) if _MARKS.search(cell) else cell for cell in cells) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+def _cell(column: Column, value: Value) -> str:
+    if value is None:
+        return ""
+    if column.kind == "time":
+        assert isinstance(value, int)
+        return us_text(value)
+    if column.kind == "mebibytes":
+        assert isinstance(value, int)
+        return _mib_text(value)
+    if column.kind == "share":
+        return f"{value:.9f}"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _mib_text(count: int) -> str:
+    scale: int = 10**_MIB_PLACES
+    whole, part = divmod((count * scale + _MIB // 2) // _MIB, scale)
+    return f"{whole}.{part:0{_MIB_PLACES}d}".rstrip("0").rstrip(".")
+
+
+def _bytes_of(text: str) -> int:
+    whole, _, part = text.partition(".")
+    scale: int = 10**_MIB_PLACES
+    scaled = int(whole) * scale + int(part.ljust(_MIB_PLACES, "0")[:_MIB_PLACES])
+    return (scaled * _MIB + scale // 2) // scale
+
+
+def _rows_of(lines: Iterable[list[str]], path: Path) -> tuple[LayerRow, ...]:
+    numbered = enumerate(lines, start=1)
+    _, header = next(numbered, (1, []))
+    missing = [column.name for column in COLUMNS if column.required and column.name not in header]
+    if missing:
+        raise DataError(f"{path}: not a layer table; it has no column {', '.join(missing)}.")
+    known = [(header.index(c.name), c) for c in COLUMNS if c.field and c.name in header]
+    rows = []
+    for number, line in numbered:
+        if len(line) != len(header):
+            raise DataError(
+                f"{path}, row {number}: {len(line)} cells under {len(header)} columns; "
+                "the file was cut short or edited."
+            )
+        rows.append(_row_of(line, known, f"{path}, row {number}"))
+    return tuple(rows)
+
+
+def _row_of(line: list[str], known: list[tuple[int, Column]], where: str) -> LayerRow:
+    # Columns an older file may lack: the type demands them, None is their "not measured".
+    fields: dict[str, Value] = {
+        "gpu_self_ns": None,
+        "gpu_total_ns": None,
+        "cpu_self_ns": None,
+        "cpu_total_ns": None,
+        "params": None,
+        "kernels": 0,
+    }
+    for index, column in known:
+        try:
+            value = _value(column, line[index])
+        except ValueError as error:
+            raise DataError(f"{where}, column {column.name}: {error}.") from None
+        if value is not None or column.field != "kernels":
+            fields[column.field] = value
+    return LayerRow(**fields)  # type: ignore[arg-type]  # each kind yields its field's type
+
+
+def _value(column: Column, text: str) -> Value:
+    if column.kind == "text" and column.required:
+        return text
+    if text == "":
+        if column.required:
+            raise ValueError("the cell is blank")
+        return None
+    if column.kind == "integer":
+        return int(text)
+    if column.kind == "time":
+        return ns_of(text)
+    if column.kind == "mebibytes":
+        return _bytes_of(text)
+    return float(text) if column.kind == "real" else text

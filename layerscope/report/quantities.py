@@ -1,0 +1,47 @@
+"""A reported number in, its value per batch and per sample and their text out.
+
+A `Reported` whose unit ends in `/batch` or `/sample` says what it is of; the other form follows
+from the batch size. A unit that says neither is shown as it is and never converted.
+"""
+
+from __future__ import annotations
+
+from layerscope.records.run_record import Reported
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+
+
+def per_batch(reported: Reported, batch_size: int) -> float | None:
+    """The value for one full batch; None when absent or when the unit does not say what it is of."""
+    if reported.value is None:
+        return None
+    of = reported.unit.rpartition("/")[2]
+    return {"batch": reported.value, "sample": reported.value * batch_size}.get(of)
+
+
+def per_sample(reported: Reported, batch_size: int) -> float | None:
+    """The value for one sample; None when absent or when the unit does not say what it is of."""
+    whole = per_batch(reported, batch_size)
+    if whole is None or reported.unit.endswith("/sample"):
+        return reported.value if whole is not None else None
+    return whole / batch_size
+
+
+def reported_text(reported: Reported, batch_size: int) -> str:
+    """The value in words: per batch and per sample where the unit allows, else why it is absent."""
+    if reported.value is None:
+        return f"not measured: {reported.reason or 'no reason recorded'}"
+    batch, sample = per_batch(reported, batch_size), per_sample(reported, batch_size)
+    base = reported.unit.rpartition("/")[0]
+    if batch is None or sample is None:
+        return f"{_amount(reported.value, reported.unit)}"
+    return f"{_amount(batch, base)} per batch of {batch_size}, {_amount(sample, base)} per sample"
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit.upper().startswith("FLOP"):
+        for scale, prefix in _PREFIXES:
+            if abs(value) >= scale:
+                return f"{value / scale:.4f} {prefix}{unit}"
+        return f"{value:.0f} {unit}"
+    return f"{value:.4g} {unit}".rstrip()

@@ -1,0 +1,84 @@
+"""A run's record in, labelled lines saying what ran, on what and on which inputs, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from layerscope.records.run_record import BatchRecord, Environment, RunRecord
+
+
+def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """(label, text) for the model, its dtypes, the device, the data and one full batch's inputs."""
+    model, config, workload = record.model, record.config, record.workload
+    for choice in record.choices:
+        yield "chosen", choice
+    yield (
+        "model",
+        f"{model.name} ({model.source}; {model.weights}): {model.params:,} parameters, "
+        f"{model.param_bytes / 1e6:,.1f} MB",
+    )
+    yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
+    yield "device", _device(config.device, record.environment)
+    yield "mode", f"{config.optimization}; attention {_attention(model.attention)}"
+    labelled = f"{workload.dataset}{' (synthetic)' if workload.synthetic else ''}"
+    yield "data", f"{labelled}: {workload.source}"
+    batch = batch_shown(record)
+    if batch is None:
+        yield "batch", "none ran"
+        return
+    yield "batch", f"{len(batch.sample_ids)} samples; {_inputs(batch)}"
+    tokens = _new_tokens(record, batch)
+    if tokens:
+        yield "new tokens", f"{_range(tokens)} per sample"
+
+
+def batch_shown(record: RunRecord) -> BatchRecord | None:
+    """The traced batch, or the first one of a run without a trace; None when no batch ran."""
+    if record.trace is not None:
+        for batch in record.workload.batches:
+            if batch.index == record.trace.batch:
+                return batch
+    return next(iter(record.workload.batches), None)
+
+
+def _device(device: str, environment: Environment) -> str:
+    software = f"torch {environment.torch or 'unknown'}"
+    if device == "cuda":
+        cuda = f", CUDA {environment.cuda}" if environment.cuda else ""
+        driver = f", driver {environment.driver}" if environment.driver else ""
+        return f"cuda: {environment.gpu_name or 'name unknown'}; {software}{cuda}{driver}"
+    threads = environment.torch_threads
+    used = f", {threads} threads" if threads else ""
+    return f"cpu: {environment.cpu_model}, {environment.cpu_count} CPUs; {software}{used}"
+
+
+def _attention(parts: dict[str, str]) -> str:
+    kinds = dict.fromkeys(parts.values())
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return ", ".join(f"{part or 'model'} {kind}" for part, kind in parts.items()) or "unknown"
+
+
+def _inputs(batch: BatchRecord) -> str:
+    shape = " x ".join(map(str, batch.pixel_values_shape))
+    text = f"text {_range(batch.text_lengths)} tokens (padded {batch.padded_text_length})"
+    parts = [f"pixel_values {shape}", text]
+    if batch.qformer_lengths:
+        parts.append(
+            f"Q-Former {_range(batch.qformer_lengths)} tokens "
+            f"(padded {batch.padded_qformer_length})"
+        )
+    return "; ".join(parts)
+
+
+def _new_tokens(record: RunRecord, batch: BatchRecord) -> Sequence[int]:
+    if record.trace is not None and record.trace.batch == batch.index:
+        return record.trace.new_tokens
+    return next((s.new_tokens for s in record.latency if s.batch == batch.index), ())
+
+
+def _range(values: Sequence[int]) -> str:
+    if not values:
+        return "0"
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
