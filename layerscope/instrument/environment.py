@@ -45,7 +45,7 @@ def read_environment(*, cuda: bool) -> Environment:
         cpu_model=_cpu_model(),
         cpu_count=os.cpu_count() or 1,
         memory_bytes=_memory_bytes(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         torch_threads=torch.get_num_threads(),
         packages=versions,
         **gpu,  # type: ignore[arg-type]

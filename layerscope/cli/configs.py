@@ -1,0 +1,28 @@
+"""`layerscope configs`: list the configurations that ship with layerscope, or copy one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from layerscope.config.shipped import find_config, shipped_names
+from layerscope.errors import UsageError
+
+
+@click.command("configs")
+@click.option(
+    "--copy", "name", metavar="NAME", help="Copy this configuration to the current folder."
+)
+def command(name: str | None) -> None:
+    """List the shipped configurations, or copy one to change it."""
+    if name is None:
+        for known in shipped_names():
+            click.echo(known)
+        return
+    source = find_config(name)
+    target = Path.cwd() / source.name
+    if target.exists():
+        raise UsageError(f"{target}: exists already; move it away or copy from another folder.")
+    target.write_bytes(source.read_bytes())
+    click.echo(f"wrote {target}")

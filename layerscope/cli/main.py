@@ -1,0 +1,73 @@
+"""`layerscope`: the group of verbs, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from layerscope import __version__
+from layerscope.errors import LayerscopeError
+
+_INTERRUPTED = 130
+# verb -> module of layerscope.cli that defines `command`; imported when asked for.
+_VERBS = {
+    "profile": "profile",
+    "layers": "layers",
+    "view": "view",
+    "configs": "configs",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module only when that verb, or the list of all, is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"layerscope.cli.{_VERBS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="layerscope")
+def cli() -> None:
+    """Where do the time, FLOPs, bytes and joules of a vision-language model go, layer by layer?
+
+    `profile` measures and writes a run folder; every other verb reads one.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0; 2 usage; 3 environment; 4 model or data; 5 accounting;
+    6 a comparison failed; 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one line on stderr."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="layerscope", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("layerscope: interrupted; nothing was kept.", err=True)
+        return _INTERRUPTED
+    except click.ClickException as problem:
+        problem.show()
+        return problem.exit_code
+    except LayerscopeError as problem:
+        click.echo(f"layerscope: {problem}", err=True)
+        return problem.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

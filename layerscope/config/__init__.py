@@ -1,0 +1,1 @@
+"""YAML and command line in, a resolved `RunConfig` out."""

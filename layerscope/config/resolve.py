@@ -1,0 +1,134 @@
+"""What the user said (a YAML file, options) in; a `RunConfig` with every choice made out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from layerscope.errors import UsageError
+from layerscope.records import RunConfig
+
+HUB_MODEL = "Salesforce/instructblip-flan-t5-xl"
+TINY_MODEL = "tiny"
+_RANDOM_DATASET = "synthetic-random"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The run, and one sentence for every choice that layerscope made for the user."""
+
+    config: RunConfig
+    choices: tuple[str, ...]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read with the safe loader.
+
+    Raises:
+        UsageError: unreadable, not YAML, or not a mapping.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"{path}: not plain YAML ({first}).") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: a mapping of option: value was expected.")
+    return found
+
+
+def check_keys(given: Mapping[str, Any], where: str) -> None:
+    """Refuse a key that `RunConfig` does not have, naming the nearest one.
+
+    Raises:
+        UsageError: naming the key and where it stands.
+    """
+    known = [field.name for field in dataclasses.fields(RunConfig)]
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}."
+            raise UsageError(f"{where}: unknown key `{key}`; {hint}")
+
+
+def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> Resolved:
+    """Make every choice that `given` leaves open.
+
+    Args:
+        given: field name -> value, the command line already laid over the file.
+        cuda: whether this machine has a CUDA device that torch can use.
+        where: what to name in an error.
+
+    Raises:
+        UsageError: an unknown key, a value of the wrong type or out of range, or a contradiction.
+    """
+    check_keys(given, where)
+    said = {key: value for key, value in given.items() if value is not None}
+    choices: list[str] = []
+    if "device" not in said:
+        said["device"] = "cuda" if cuda else "cpu"
+        choices.append(
+            f"device {said['device']}: " + ("CUDA is available" if cuda else "no CUDA device here")
+        )
+    if "model" not in said:
+        said["model"] = HUB_MODEL if said["device"] == "cuda" else TINY_MODEL
+        choices.append(
+            f"model {said['model']}: "
+            + ("the default on CUDA" if said["device"] == "cuda" else _TINY_REASON)
+        )
+    if "dtype" not in said:
+        said["dtype"] = "fp16" if said["device"] == "cuda" else "fp32"
+        choices.append(f"dtype {said['dtype']}: the default on {said['device']}")
+    if "dataset" not in said:
+        said["dataset"], reason = _default_dataset(said)
+        choices.append(f"data set {said['dataset']}: {reason}")
+    if said.get("weights") == "random" and "min_new_tokens" not in said:
+        said["min_new_tokens"] = said.get("max_new_tokens", _default("max_new_tokens"))
+    return Resolved(_typed(said, where), tuple(choices))
+
+
+_TINY_REASON = "the bundled InstructBLIP, because the XL model needs CUDA (choose with --model)"
+
+
+def _default(field: str) -> Any:
+    return next(f.default for f in dataclasses.fields(RunConfig) if f.name == field)
+
+
+def _default_dataset(said: Mapping[str, Any]) -> tuple[str, str]:
+    if said["model"] == TINY_MODEL:
+        return "synthetic-textvqa", "needs no network"
+    if said.get("weights") == "random" and "processor" not in said:
+        return _RANDOM_DATASET, "random weights need no processor and no real text"
+    return "textvqa", "the default for a pretrained model"
+
+
+def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
+    try:
+        config = msgspec.convert(dict(said), type=RunConfig)
+    except msgspec.ValidationError as error:
+        # msgspec says "Expected `int` >= 1 - at `$.batch_size`".
+        what, _, key = str(error).partition(" - at `$.")
+        raise UsageError(f"{where}: `{key.rstrip('`')}`: {what[:1].lower()}{what[1:]}.") from None
+    if config.min_new_tokens > config.max_new_tokens:
+        raise UsageError(
+            f"{where}: `min_new_tokens` {config.min_new_tokens} exceeds `max_new_tokens` "
+            f"{config.max_new_tokens}."
+        )
+    if config.samples < config.batch_size:
+        raise UsageError(
+            f"{where}: {config.samples} samples do not fill one batch of {config.batch_size}; "
+            f"give --samples {config.batch_size} or more."
+        )
+    return config

@@ -1,0 +1,1 @@
+"""The unprofiled passes: a model and its batches go in, raw samples and statistics come out."""

@@ -1,0 +1,163 @@
+"""`layerscope profile` as a user runs it, on the bundled model, and what its files add up to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from support.command import layerscope
+
+from layerscope.records import load
+from layerscope.run.tables import read_account
+
+BATCH, STEPS = 2, 3
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs")
+    done = layerscope(
+        "profile", "--model", "tiny", "--device", "cpu", "--batch", BATCH, "--samples", 5,
+        "--warmup", 1, "--max-new-tokens", STEPS, "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = out.iterdir()
+    (folder / "stdout.txt").write_text(done.stdout)
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_folder_holds_what_was_promised(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {
+        "run.json",
+        "layers.csv",
+        "layers.parquet",
+        "kernels.csv",
+        "operators.csv",
+        "steps.csv",
+        "trace.json.gz",
+    } <= names
+    assert any(name.startswith("events.out.tfevents.") for name in names)
+    assert set(load(run).files.values()) <= names
+
+
+def test_the_columns_of_layers_csv_add_up_to_run_json(run: Path) -> None:
+    record = load(run)
+    assert record.account is not None
+    table = rows(run / "layers.csv")
+    total = sum(Decimal(row["cpu_self_us"]) for row in table)
+    assert total == Decimal(f"{record.account.host_window_us:.3f}")
+    assert {row["gpu_self_us"] for row in table} == {""}
+    roots = [row for row in table if row["layer"] == "generate"]
+    outside = [row for row in table if row["layer"].startswith("(")]
+    assert sum(Decimal(r["cpu_total_us"]) for r in (*roots, *outside)) == total
+
+
+def test_every_total_is_its_self_and_its_children(run: Path) -> None:
+    table = [row for row in rows(run / "layers.csv") if not row["layer"].startswith("(")]
+    below: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in table:
+        if row["layer"] != "generate":
+            above = row["layer"].rpartition(".")[0] or "generate"
+            below[above, row["phase"]] += Decimal(row["cpu_total_us"])
+    for row in table:
+        expected = Decimal(row["cpu_self_us"]) + below[row["layer"], row["phase"]]
+        assert Decimal(row["cpu_total_us"]) == expected, row["layer"]
+
+
+def test_calls_follow_the_structure_and_the_steps(run: Path) -> None:
+    record = load(run)
+    assert record.trace is not None
+    assert record.trace.decoder_steps == STEPS
+    assert record.trace.new_tokens == (STEPS,) * BATCH
+    calls: dict[str, int] = defaultdict(int)
+    for row in rows(run / "layers.csv"):
+        calls[row["layer"]] += int(row["calls"])
+    assert calls["vision_model.embeddings.patch_embedding"] == 1
+    assert calls["language_model.decoder.block.0"] == STEPS
+    assert calls["language_model.decoder.block.0.layer.1.EncDecAttention.k"] == 1
+    account = read_account(run)
+    assert account.table.expected_calls is not None
+    named = {module.fqn for module in record.model.modules if module.fqn}
+    assert set(account.table.expected_calls) == named | {"generate"}
+    account.table.check()
+
+
+def test_the_steps_are_the_decoders(run: Path) -> None:
+    steps = rows(run / "steps.csv")
+    assert [row["phase"] for row in steps] == ["prefill", *["decode"] * (STEPS - 1)]
+
+
+def test_the_partial_batch_is_kept_out_of_latency(run: Path) -> None:
+    record = load(run)
+    measured = [s for s in record.latency if not s.warmup]
+    assert [(s.size, s.full) for s in measured] == [(2, True), (2, True), (1, False)]
+    assert len(record.predictions) == 5
+    full = sorted(s.generate_ns for s in measured if s.full)
+    assert record.report.latency.value == pytest.approx(sum(full) / 2 / 1e9)
+
+
+def test_operators_inside_a_layer_do_not_exceed_its_time(run: Path) -> None:
+    own: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in rows(run / "operators.csv"):
+        own[row["layer"], row["phase"]] += Decimal(row["cpu_self_us"])
+    for row in rows(run / "layers.csv"):
+        key = (row["layer"], row["phase"])
+        if key in own:
+            assert own[key] == Decimal(row["op_self_us"]), key
+            assert own[key] <= Decimal(row["cpu_self_us"]), key
+
+
+def test_layers_recomputes_the_same_table_from_the_files(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.csv"
+    done = layerscope("layers", run, "--csv", again)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == (run / "layers.csv").read_bytes()
+
+
+def test_the_screen_shows_the_account(run: Path) -> None:
+    shown = (run / "stdout.txt").read_text()
+    for part in ("by phase", "by group", "top 15 layers", "difference 0 ns", "times as long"):
+        assert part in shown
+    assert "pixel_values 2 x 3 x 224 x 224" in shown
+    assert "\x1b[" not in shown  # no colours where there is no terminal
+
+
+def test_no_environment_variable_is_recorded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSCOPE_SECRET", "correct-horse-battery")
+    out = run.parent / "secret"
+    done = layerscope(
+        "profile", "--model", "tiny", "--device", "cpu", "--batch", 1, "--samples", 1,
+        "--warmup", 0, "--max-new-tokens", 1, "--out", out, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert isinstance(summary, dict)
+    import gzip
+
+    (folder,) = out.iterdir()
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        assert b"correct-horse-battery" not in data, path
+
+
+def test_quiet_prints_the_line_and_the_folder(tmp_path: Path) -> None:
+    done = layerscope(
+        "profile", "--model", "tiny", "--device", "cpu", "--batch", 1, "--samples", 1,
+        "--warmup", 0, "--max-new-tokens", 1, "--out", tmp_path, "--quiet",
+    )  # fmt: skip
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first.startswith("host ")
+    assert Path(second).is_dir()
+    assert done.stderr == ""
