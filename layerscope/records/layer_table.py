@@ -171,7 +171,9 @@ class LayerTable:
             key = (row.layer, row.phase)
             difference = (totals[key] or 0) - (self_value or 0) - below.pop(key, 0)
             if difference:
-                found.append(f"{row.layer} ({row.phase}): {measure} total off by {difference}{unit}")
+                found.append(
+                    f"{row.layer} ({row.phase}): {measure} total off by {difference}{unit}"
+                )
         found.extend(f"{layer} ({phase}): row missing" for (layer, phase), v in below.items() if v)
         return found
 

@@ -1,0 +1,1 @@
+"""Energy: joule counters and a piece of work go in, windows on the counters' edges come out."""

@@ -1,0 +1,126 @@
+"""The same run counted four ways: a model and a call in, one `Check` for each way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from layerscope.errors import ModelError
+from layerscope.measure.flops.against_fvcore import check_against_fvcore
+from layerscope.measure.flops.architecture import ENCODER, architecture_of, workload_of
+from layerscope.measure.flops.captured import CapturedCall, capture_calls
+from layerscope.measure.flops.counter import count_work
+from layerscope.measure.flops.formulas import attention_flops, extra_formulas
+from layerscope.records.work import Architecture, Check, ClosedForm, CountedWork, Workload
+from layerscope.taxonomy import ROOT_GENERATE, is_instructblip
+
+if TYPE_CHECKING:
+    import torch
+
+_PATCH_CONVOLUTION = "vision_model.embeddings.patch_embedding"
+ClosedFormula = Callable[[Architecture, Workload], ClosedForm]
+
+_PARTS = ("vision_model", "qformer", ENCODER, "language_model")
+
+
+def cross_check(
+    model: torch.nn.Module,
+    run: Callable[[], Any],
+    closed_form: ClosedFormula,
+    *,
+    root: str = ROOT_GENERATE,
+    work: CountedWork | None = None,
+    with_fvcore: bool = True,
+) -> tuple[Check, ...]:
+    """Count a run again in other ways and put the numbers side by side.
+
+    Args:
+        model: an eager model.
+        run: the call that is counted; it runs two times more, and must do the same work each time.
+        closed_form: `layerscope.analysis.closed_form.closed_form`, which this room cannot see.
+        work: the counted run, where it is at hand; counted here otherwise.
+        with_fvcore: fvcore traces each part, which takes seconds on a model of some 10^9 weights.
+
+    Returns:
+        Checks in this order: rows, FlopCounterMode, closed form, fvcore by part. A check that
+        could not run says why in `reason`.
+    """
+    work = work or count_work(model, run, root=root)
+    known = is_instructblip(name for name, _ in model.named_modules())
+    calls = capture_calls(model, run, _PARTS if known else ("",))
+    checks = [
+        _rows(work),
+        _against_torch(work, run),
+        _against_formula(model, work, calls, closed_form),
+    ]
+    if with_fvcore:
+        checks.extend(_with_fvcore(call) for call in calls.values())
+    return tuple(checks)
+
+
+def _rows(work: CountedWork) -> Check:
+    return Check(
+        name="sum over layers",
+        ours=sum(row.flops for row in work.rows),
+        theirs=work.flops,
+        compared=len(work.rows),
+        notes=("the layers' FLOPs against the counter's own total",),
+    )
+
+
+def _against_torch(work: CountedWork, run: Callable[[], Any]) -> Check:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def attention(*shapes: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        return attention_flops(*shapes, **kwargs)
+
+    extra = dict.fromkeys(extra_formulas(), attention)
+    with FlopCounterMode(display=False, custom_mapping=extra) as counter:
+        run()
+    return Check(
+        name="torch FlopCounterMode",
+        ours=work.flops,
+        theirs=int(counter.get_total_flops()),
+        notes=("with formulas for the attention kernels that torch's registry lacks",),
+    )
+
+
+def _against_formula(
+    model: torch.nn.Module,
+    work: CountedWork,
+    calls: Mapping[str, CapturedCall],
+    closed_form: ClosedFormula,
+) -> Check:
+    try:
+        form = closed_form(architecture_of(model), workload_of(calls, work.decoder_steps))
+    except ModelError as error:
+        return Check(name="closed form", ours=None, theirs=None, compared=0, reason=str(error))
+    ours: Counter[str] = Counter()
+    for part in work.parts:
+        ours[part.part] += part.flops
+    convolution = work.of(_PATCH_CONVOLUTION, "vision")
+    ours["patch convolution"] = convolution.flops if convolution else 0
+    theirs = {**form.parts(), "patch convolution": form.patch_convolution}
+    return Check(
+        name="closed form",
+        ours=work.flops,
+        theirs=form.total,
+        compared=len(theirs),
+        unequal=tuple(
+            f"{name}: ours {ours[name]}, theirs {value}"
+            for name, value in theirs.items()
+            if ours[name] != value
+        ),
+        notes=(
+            "written for a cache that grows; a static cache attends over its full length",
+            *(f"{name}: {value}" for name, value in theirs.items()),
+        ),
+    )
+
+
+def _with_fvcore(call: CapturedCall) -> Check:
+    import torch
+
+    with torch.no_grad():
+        return check_against_fvcore(call)

@@ -1,0 +1,251 @@
+"""Counted work and the rates a machine reaches: FLOPs, bytes, memory and ceilings as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FLOP_CONVENTION = "2 FLOP per multiply-accumulate"
+BYTES_RULE = (
+    "operator traffic: every distinct element an operator reads plus every element it writes; "
+    "views, shape changes and bare allocations move 0 bytes; an operator that updates its input "
+    "in place reads it once and writes it once; a lookup reads as many elements as it returns"
+)
+FLOOR_RULE = (
+    "floor bytes of one call of a part: each weight once, and once each tensor that existed before "
+    "the call (inputs, KV cache); results made inside the call are not counted"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkRow:
+    """The work of one (layer, phase), without the layers below it.
+
+    Attributes:
+        layer: FQN of the module object that was called; the root is "generate" or "forward".
+        flops_by_dtype: the same FLOPs by the dtype their operands had, e.g. {"float16": ...}.
+        bytes_self: operator traffic (`BYTES_RULE`).
+        operators: operators executed, views included.
+        memory_peak_bytes: highest memory in use while the layer, or one below it, ran.
+    """
+
+    layer: str
+    phase: str
+    calls: int
+    flops: int
+    bytes_self: int
+    operators: int
+    flops_by_dtype: dict[str, int] = field(default_factory=dict)
+    memory_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartWork:
+    """What one call of a part of the model computes and must at least read (`FLOOR_RULE`).
+
+    Attributes:
+        part: "vision", "qformer", "projection", "encoder", "decoder", "lm_head", "other", or
+            "forward" for a model whose parts are not known.
+        step: decoder step, from 1; 0 for a part that does not belong to a step. Of the part
+            "forward": the call of the whole model, from 1.
+        weight_bytes_by_dtype: parameters and buffers read, each once, in bytes.
+        input_bytes: other tensors read that existed before the part's first operator.
+    """
+
+    part: str
+    phase: str
+    step: int
+    flops: int
+    flops_by_dtype: dict[str, int]
+    weight_bytes_by_dtype: dict[str, int]
+    input_bytes: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the parameters and buffers read, each once."""
+        return sum(self.weight_bytes_by_dtype.values())
+
+    @property
+    def floor_bytes(self) -> int:
+        """Bytes this call has to read at least."""
+        return self.weight_bytes + self.input_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorCount:
+    """One operator that no FLOP formula covers: how often it ran and what it moved."""
+
+    operator: str
+    calls: int
+    bytes_moved: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedWork:
+    """The executed work of one run, by (layer, phase) and by part.
+
+    Attributes:
+        flops: the counter's own total, kept apart from the rows so that they can be checked.
+        uncounted: operators that compute but have no formula; their FLOPs are not in any sum.
+        moved: operators that only copy, gather or fill.
+        views: calls that move nothing: views, shape changes, allocations.
+        decoder_steps: calls of the language model; 0 where the model has no such steps.
+    """
+
+    root: str
+    rows: tuple[WorkRow, ...]
+    parts: tuple[PartWork, ...]
+    flops: int
+    bytes_moved: int
+    uncounted: tuple[OperatorCount, ...]
+    moved: tuple[OperatorCount, ...]
+    views: int
+    decoder_steps: int
+    memory_peak_bytes: int | None
+    memory_method: str
+    flop_convention: str = FLOP_CONVENTION
+    bytes_rule: str = BYTES_RULE
+    floor_rule: str = FLOOR_RULE
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates: half the FLOPs."""
+        return self.flops // 2
+
+    def of(self, layer: str, phase: str) -> WorkRow | None:
+        """The row of this (layer, phase), or None when it did no work."""
+        return next((r for r in self.rows if (r.layer, r.phase) == (layer, phase)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The sizes that decide the FLOPs of an InstructBLIP with a T5 language model.
+
+    Attributes:
+        patch: side of a patch in pixels.
+        query_tokens: learned queries; as many image tokens stand in the language model's prompt.
+        qformer_cross_every: a Q-Former layer i attends to the image where i % this is 0.
+        inner: heads x d_kv of the T5's attention, which need not be its `d_model`.
+        gated: whether the T5's feed-forward has two input matrices (flan-t5) or one.
+    """
+
+    patch: int
+    vision_hidden: int
+    vision_ffn: int
+    vision_layers: int
+    query_tokens: int
+    qformer_hidden: int
+    qformer_ffn: int
+    qformer_layers: int
+    qformer_cross_every: int
+    d_model: int
+    inner: int
+    d_ff: int
+    gated: bool
+    encoder_layers: int
+    decoder_layers: int
+    vocabulary: int
+    channels: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one `generate()` was given and gave.
+
+    Attributes:
+        prompt_length: tokens the T5 encoder sees: text (with padding) plus `query_tokens`.
+        qformer_text: text tokens the Q-Former sees, queries not included.
+        decoder_steps: calls of the decoder, each for one token of every sample.
+        beams: rows of the decoder per sample.
+    """
+
+    batch: int
+    image_size: int
+    prompt_length: int
+    qformer_text: int
+    decoder_steps: int
+    beams: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedForm:
+    """FLOPs by part; `patch_convolution` is contained in `vision`, `prefill` in `decoder`."""
+
+    vision: int
+    qformer: int
+    projection: int
+    encoder: int
+    decoder: int
+    lm_head: int
+    patch_convolution: int
+    prefill: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """FLOPs of the parts that add up to the total."""
+        names = ("vision", "qformer", "projection", "encoder", "decoder", "lm_head")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One number counted in two ways. `ours` and `theirs` are None when the check could not run.
+
+    Attributes:
+        compared: how many single numbers stand behind the two sums (modules, for fvcore).
+        unequal: those of them that differ, with both values, in words.
+        reason: why the check did not run; empty when it did.
+    """
+
+    name: str
+    ours: int | None
+    theirs: int | None
+    compared: int = 1
+    unequal: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def difference(self) -> int | None:
+        """Ours minus theirs."""
+        if self.ours is None or self.theirs is None:
+            return None
+        return self.ours - self.theirs
+
+    @property
+    def ran(self) -> bool:
+        """Whether both sides were counted."""
+        return self.difference is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the two sides, or any number behind them, differ."""
+        return self.ran and (self.difference != 0 or bool(self.unequal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceilings:
+    """The rates one device reached when asked for nothing else, and what its maker states.
+
+    Attributes:
+        key: device name, driver and torch version these were measured under.
+        matmul_flops_per_s: dtype -> best median rate; "float16", "bfloat16", "tf32", "float32".
+            A dtype missing here could not be measured; `absent` says why.
+        copy_bytes_per_s: device copy, bytes read plus bytes written.
+        datasheet_flops_per_s, datasheet_bytes_per_s: the maker's dense rates; None: not known.
+    """
+
+    key: str
+    device: str
+    measured_utc: str
+    matmul_flops_per_s: dict[str, float]
+    matmul_shape: dict[str, str]
+    copy_bytes_per_s: float
+    method: str
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    datasheet_flops_per_s: dict[str, float] | None = None
+    datasheet_bytes_per_s: float | None = None
