@@ -217,7 +217,12 @@ def _kernel_rows(
         total[row] += duration
     rows = [
         KernelRow(
-            columns.names[name], layer, phase, n, total[name, (layer, phase), kind], LAUNCH_KINDS[kind]
+            columns.names[name],
+            layer,
+            phase,
+            n,
+            total[name, (layer, phase), kind],
+            LAUNCH_KINDS[kind],
         )
         for (name, (layer, phase), kind), n in count.items()
     ]

@@ -111,7 +111,7 @@ def _mark(columns: TraceColumns, tree: SpanTree, span: int) -> str | None:
     mark = int(tree.phase[span])
     if mark == NONE:
         return None
-    return columns.names[columns.spans.name[mark]][len(PHASE_PREFIX) :]
+    return columns.names[int(columns.spans.name[mark])][len(PHASE_PREFIX) :]
 
 
 def layer_walls_ns(

@@ -14,7 +14,9 @@ import click
 @click.option("--depth", type=click.IntRange(min=0), help="Only layers this far below the root.")
 @click.option("--sort", help="A column of layers.csv; largest first. Default: self time.")
 @click.option("--top", type=click.IntRange(min=1), help="At most this many rows.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here."
+)
 def command(
     run_or_trace: Path,
     phase: str | None,
@@ -30,18 +32,12 @@ def command(
     """
     from rich.console import Console
 
-    from layerscope.errors import EnvironmentProblem
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
     from layerscope.run.tables import read_account
 
     account = read_account(run_or_trace)
     if csv_file is not None:
-        try:
-            write_layers_csv(account.table, csv_file)
-        except OSError as error:
-            raise EnvironmentProblem(f"{csv_file}: cannot be written ({error.strerror}).") from None
-    render_account(
-        account, Console(), phase=phase, group=group, depth=depth, sort=sort, top=top
-    )
+        write_layers_csv(account.table, csv_file)
+    render_account(account, Console(), phase=phase, group=group, depth=depth, sort=sort, top=top)
     account.table.check()

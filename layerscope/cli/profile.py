@@ -117,12 +117,13 @@ def _run(said: dict[str, Any], where: str, *, quiet: bool, as_json: bool) -> Non
         if not silent:
             beside.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    for choice in resolved.choices:
-        announce(choice)
+    if resolved.choices:
+        # The first line says which model and why; the screen repeats all choices at the end.
+        announce("; ".join(resolved.choices))
     finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
     screen = Console()
     if as_json:
-        click.echo(summary_json(finished.record, finished.account))
+        click.echo(summary_json(finished.record, finished.account, folder=finished.folder))
     elif quiet:
         render_quiet(finished.account, screen, folder=finished.folder)
     else:

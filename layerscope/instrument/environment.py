@@ -109,7 +109,7 @@ def _read_nvml(uuid: str) -> dict[str, object]:
         }
         for field, ask in asked.items():
             try:
-                found[field] = ask()
+                found[field] = ask()  # type: ignore[no-untyped-call]
             except pynvml.NVMLError:
                 continue
     except pynvml.NVMLError:

@@ -10,8 +10,8 @@ from types import TracebackType
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from layerscope.instrument.kineto_noise import without_kineto_noise
 from layerscope.errors import EnvironmentProblem
+from layerscope.instrument.kineto_noise import without_kineto_noise
 
 # Level 9, torch's own choice, takes three times as long for 4 % less.
 _COMPRESSION = 5

@@ -10,9 +10,9 @@ from types import TracebackType
 
 import torch
 
+from layerscope.errors import LayerscopeError
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges, phase_range
-from layerscope.errors import LayerscopeError
 from layerscope.records import LayerTable
 from layerscope.records.tables import Account
 from layerscope.workload.module_list import list_modules

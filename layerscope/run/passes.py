@@ -75,16 +75,20 @@ class Passes:
         """Run the same full batch once more under ranges and profiler and write Kineto's trace."""
         inputs = unprofiled.batch.to(self._config.device, self._dtype)
         with self._progress.task("trace one batch", 1) as advance:
-            with LayerRanges(self._loaded.model) as ranges:
-                with ProfilerSession(cuda=self._config.device == "cuda") as session:
-                    began = time.perf_counter_ns()
-                    tokens = self._generator(inputs)
-                    self._synchronize()
-                    profiled_ns = time.perf_counter_ns() - began
+            with (
+                LayerRanges(self._loaded.model) as ranges,
+                ProfilerSession(cuda=self._config.device == "cuda") as session,
+            ):
+                began = time.perf_counter_ns()
+                tokens = self._generator(inputs)
+                self._synchronize()
+                profiled_ns = time.perf_counter_ns() - began
             session.export(path)
             advance(1)
         generated = self._generator.describe(tokens)
-        failures = [f"{fqn}: takes no range, its time is its caller's" for fqn in ranges.uninstrumented]
+        failures = [
+            f"{fqn}: takes no range, its time is its caller's" for fqn in ranges.uninstrumented
+        ]
         if generated.new_tokens != unprofiled.generated.new_tokens:
             failures.append(
                 f"the traced batch generated {list(generated.new_tokens)} tokens, the measured one "
@@ -136,5 +140,3 @@ def _batches(source: SampleSource, samples: int, size: int) -> Iterator[Sequence
     stream = source.samples(samples)
     while batch := tuple(itertools.islice(stream, size)):
         yield batch
-
-

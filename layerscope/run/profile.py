@@ -46,7 +46,9 @@ class FinishedRun:
     folder: Path
 
 
-def profile(resolved: Resolved, progress: ProgressReporter, announce: Callable[[str], None]) -> FinishedRun:
+def profile(
+    resolved: Resolved, progress: ProgressReporter, announce: Callable[[str], None]
+) -> FinishedRun:
     """Run one configuration and write its folder.
 
     An account that does not add up is no exception here: the folder is kept, its record says
@@ -144,7 +146,7 @@ def _report(config: RunConfig, loaded: LoadedModel, timed: Sequence[TimedBatch])
         ),
         latency=Reported(
             value=median(full) / 1e9,
-            unit="s",
+            unit="s/batch",
             definition=(
                 f"generate() per batch of {config.batch_size}, unprofiled, median of {len(full)} "
                 "full batches; preprocessing and copy to the device not included"
@@ -155,7 +157,7 @@ def _report(config: RunConfig, loaded: LoadedModel, timed: Sequence[TimedBatch])
         ),
         flops=Reported(
             value=None,
-            unit="FLOP",
+            unit="FLOP/batch",
             definition="2 per multiply-accumulate, one full batch",
             reason="not counted",
         ),

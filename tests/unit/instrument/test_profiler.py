@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from layerscope.errors import EnvironmentProblem
 from layerscope.instrument.kineto_noise import without_kineto_noise
 from layerscope.instrument.profiler import ProfilerSession
-from layerscope.errors import EnvironmentProblem
 
 
 def test_gzipped_and_plain_exports_hold_the_same_trace(tmp_path: Path) -> None:

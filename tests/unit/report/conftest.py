@@ -30,14 +30,10 @@ from layerscope.taxonomy import NO_LAUNCH_RECORD, OUTSIDE_MODEL
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with `golden/<name>.txt`; with --update-golden, write that file."""
-    update = request.config.getoption("--update-golden", default=False)
+    update = request.config.getoption("--update-golden")
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / f"{name}.txt"

@@ -33,9 +33,13 @@ def test_renamed_when_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_stays_after_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), RunFolder(tmp_path, "run") as folder:
-        (folder.path / "file").write_text("half")
-        raise error
+    def fail() -> None:
+        with RunFolder(tmp_path, "run") as folder:
+            (folder.path / "file").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert os.listdir(tmp_path) == []
 
 
