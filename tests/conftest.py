@@ -1,4 +1,4 @@
-"""What every test shares: one thread per process, no hub, and the flag for golden texts."""
+"""What every test shares: one thread per process and the flag for golden texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 # Before torch is imported: two test processes with two threads each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -17,6 +17,7 @@ _CHOICES = {
     "optimization": ("eager", "compile", "cudagraphs", "flash"),
     "attention": ("sdpa", "eager", "flash"),
     "fp32_matmul": ("highest", "high"),
+    "normalisation": ("none", "lower-punct", "vqa"),
 }
 # Options that stand for one field of RunConfig each: name, field, help.
 _TEXT = (
@@ -52,6 +53,7 @@ _HELP = {
     "dtype": "Default: fp16 on CUDA, fp32 on the CPU.",
     "optimization": "How the model runs.",
     "attention": "Attention implementation.",
+    "normalisation": "What is done to answers before WER compares words. Default: none.",
     "fp32_matmul": "torch.set_float32_matmul_precision; high lets fp32 layers use TF32.",
 }
 

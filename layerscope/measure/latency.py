@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,45 +53,53 @@ class BatchTimer:
         self._full_size = full_size
         self._clock = clock
 
-    def time(self, samples: Sequence[Sample], index: int, *, warmup: bool) -> TimedBatch:
-        """Run one batch of samples once."""
+    def first(self, samples: Sequence[Sample], index: int, *, warmup: bool = False) -> TimedBatch:
+        """Prepare a batch of samples and run it once."""
         began = self._clock()
         batch = self._batcher.prepare(samples, index)
+        return self._run(batch, self._clock() - began, 0, self._generator, warmup=warmup)
+
+    def again(self, batch: Batch, repeat: int, generator: Generator | None = None) -> TimedBatch:
+        """Run a prepared batch once more; with another generator, the window of its own it asks for."""
+        return self._run(batch, None, repeat, generator or self._generator, warmup=False)
+
+    def _run(
+        self,
+        batch: Batch,
+        preprocess_ns: int | None,
+        repeat: int,
+        generator: Generator,
+        *,
+        warmup: bool,
+    ) -> TimedBatch:
         prepared = self._clock()
         inputs = batch.to(self._device, self._dtype)
-        self._synchronize()
+        synchronize(self._device)
         copied = self._clock()
-        tokens = self._generator(inputs)
-        self._synchronize()
+        tokens = generator(inputs)
+        synchronize(self._device)
         done = self._clock()
-        generated = self._generator.describe(tokens)
+        generated = generator.describe(tokens)
+        size = len(batch.samples)
         return TimedBatch(
             batch=batch,
             generated=generated,
             sample=LatencySample(
-                batch=index,
-                size=len(samples),
+                batch=batch.record.index,
+                size=size,
                 warmup=warmup,
-                full=len(samples) == self._full_size,
+                full=size == self._full_size,
                 generate_ns=done - copied,
-                preprocess_ns=prepared - began,
+                preprocess_ns=preprocess_ns,
                 copy_ns=copied - prepared,
                 decoder_steps=generated.decoder_steps,
                 new_tokens=generated.new_tokens,
+                repeat=repeat,
             ),
         )
 
-    def _synchronize(self) -> None:
-        if self._device == "cuda":
-            torch.cuda.synchronize()
 
-
-def warm_up(timer: BatchTimer, samples: Sequence[Sample], rounds: int) -> list[TimedBatch]:
-    """Run the first batch `rounds` times; kept as raw samples, marked, and in no statistic."""
-    return [timer.time(samples, 0, warmup=True) for _ in range(rounds)]
-
-
-def measure(timer: BatchTimer, batches: Iterable[Sequence[Sample]]) -> Iterable[TimedBatch]:
-    """Time every batch once, in order."""
-    for index, samples in enumerate(batches):
-        yield timer.time(samples, index, warmup=False)
+def synchronize(device: str) -> None:
+    """Wait until the device has finished; nothing to wait for on a CPU."""
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,6 +1,14 @@
 """The types that cross the borders between rooms."""
 
+from layerscope.records.energy_record import (
+    DeviceState,
+    EnergyAbsent,
+    EnergyRecord,
+    PowerSample,
+)
+from layerscope.records.interval import Interval
 from layerscope.records.layer_table import LayerRow, LayerTable, Whole, parent_of
+from layerscope.records.quality import PredictionScore, Quality
 from layerscope.records.run_config import RunConfig
 from layerscope.records.run_record import (
     SCHEMA_VERSION,
@@ -20,22 +28,38 @@ from layerscope.records.run_record import (
     save,
     to_builtins,
 )
+from layerscope.records.tables import Account, KernelRow, OperatorRow, StepRow
+from layerscope.records.work import Ceilings, Check, CountedWork
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Account",
     "AccountRecord",
     "BatchRecord",
+    "Ceilings",
+    "Check",
+    "CountedWork",
+    "DeviceState",
+    "EnergyAbsent",
+    "EnergyRecord",
     "Environment",
+    "Interval",
+    "KernelRow",
     "LatencySample",
     "LayerRow",
     "LayerTable",
     "ModelRecord",
     "ModuleRecord",
+    "OperatorRow",
+    "PowerSample",
     "Prediction",
+    "PredictionScore",
+    "Quality",
     "Report",
     "Reported",
     "RunConfig",
     "RunRecord",
+    "StepRow",
     "TracePass",
     "Whole",
     "WorkloadRecord",

@@ -19,6 +19,8 @@ Dtype = Literal["fp16", "bf16", "fp32"]
 Optimization = Literal["eager", "compile", "cudagraphs", "flash"]
 Attention = Literal["sdpa", "eager", "flash"]
 Fp32Matmul = Literal["highest", "high"]
+Normalisation = Literal["none", "lower-punct", "vqa"]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,9 @@ class RunConfig:
         min_new_tokens: equal to `max_new_tokens` forces the output length (untrained weights).
         samples: samples drawn from the data set, spread over batches of `batch_size`.
         warmup: batches run before anything is measured.
+        measure_limit_s: longest time that full batches are repeated for a narrower interval of the
+            latency, after each batch of the data has run once.
+        normalisation: what is done to answers and references before words are compared.
         out: folder that run folders are written to.
     """
 
@@ -54,8 +59,10 @@ class RunConfig:
     dataset: str
     data_dir: str | None = None
     answer_form: AnswerForm = "text"
+    normalisation: Normalisation = "none"
     samples: Positive = 64
     warmup: NonNegative = 2
+    measure_limit_s: Seconds = 10.0
     device: Device
     dtype: Dtype
     optimization: Optimization = "eager"

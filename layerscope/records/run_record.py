@@ -12,7 +12,10 @@ from typing import Any, Literal
 import msgspec
 
 from layerscope.errors import DataError
+from layerscope.records.energy_record import EnergyRecord
+from layerscope.records.quality import Quality
 from layerscope.records.run_config import RunConfig
+from layerscope.records.work import Ceilings
 
 # History of the format:
 # 1 (2026-11-24): first form.
@@ -94,6 +97,7 @@ class WorkloadRecord:
     source: str  # where the samples came from, in words
     batches: tuple[BatchRecord, ...]
     prompt: str | None = None  # the template
+    revision: str | None = None  # commit on the hub
     skipped: tuple[str, ...] = ()  # "<sample id>: <reason>"
 
 
@@ -107,6 +111,8 @@ class Prediction:
     prediction: str
     references: tuple[str, ...]
     new_tokens: int
+    letter_reference: str | None = None  # lettered questions: both forms are scored
+    text_reference: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +124,11 @@ class LatencySample:
     warmup: bool
     full: bool  # False for the partial last batch, which no latency statistic uses
     generate_ns: int
-    preprocess_ns: int
+    preprocess_ns: int | None  # None for a repeat: its inputs were ready
     copy_ns: int
     decoder_steps: int
     new_tokens: tuple[int, ...]
+    repeat: int = 0  # 0: the batch's first measured run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +193,18 @@ class RunRecord:
     model: ModelRecord
     workload: WorkloadRecord
     latency: tuple[LatencySample, ...] = ()
+    latency_stopped: str | None = None  # why no further repeat was run
+    first_token: tuple[LatencySample, ...] = ()  # generate() of one new token: time to first token
+    first_call_us: dict[str, float] = field(
+        default_factory=dict
+    )  # host time of convolutions' first call
+    energy: EnergyRecord | None = None
     predictions: tuple[Prediction, ...] = ()
+    quality: Quality | None = None
+    quality_by_answer_form: dict[str, Quality] = field(default_factory=dict)
     trace: TracePass | None = None
     account: AccountRecord | None = None
+    ceilings: Ceilings | None = None
     report: Report
     files: dict[str, str] = field(default_factory=dict)  # role -> file name in the run folder
     warnings: tuple[str, ...] = ()

@@ -6,18 +6,16 @@ A blank cell is a value that was not measured. Times are microseconds with exact
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable
 from pathlib import Path
 
-from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.errors import DataError
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import KernelRow, OperatorRow, StepRow
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
+from layerscope.report.csv_lines import write_csv
 from layerscope.report.microseconds import ns_of, us_text
 
-_MARKS = re.compile(r'[",\r\n]')
 _MIB = 1 << 20
 # One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.
 _MIB_PLACES = 7
@@ -32,7 +30,7 @@ def write_layers_csv(table: LayerTable, path: Path) -> None:
     rows = (
         [_cell(column, value_of(column, row, table)) for column in COLUMNS] for row in table.rows
     )
-    _write(path, [column.name for column in COLUMNS], rows)
+    write_csv(path, [column.name for column in COLUMNS], rows)
 
 
 def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
@@ -63,7 +61,7 @@ def write_kernels_csv(kernels: Iterable[KernelRow], path: Path) -> None:
         [row.kernel, row.layer, row.phase, str(row.count), us_text(row.total_ns), row.launch]
         for row in kernels
     )
-    _write(path, header, rows)
+    write_csv(path, header, rows)
 
 
 def write_operators_csv(operators: Iterable[OperatorRow], path: Path) -> None:
@@ -84,7 +82,7 @@ def write_operators_csv(operators: Iterable[OperatorRow], path: Path) -> None:
         ]
         for row in operators
     )
-    _write(path, header, rows)
+    write_csv(path, header, rows)
 
 
 def write_steps_csv(steps: Iterable[StepRow], path: Path) -> None:
@@ -103,24 +101,7 @@ def write_steps_csv(steps: Iterable[StepRow], path: Path) -> None:
         ]
         for row in steps
     )
-    _write(path, ["step", "phase", "gpu_us", "cpu_us", "kernels"], rows)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(_line(cells) for cells in chain([header], rows))
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot write the table ({error.strerror}).") from None
-
-
-def _line(cells: Sequence[str]) -> str:
-    # csv.writer leaves a lone carriage return unquoted under this line end; its reader then breaks.
-    return ",".join(_quoted(cell) if _MARKS.search(cell) else cell for cell in cells) + "\n"
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"'
+    write_csv(path, ["step", "phase", "gpu_us", "cpu_us", "kernels"], rows)
 
 
 def _cell(column: Column, value: Value) -> str:

@@ -8,10 +8,11 @@ has no tag.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from layerscope.errors import EnvironmentProblem
+from layerscope.records.energy_record import PowerSample
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
@@ -24,8 +25,15 @@ LAYERS_TAG = "layers"
 TOP_LAYERS = 50
 
 
-def write_events(folder: Path, record: RunRecord, account: Account | None) -> Path:
+def write_events(
+    folder: Path,
+    record: RunRecord,
+    account: Account | None,
+    power: Sequence[PowerSample] = (),
+) -> Path:
     """Write one event file into `folder` and return its path.
+
+    `power` becomes `power_w/<n>`, a device each, over milliseconds since its first sample.
 
     The file's name and content hold no host name, so that a run folder can be published.
 
@@ -52,6 +60,22 @@ def write_events(folder: Path, record: RunRecord, account: Account | None) -> Pa
         values.append(Summary.Value(tag=LAYERS_TAG, metadata=metadata, tensor=tensor))
     events = [Event(wall_time=now, file_version="brain.Event:2")]
     events += [Event(wall_time=now, step=0, summary=Summary(value=[value])) for value in values]
+    origin = min((sample.time_ns for sample in power), default=0)
+    devices = list(dict.fromkeys(sample.device for sample in power))
+    events += [
+        Event(
+            wall_time=now + (sample.time_ns - origin) / 1e9,
+            step=(sample.time_ns - origin) // 1_000_000,
+            summary=Summary(
+                value=[
+                    Summary.Value(
+                        tag=f"power_w/{devices.index(sample.device)}", simple_value=sample.power_w
+                    )
+                ]
+            ),
+        )
+        for sample in power
+    ]
     path = folder / f"events.out.tfevents.{int(now)}.layerscope"
     try:
         with path.open("wb") as file:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +18,19 @@ from layerscope.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 
 _PARTIAL = ".partial-"
+# What a disk says; any other OSError inside a run is not about its folder.
+_DISK_ERRORS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ESTALE,
+    }
+)
 
 
 def run_name(config: RunConfig, now: datetime | None = None) -> str:
@@ -45,12 +62,15 @@ class RunFolder:
         self._wanted = name
         self.name = name
         self.path = out / (_PARTIAL + name)
+        self._made = False
 
     def __enter__(self) -> RunFolder:
         try:
+            self._made = not self._out.exists()
             self._out.mkdir(parents=True, exist_ok=True)
             self._reserve()
         except OSError as error:
+            self._remove_out()
             raise EnvironmentProblem(
                 f"{self._out}: runs cannot be written there ({error.strerror}); choose another "
                 "folder with --out."
@@ -78,13 +98,24 @@ class RunFolder:
             try:
                 os.rename(self.path, self._out / self.name)
             except OSError as problem:
-                shutil.rmtree(self.path, ignore_errors=True)
+                self._remove()
                 raise self._unwritable(problem) from None
             self.path = self._out / self.name
             return
-        shutil.rmtree(self.path, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, KeyboardInterrupt):
+        self._remove()
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise self._unwritable(error) from error
+
+    def _remove(self) -> None:
+        with _without_interrupts():
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._remove_out()
+
+    def _remove_out(self) -> None:
+        """Take back the folder that only this run made; it stays if another run writes there."""
+        if self._made:
+            with contextlib.suppress(OSError):
+                self._out.rmdir()
 
     def _unwritable(self, error: OSError) -> EnvironmentProblem:
         what = error.strerror or str(error)
@@ -92,3 +123,16 @@ class RunFolder:
             f"{self._out / self.name}: the run could not be written ({what}); nothing was kept. "
             "Free the disk or choose another folder with --out."
         )
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back while inside: a second one must not stop the first one's cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,27 +1,52 @@
-"""A loaded model and its data in, the raw results of the unprofiled and the traced pass out."""
+"""A loaded model and its data in, the raw results of each pass out, in the contract's order."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from layerscope.errors import DataError
+from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
-from layerscope.measure.latency import BatchTimer, TimedBatch
-from layerscope.records import Prediction, RunConfig, TracePass
+from layerscope.measure.flops import count_work
+from layerscope.measure.latency import BatchTimer, TimedBatch, synchronize
+from layerscope.measure.statistics import StoppingRule
+from layerscope.records import CountedWork, LatencySample, Prediction, RunConfig, TracePass
 from layerscope.report.progress import ProgressReporter
 from layerscope.taxonomy import ROOT_GENERATE
-from layerscope.workload.batching import Batcher
+from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.data.sample import Sample, SampleSource
 from layerscope.workload.dtype_layout import torch_dtype
-from layerscope.workload.generation import Generator
+from layerscope.workload.generation import Generated, Generator
 from layerscope.workload.model import LoadedModel
+
+# Batches kept prepared for repeats and energy windows: enough to vary, few enough for memory.
+KEPT_BATCHES = 8
+_FIRST_TOKEN_RUNS = 5
+_FIRST_TOKEN_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The unprofiled passes. `kept` are prepared full batches, for repeats and energy."""
+
+    warmups: tuple[LatencySample, ...]
+    batches: tuple[TimedBatch, ...]  # each batch of the data once, in order
+    repeats: tuple[LatencySample, ...]
+    stopped: str
+    first_token: tuple[LatencySample, ...]
+    first_call_us: dict[str, float]
+    kept: tuple[Batch, ...]
+
+    @property
+    def latency(self) -> tuple[LatencySample, ...]:
+        """All raw samples, in the order they ran."""
+        return (*self.warmups, *(item.sample for item in self.batches), *self.repeats)
 
 
 @dataclass(frozen=True)
@@ -33,43 +58,108 @@ class Traced:
 
 
 class Passes:
-    """The passes of one run over one loaded model, in the order of the measurement contract."""
+    """The passes of one run over one loaded model."""
 
     def __init__(self, config: RunConfig, loaded: LoadedModel, progress: ProgressReporter) -> None:
         self._config = config
         self._loaded = loaded
         self._progress = progress
-        self._generator = Generator(loaded.model, config)
+        self.generator = Generator(loaded.model, config)
         self._batcher = Batcher(config, loaded.processor, loaded.model.config)
         self._dtype = torch_dtype(config.dtype)
         self._timer = BatchTimer(
-            self._generator, self._batcher, config.device, self._dtype, config.batch_size
+            self.generator, self._batcher, config.device, self._dtype, config.batch_size
         )
 
-    def measure(self, source: SampleSource) -> list[TimedBatch]:
-        """Warm up on the first batch, then time every batch once; no hooks, no profiler.
+    def measure(self, source: SampleSource) -> Measured:
+        """Warm up on the first batch, time every batch once, then repeat full batches.
+
+        Repeats end when the median's interval is narrow enough or the limit is reached. No hooks,
+        no profiler; only the very first warm-up notes the convolutions' first calls.
 
         Raises:
             DataError: the data ends before one batch is full.
         """
-        batches = _batches(source, self._config.samples, self._config.batch_size)
-        first = next(batches, ())
+        chunks = _chunks(source, self._config.samples, self._config.batch_size)
+        first = next(chunks, ())
         if len(first) < self._config.batch_size:
             raise DataError(
                 f"{source.name}: only {len(first)} usable samples, one batch needs "
                 f"{self._config.batch_size}; use a smaller --batch or more data."
             )
-        timed = []
-        with self._progress.task("warm up", self._config.warmup) as advance:
-            for _ in range(self._config.warmup):
-                timed.append(self._timer.time(first, 0, warmup=True))
-                advance(1)
+        warmups, first_calls = self._warm_up(first)
         count = -(-self._config.samples // self._config.batch_size)
+        batches: list[TimedBatch] = []
+        kept: list[Batch] = []
         with self._progress.task("measure, unprofiled", count) as advance:
-            for index, samples in enumerate(itertools.chain([first], batches)):
-                timed.append(self._timer.time(samples, index, warmup=False))
+            for index, samples in enumerate(itertools.chain([first], chunks)):
+                timed = self._timer.first(samples, index)
+                keep = timed.sample.full and len(kept) < KEPT_BATCHES
+                if keep:
+                    kept.append(timed.batch)
+                # The inputs of the other batches would only fill the memory.
+                batches.append(timed if keep else _without_inputs(timed))
                 advance(1)
-        return timed
+        repeats, stopped = self._repeat([t.sample for t in batches], kept)
+        return Measured(
+            warmups=warmups,
+            batches=tuple(batches),
+            repeats=repeats,
+            stopped=stopped,
+            first_token=self._first_token(kept),
+            first_call_us=first_calls,
+            kept=tuple(kept),
+        )
+
+    def _warm_up(
+        self, samples: Sequence[Sample]
+    ) -> tuple[tuple[LatencySample, ...], dict[str, float]]:
+        done: list[LatencySample] = []
+        first_calls: dict[str, float] = {}
+        with self._progress.task("warm up", self._config.warmup) as advance:
+            for number in range(self._config.warmup):
+                if number == 0:
+                    with FirstConvolutionCalls(self._loaded.model) as calls:
+                        done.append(self._timer.first(samples, 0, warmup=True).sample)
+                    first_calls = calls.us
+                else:
+                    done.append(self._timer.first(samples, 0, warmup=True).sample)
+                advance(1)
+        return tuple(done), first_calls
+
+    def _repeat(
+        self, first: Sequence[LatencySample], kept: Sequence[Batch]
+    ) -> tuple[tuple[LatencySample, ...], str]:
+        rule = StoppingRule(limit_s=self._config.measure_limit_s)
+        times = [float(sample.generate_ns) for sample in first if sample.full]
+        repeats: list[LatencySample] = []
+        began = time.monotonic()
+        with self._progress.task("repeat for a narrow interval") as advance:
+            for number, batch in enumerate(itertools.cycle(kept)):
+                stopped = rule.reason_to_stop(times, time.monotonic() - began)
+                if stopped is not None:
+                    return tuple(repeats), stopped
+                sample = self._timer.again(batch, 1 + number // len(kept)).sample
+                repeats.append(sample)
+                times.append(float(sample.generate_ns))
+                advance(1)
+        raise AssertionError("a cycle over the kept batches has no end")
+
+    def _first_token(self, kept: Sequence[Batch]) -> tuple[LatencySample, ...]:
+        """generate() of one token, in a window of its own: the time to the first token."""
+        one = dataclasses.replace(self._config, max_new_tokens=1, min_new_tokens=1)
+        generator = Generator(self._loaded.model, one)
+        done: list[LatencySample] = []
+        began = time.monotonic()
+        with self._progress.task("time to first token", _FIRST_TOKEN_RUNS) as advance:
+            for number, batch in enumerate(
+                itertools.islice(itertools.cycle(kept), _FIRST_TOKEN_RUNS)
+            ):
+                if done and time.monotonic() - began > _FIRST_TOKEN_LIMIT_S:
+                    break
+                done.append(self._timer.again(batch, number // len(kept), generator).sample)
+                advance(1)
+        return tuple(done)
 
     def trace(self, unprofiled: TimedBatch, path: Path) -> Traced:
         """Run the same full batch once more under ranges and profiler and write Kineto's trace."""
@@ -80,20 +170,16 @@ class Passes:
                 ProfilerSession(cuda=self._config.device == "cuda") as session,
             ):
                 began = time.perf_counter_ns()
-                tokens = self._generator(inputs)
-                self._synchronize()
+                tokens = self.generator(inputs)
+                synchronize(self._config.device)
                 profiled_ns = time.perf_counter_ns() - began
             session.export(path)
             advance(1)
-        generated = self._generator.describe(tokens)
+        generated = self.generator.describe(tokens)
         failures = [
-            f"{fqn}: takes no range, its time is its caller's" for fqn in ranges.uninstrumented
+            f"{fqn}: takes no range, its caller has its time" for fqn in ranges.uninstrumented
         ]
-        if generated.new_tokens != unprofiled.generated.new_tokens:
-            failures.append(
-                f"the traced batch generated {list(generated.new_tokens)} tokens, the measured one "
-                f"{list(unprofiled.generated.new_tokens)}"
-            )
+        failures += _same_lengths("traced", generated, unprofiled)
         return Traced(
             record=TracePass(
                 batch=unprofiled.sample.batch,
@@ -106,6 +192,19 @@ class Passes:
             ),
             failures=tuple(failures),
         )
+
+    def count(self, unprofiled: TimedBatch) -> tuple[CountedWork, tuple[str, ...]]:
+        """Count the FLOPs and bytes of the same full batch; and what differed from the measured run."""
+        inputs = unprofiled.batch.to(self._config.device, self._dtype)
+        kept: list[Generated] = []
+        with self._progress.task("count FLOPs and bytes", 1) as advance:
+            work = count_work(
+                self._loaded.model,
+                lambda: kept.append(self.generator.describe(self.generator(inputs))),
+                root=ROOT_GENERATE,
+            )
+            advance(1)
+        return work, tuple(_same_lengths("counted", kept[0], unprofiled))
 
     def predictions(self, timed: Sequence[TimedBatch]) -> tuple[Prediction, ...]:
         """What was generated for every sample; empty without a processor to decode it."""
@@ -127,16 +226,29 @@ class Passes:
                         prediction=text.strip(),
                         references=sample.references,
                         new_tokens=length,
+                        letter_reference=sample.letter_reference,
+                        text_reference=sample.text_reference,
                     )
                 )
         return tuple(found)
 
-    def _synchronize(self) -> None:
-        if self._config.device == "cuda":
-            torch.cuda.synchronize()
+
+def _without_inputs(timed: TimedBatch) -> TimedBatch:
+    samples = tuple(dataclasses.replace(s, image=None) for s in timed.batch.samples)
+    batch = dataclasses.replace(timed.batch, inputs={}, samples=samples)
+    return dataclasses.replace(timed, batch=batch)
 
 
-def _batches(source: SampleSource, samples: int, size: int) -> Iterator[Sequence[Sample]]:
+def _same_lengths(what: str, generated: Generated, unprofiled: TimedBatch) -> list[str]:
+    if generated.new_tokens == unprofiled.generated.new_tokens:
+        return []
+    return [
+        f"the {what} batch generated {list(generated.new_tokens)} tokens, the measured one "
+        f"{list(unprofiled.generated.new_tokens)}"
+    ]
+
+
+def _chunks(source: SampleSource, samples: int, size: int) -> Iterator[Sequence[Sample]]:
     stream = source.samples(samples)
     while batch := tuple(itertools.islice(stream, size)):
         yield batch

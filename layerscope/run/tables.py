@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from layerscope.analysis.account import account_of
+from layerscope.analysis.enrich import with_counted_work
 from layerscope.errors import DataError
-from layerscope.records import AccountRecord, load
+from layerscope.records import AccountRecord, CountedWork, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
 from layerscope.report.csv import (
@@ -18,6 +21,7 @@ from layerscope.report.csv import (
 from layerscope.report.parquet import write_layers_parquet
 
 TRACE_FILE = "trace.json.gz"
+WORK_FILE = "work.json"
 
 
 def write_tables(account: Account, folder: Path) -> dict[str, str]:
@@ -70,7 +74,31 @@ def read_account(path: Path) -> Account:
     if not trace.exists():
         raise DataError(f"{path}: the run has no {TRACE_FILE}, so there is no account to compute.")
     steps = record.trace.decoder_steps if record.trace else None
-    return account_of(trace, record.model.modules, steps)
+    account = account_of(trace, record.model.modules, steps)
+    work = read_work(path / WORK_FILE)
+    if work is None:
+        return account
+    return with_counted_work(account, work, record.ceilings, record.config.fp32_matmul)
+
+
+def write_work(work: CountedWork, folder: Path) -> dict[str, str]:
+    """Write the counted work beside the tables: the account is made again from it."""
+    (folder / WORK_FILE).write_bytes(msgspec.json.encode(work) + b"\n")
+    return {"work": WORK_FILE}
+
+
+def read_work(path: Path) -> CountedWork | None:
+    """The counted work of a run; None where the run counted none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CountedWork)
+    except (msgspec.DecodeError, OSError) as error:
+        raise DataError(f"{path}: not a count of work ({error}).") from None
 
 
 def _us(ns: int | None) -> float | None:

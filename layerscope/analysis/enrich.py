@@ -1,0 +1,31 @@
+"""An account of time, counted work and measured ceilings in; the same account with both out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from layerscope.analysis.rates import rates_of
+from layerscope.analysis.roofline import with_roofline, with_work
+from layerscope.records import Account, Ceilings, CountedWork
+
+
+def with_counted_work(
+    account: Account,
+    work: CountedWork,
+    ceilings: Ceilings | None,
+    fp32_matmul: Literal["highest", "high"],
+) -> Account:
+    """Fill in FLOPs, bytes, memory and, where the ceilings are known, the roofline of each row.
+
+    The counter's own total becomes part of the whole, so that `check()` proves rule 5.
+
+    Raises:
+        AccountingError: work was counted for a layer and phase that the trace does not have.
+    """
+    table = account.table
+    rows = with_work(table.rows, work, table.root)
+    if ceilings is not None:
+        rows = with_roofline(rows, work, rates_of(ceilings, fp32_matmul))
+    whole = dataclasses.replace(table.whole, flops=work.flops)
+    return dataclasses.replace(account, table=dataclasses.replace(table, rows=rows, whole=whole))
