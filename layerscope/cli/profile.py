@@ -72,6 +72,12 @@ def _options(command: Any) -> Any:
 @click.command("profile")
 @click.option("--config", "config_file", help="YAML file, or the name of a shipped configuration.")
 @_options
+@click.option(
+    "--measure-limit-s",
+    "measure_limit_s",
+    type=float,
+    help="Longest time batches are repeated for a narrower latency interval. Default: 10.",
+)
 @click.option("--no-trace", is_flag=True, help="Only the end-to-end numbers, no account by layer.")
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")

@@ -21,7 +21,7 @@ def render_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     page = Page(console)
     page.line(f"layerscope {diagnosis.layerscope}: doctor", style="bold")
     page.line()
-    width = max(len(check.name) for check in diagnosis.checks)
+    width = max(len(name) for name in ("remedy", *(check.name for check in diagnosis.checks)))
     for check in diagnosis.checks:
         _check(page, check, width)
     page.line()

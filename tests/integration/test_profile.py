@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     done = layerscope(
         "profile", "--model", "tiny", "--device", "cpu", "--batch", BATCH, "--samples", 5,
-        "--warmup", 1, "--max-new-tokens", STEPS, "--out", out,
+        "--warmup", 1, "--max-new-tokens", STEPS, "--measure-limit-s", 0.1, "--out", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder,) = out.iterdir()
@@ -141,7 +141,7 @@ def test_no_environment_variable_is_recorded(run: Path, monkeypatch: pytest.Monk
     out = run.parent / "secret"
     done = layerscope(
         "profile", "--model", "tiny", "--device", "cpu", "--batch", 1, "--samples", 1,
-        "--warmup", 0, "--max-new-tokens", 1, "--out", out, "--json",
+        "--warmup", 0, "--max-new-tokens", 1, "--measure-limit-s", 0.1, "--out", out, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -158,7 +158,7 @@ def test_no_environment_variable_is_recorded(run: Path, monkeypatch: pytest.Monk
 def test_quiet_prints_the_line_and_the_folder(tmp_path: Path) -> None:
     done = layerscope(
         "profile", "--model", "tiny", "--device", "cpu", "--batch", 1, "--samples", 1,
-        "--warmup", 0, "--max-new-tokens", 1, "--out", tmp_path, "--quiet",
+        "--warmup", 0, "--max-new-tokens", 1, "--measure-limit-s", 0.1, "--out", tmp_path, "--quiet",
     )  # fmt: skip
     assert done.returncode == 0
     first, second = done.stdout.splitlines()

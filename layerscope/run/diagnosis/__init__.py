@@ -1,0 +1,1 @@
+"""`layerscope doctor`: this machine in, a `Diagnosis` out. One file per group of checks."""
