@@ -33,15 +33,37 @@ class Tally:
     operator_ns: Counter[Key]
 
 
+@dataclass(frozen=True)
+class Workings:
+    """A trace with everything that follows from it alone: nesting, ranges, launches, layers.
+
+    `keys` holds the (layer, phase) of every device event.
+    """
+
+    columns: TraceColumns
+    tree: SpanTree
+    ranges: Ranges
+    links: Attribution
+    keys: tuple[Key, ...]
+
+
+def work_out(columns: TraceColumns) -> Workings:
+    """Nest the spans, name the ranges and attribute the device events of a trace."""
+    tree = build_tree(columns)
+    ranges = read_ranges(columns, tree)
+    links = attribute(columns, tree)
+    return Workings(columns, tree, ranges, links, tuple(_device_keys(columns, ranges, links)))
+
+
 def account_of(
     path: Path, modules: Sequence[ModuleRecord] = (), steps: int | None = None
 ) -> Account:
     """Read a trace file and account for it; see `account`."""
-    return account(read_trace(path), source=str(path), modules=modules, steps=steps)
+    return account(work_out(read_trace(path)), source=str(path), modules=modules, steps=steps)
 
 
 def account(
-    columns: TraceColumns,
+    workings: Workings,
     *,
     source: str,
     modules: Sequence[ModuleRecord] = (),
@@ -50,7 +72,7 @@ def account(
     """Account for a trace.
 
     Args:
-        columns: the trace.
+        workings: the trace, worked out.
         source: where it came from, for the tables' heading.
         modules: the model's modules, if known: class names, groups and parameters come from here.
         steps: decoder steps counted outside the trace, for rule 4; None leaves that rule out.
@@ -58,10 +80,8 @@ def account(
     Returns:
         The account. It is not checked here: `account.table.check()` does.
     """
-    tree = build_tree(columns)
-    ranges = read_ranges(columns, tree)
-    links = attribute(columns, tree)
-    keys = _device_keys(columns, ranges, links)
+    columns, tree, ranges = workings.columns, workings.tree, workings.ranges
+    links, keys = workings.links, workings.keys
     tally = _tally(columns, tree, ranges, keys)
     expected, notes = _expected(ranges, modules, steps)
     table = LayerTable(
@@ -120,7 +140,9 @@ def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> l
     return keys
 
 
-def _tally(columns: TraceColumns, tree: SpanTree, ranges: Ranges, device_keys: list[Key]) -> Tally:
+def _tally(
+    columns: TraceColumns, tree: SpanTree, ranges: Ranges, device_keys: Sequence[Key]
+) -> Tally:
     tally = Tally(Counter(), Counter(), Counter(), Counter(), Counter())
     thread = _calling_thread(columns, tree, ranges)
     _, own = layer_walls_ns(columns, tree, ranges)
@@ -200,7 +222,7 @@ def union_ns(starts: Ints, ends: Ints) -> int:
 
 
 def _kernel_rows(
-    columns: TraceColumns, links: Attribution, keys: list[Key]
+    columns: TraceColumns, links: Attribution, keys: Sequence[Key]
 ) -> tuple[KernelRow, ...]:
     count: Counter[tuple[int, Key, int]] = Counter()
     total: Counter[tuple[int, Key, int]] = Counter()

@@ -32,12 +32,24 @@ def command(
     """
     from rich.console import Console
 
+    from layerscope.errors import DataError
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
-    from layerscope.run.tables import read_account
+    from layerscope.report.findings import render_findings
+    from layerscope.run.findings import findings_of
+    from layerscope.run.tables import read_saved
 
-    account = read_account(run_or_trace)
+    saved = read_saved(run_or_trace)
+    account = saved.account
+    if not account.table.rows:
+        raise DataError(
+            f"{run_or_trace}: neither a device event nor a layer range in it, so there is no time "
+            "to account for; give a run folder, or a torch.profiler trace of a device."
+        )
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
-    render_account(account, Console(), phase=phase, group=group, depth=depth, sort=sort, top=top)
+    screen = Console()
+    render_account(account, screen, phase=phase, group=group, depth=depth, sort=sort, top=top)
+    seen = findings_of(account, saved.idle, saved.record)
+    render_findings(seen.seen, seen.not_judged, screen)
     account.table.check()

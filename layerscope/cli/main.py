@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from layerscope import __version__
+from layerscope.cli.interrupt import Interrupt
 from layerscope.errors import LayerscopeError
 
 _INTERRUPTED = 130
@@ -18,6 +19,8 @@ _VERBS = {
     "profile": "profile",
     "layers": "layers",
     "view": "view",
+    "flops": "flops",
+    "doctor": "doctor",
     "configs": "configs",
 }
 
@@ -53,21 +56,50 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
-    try:
-        result: Any = cli.main(args=arguments, prog_name="layerscope", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("layerscope: interrupted; nothing was kept.", err=True)
-        return _INTERRUPTED
-    except click.ClickException as problem:
-        problem.show()
-        return problem.exit_code
-    except LayerscopeError as problem:
-        click.echo(f"layerscope: {problem}", err=True)
-        return problem.exit_code
-    except BrokenPipeError:
+    with Interrupt() as interrupt:
+        try:
+            result: Any = cli.main(args=arguments, prog_name="layerscope", standalone_mode=False)
+        except click.exceptions.Exit as stop:
+            return stop.exit_code
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            return _interrupted(interrupt)
+        except Exception as error:
+            # Libraries wrap an interrupted import or C++ call in errors of their own.
+            if interrupt.pressed:
+                return _interrupted(interrupt)
+            return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong and return the exit code; what layerscope does not know is raised on."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()  # `layerscope` alone: the help is the answer
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        click.echo(f"layerscope: {_usage_line(error)}", err=True)
+        return error.exit_code
+    if isinstance(error, LayerscopeError):
+        click.echo(f"layerscope: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
         # The reader (`| head`) has gone; Python would complain once more while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return result if isinstance(result, int) else 0
+    raise error
+
+
+def _interrupted(interrupt: Interrupt) -> int:
+    interrupt.silence()
+    click.echo("layerscope: interrupted; nothing was kept.", err=True)
+    return _INTERRUPTED
+
+
+def _usage_line(problem: click.ClickException) -> str:
+    """click's message on one line, with the command whose help lists the options."""
+    message = " ".join(problem.format_message().split())
+    context = problem.ctx if isinstance(problem, click.UsageError) else None
+    if context is None:
+        return message
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{message}{end} See `{context.command_path} --help`."

@@ -7,71 +7,11 @@ from typing import Any
 
 import click
 
-_CHOICES = {
-    "weights": ("pretrained", "random"),
-    "dtype_layout": ("from_pretrained", "uniform"),
-    "image_size_mode": ("model", "source"),
-    "answer_form": ("letter", "text"),
-    "device": ("cuda", "cpu"),
-    "dtype": ("fp16", "bf16", "fp32"),
-    "optimization": ("eager", "compile", "cudagraphs", "flash"),
-    "attention": ("sdpa", "eager", "flash"),
-    "fp32_matmul": ("highest", "high"),
-    "normalisation": ("none", "lower-punct", "vqa"),
-}
-# Options that stand for one field of RunConfig each: name, field, help.
-_TEXT = (
-    ("--model", "model", "Hub id, local folder, or tiny (bundled). Default: the XL model on CUDA."),
-    ("--revision", "revision", "Hub revision of the model."),
-    ("--processor", "processor", "Folder or hub id of the processor, where the model has none."),
-    (
-        "--dataset",
-        "dataset",
-        "textvqa, scienceqa, coco, synthetic-textvqa, synthetic-scienceqa, synthetic-coco or "
-        "synthetic-random.",
-    ),
-    ("--data-dir", "data_dir", "Folder with the data set's Parquet files."),
-    ("--out", "out", "Folder that receives the run folder. Default: traces."),
-)
-_WHOLE = (
-    (("--batch", "--batch-size"), "batch_size", "Samples per batch. Default: 16."),
-    (("--image-size",), "image_size", "Pixels per side that the model sees. Default: 224."),
-    (("--max-input-len",), "max_input_len", "Text tokens on both tokenizers. Default: 200."),
-    (("--max-new-tokens",), "max_new_tokens", "New tokens per sample at most. Default: 20."),
-    (("--min-new-tokens",), "min_new_tokens", "New tokens per sample at least. Default: 0."),
-    (("--num-beams",), "num_beams", "Beams; 1 is greedy. Default: 1."),
-    (("--samples",), "samples", "Samples of the data set. Default: 64."),
-    (("--warmup",), "warmup", "Batches run before anything is measured. Default: 2."),
-    (("--seed",), "seed", "Seed of synthetic data and random weights. Default: 0."),
-)
-_HELP = {
-    "weights": "Load a checkpoint, or build the architecture with seeded random weights.",
-    "dtype_layout": "Dtypes as from_pretrained gives them, or one dtype for all (a variant).",
-    "image_size_mode": "What --image-size means: the model's input, or the source image's size.",
-    "answer_form": "ScienceQA: score the letter or the text of the answer.",
-    "device": "Default: cuda where there is one.",
-    "dtype": "Default: fp16 on CUDA, fp32 on the CPU.",
-    "optimization": "How the model runs.",
-    "attention": "Attention implementation.",
-    "normalisation": "What is done to answers before WER compares words. Default: none.",
-    "fp32_matmul": "torch.set_float32_matmul_precision; high lets fp32 layers use TF32.",
-}
-
-
-def _options(command: Any) -> Any:
-    for field, choices in reversed(_CHOICES.items()):
-        name = "--" + field.replace("_", "-")
-        command = click.option(name, field, type=click.Choice(choices), help=_HELP[field])(command)
-    for names, field, text in reversed(_WHOLE):
-        command = click.option(*names, field, type=int, help=text)(command)
-    for name, field, text in reversed(_TEXT):
-        command = click.option(name, field, help=text)(command)
-    return command
+from layerscope.cli.options import read_options, run_options
 
 
 @click.command("profile")
-@click.option("--config", "config_file", help="YAML file, or the name of a shipped configuration.")
-@_options
+@run_options()
 @click.option(
     "--measure-limit-s",
     "measure_limit_s",
@@ -85,19 +25,12 @@ def command(
     config_file: str | None, no_trace: bool, quiet: bool, as_json: bool, **given: Any
 ) -> None:
     """Run a model on batches of samples and account for its time, layer by layer."""
-    from layerscope.config.resolve import check_keys, read_yaml, resolve
-    from layerscope.config.shipped import find_config
+    from layerscope.config.resolve import resolve
     from layerscope.errors import UsageError
 
     if quiet and as_json:
         raise UsageError("--quiet and --json: choose one.")
-    said: dict[str, Any] = {}
-    where = "options"
-    if config_file is not None:
-        path = find_config(config_file)
-        said, where = read_yaml(path), str(path)
-        check_keys(said, where)
-    said |= {key: value for key, value in given.items() if value is not None}
+    said, where = read_options(config_file, given)
     if no_trace:
         said["trace"] = False
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
@@ -135,7 +68,16 @@ def _run(said: dict[str, Any], where: str, *, quiet: bool, as_json: bool) -> Non
     elif quiet:
         render_quiet(finished.account, screen, folder=finished.folder)
     else:
-        render_run(finished.record, finished.account, screen, folder=finished.folder)
+        seen = finished.findings
+        render_run(
+            finished.record,
+            finished.account,
+            screen,
+            work=finished.work,
+            findings=seen.seen if seen else None,
+            unjudged=seen.not_judged if seen else (),
+            folder=finished.folder,
+        )
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":
         raise AccountingError(

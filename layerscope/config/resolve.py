@@ -40,8 +40,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"{path}: not plain YAML ({first}).") from None
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f":{mark.line + 1}"
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{path}{line}: not plain YAML ({what}).") from None
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -120,7 +122,10 @@ def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
     except msgspec.ValidationError as error:
         # msgspec says "Expected `int` >= 1 - at `$.batch_size`".
         what, _, key = str(error).partition(" - at `$.")
-        raise UsageError(f"{where}: `{key.rstrip('`')}`: {what[:1].lower()}{what[1:]}.") from None
+        key = key.rstrip("`")
+        raise UsageError(
+            f"{where}: `{key}` is {said.get(key)!r}: {what[:1].lower()}{what[1:]}."
+        ) from None
     if config.min_new_tokens > config.max_new_tokens:
         raise UsageError(
             f"{where}: `min_new_tokens` {config.min_new_tokens} exceeds `max_new_tokens` "

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Newer Kineto prints these from C++ at every session, whatever its log level says.
+# Newer Kineto prints the first from C++ at every session, whatever its log level says; the second
+# stands beside an error of our own that says the same.
 _NOISE = b"USDT:"
+_FAILED_WRITE = b"Failed to write to log file"
 _STDERR = 2
 
 
@@ -34,5 +36,9 @@ def without_kineto_noise() -> Iterator[None]:
             os.close(saved)
             held.seek(0)
             for line in held:
-                if not line.lstrip().startswith(_NOISE):
+                if not _is_noise(line):
                     os.write(_STDERR, line)
+
+
+def _is_noise(line: bytes) -> bool:
+    return line.lstrip().startswith(_NOISE) or _FAILED_WRITE in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import zlib
 from pathlib import Path
@@ -59,16 +60,24 @@ class ProfilerSession:
         assert self._profile is not None
         try:
             if path.suffix != ".gz":
-                self._profile.export_chrome_trace(str(path))
+                self._write(path)
                 return
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 plain = Path(folder) / "trace.json"
-                self._profile.export_chrome_trace(str(plain))
+                self._write(plain)
                 _compress(plain, path)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{path}: the trace cannot be written ({error.strerror or error})."
             ) from None
+
+    def _write(self, path: Path) -> None:
+        """Kineto reports a failed write on stderr alone, so look whether the file is there."""
+        assert self._profile is not None
+        with without_kineto_noise():
+            self._profile.export_chrome_trace(str(path))
+        if not path.exists():
+            raise OSError(errno.ENOSPC, "the disk is full or refuses the file")
 
     def _synchronize(self) -> None:
         if self._cuda:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from layerscope.errors import UsageError
+from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
+from layerscope.records.work import CountedWork
 from layerscope.report.account_grids import group_grid, layer_grid, phase_grid, top_grid
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.findings import render_findings
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Page
 from layerscope.report.quantities import reported_text
@@ -22,11 +26,19 @@ TOP_LAYERS = 15
 
 
 def render_run(
-    record: RunRecord, account: Account | None, console: Console, *, folder: Path | None = None
+    record: RunRecord,
+    account: Account | None,
+    console: Console,
+    *,
+    work: CountedWork | None = None,
+    findings: Sequence[Finding] | None = None,
+    unjudged: Sequence[NotJudged] = (),
+    folder: Path | None = None,
 ) -> None:
-    """Print one run: what ran and where, the account, the slowdown, warnings, files, glossary.
+    """Print one run: what ran and where, the account, findings, files, results, glossary.
 
-    `account` is None when nothing was traced; the screen says so.
+    `account` is None when nothing was traced; the screen says so. With `work`, the use of the
+    device by phase and the run's floor are shown too; with `findings`, those.
     """
     page = Page(console)
     page.line(f"layerscope {record.environment.layerscope}: {record.name}", style="bold")
@@ -42,6 +54,10 @@ def render_run(
         _accounting(page, account.table)
         _notes(page, account.table)
     _slowdown(page, record)
+    if account is not None and work is not None:
+        _use(page, account, work, record)
+    if findings is not None:
+        render_findings(findings, unjudged, console)
     _warnings(page, record.warnings, account.table.warnings if account else ())
     _files(page, record, folder)
     _results(page, record)
@@ -131,6 +147,18 @@ def _slowdown(page: Page, record: RunRecord) -> None:
     )
 
 
+def _use(page: Page, account: Account, work: CountedWork, record: RunRecord) -> None:
+    # Statistics and rooflines need numpy, which the screen of a bare trace does without.
+    from layerscope.report.use import floor_lines, use_grid, use_of
+
+    use = use_of(account, work, record)
+    if use is not None:
+        page.grid(use_grid(use))
+        page.line()
+        for label, text in floor_lines(use, record):
+            page.field(label, text)
+
+
 def _notes(page: Page, table: LayerTable) -> None:
     for note in table.notes:
         page.line(f"note: {note}")
@@ -160,6 +188,11 @@ def _results(page: Page, record: RunRecord) -> None:
         ("flops", report.flops),
     ):
         page.field(label, reported_text(reported, batch))
+    # Its statistics need numpy, which the screen of a bare trace does without.
+    from layerscope.report.end_to_end import end_to_end
+
+    for label, text in end_to_end(record):
+        page.field(label, text)
     page.line(
         f"latency: {report.latency.definition}; energy: {report.energy.definition}; "
         f"flops: {report.flops.definition}"

@@ -18,6 +18,8 @@ from layerscope.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 
 _PARTIAL = ".partial-"
+# A run of the bundled model takes about 2 MiB while it is written, one of the XL model 110 MiB.
+_LEAST_FREE_BYTES = 8 << 20
 # What a disk says; any other OSError inside a run is not about its folder.
 _DISK_ERRORS = frozenset(
     {
@@ -68,6 +70,10 @@ class RunFolder:
         try:
             self._made = not self._out.exists()
             self._out.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._out).free
+            if free < _LEAST_FREE_BYTES:
+                # Now, and not after the minutes that loading and measuring take.
+                raise OSError(errno.ENOSPC, f"{free >> 20} MiB free, a run needs more")
             self._reserve()
         except OSError as error:
             self._remove_out()

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from layerscope.analysis.account import account_of
-from layerscope.analysis.enrich import with_counted_work
 from layerscope.config.resolve import Resolved
-from layerscope.errors import AccountingError
+from layerscope.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
 from layerscope.measure.wer import rows as prediction_rows
 from layerscope.records import (
     Account,
-    AccountRecord,
     Ceilings,
     CountedWork,
     Environment,
@@ -30,21 +26,23 @@ from layerscope.records import (
     save,
 )
 from layerscope.records.run_record import RUN_FILE
+from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
 from layerscope.report.progress import ProgressReporter
 from layerscope.report.tensorboard import write_events
 from layerscope.run.energy import measure_run_energy
+from layerscope.run.examine import Examined, examine
+from layerscope.run.findings import Findings, findings_of, write_findings
 from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
+from layerscope.run.load import Announce, Load, load_for
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
 from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,19 @@ class FinishedRun:
 
     record: RunRecord
     account: Account | None
+    findings: Findings | None
+    work: CountedWork
     folder: Path
 
 
-def profile(resolved: Resolved, progress: ProgressReporter, announce: Announce) -> FinishedRun:
+def profile(
+    resolved: Resolved,
+    progress: ProgressReporter,
+    announce: Announce,
+    *,
+    load: Load = load_model,
+    name: str | None = None,
+) -> FinishedRun:
     """Run one configuration and write its folder.
 
     An account that does not add up is no exception here: the folder is kept, its record says
@@ -66,34 +73,49 @@ def profile(resolved: Resolved, progress: ProgressReporter, announce: Announce) 
         resolved: the configuration.
         progress: told of every pass.
         announce: takes one line at a time about what is about to happen (a download, its size).
+        load: yields the model; called after what can be refused without it.
+        name: of the run folder; None makes it from the time and the configuration.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
             that cannot be written. Nothing is left behind then.
     """
     created = datetime.now(UTC)
-    with RunFolder(Path(resolved.config.out), run_name(resolved.config, created)) as folder:
-        run = _Run(resolved, progress, announce, folder.path)
-        record, account = run.execute(folder.name, created)
-    return FinishedRun(record=record, account=account, folder=folder.path)
+    name = name or run_name(resolved.config, created)
+    with RunFolder(Path(resolved.config.out), name) as folder:
+        run = _Run(resolved, progress, announce, folder.path, load)
+        finished = run.execute(folder.name, created)
+    return dataclasses.replace(finished, folder=folder.path)
 
 
 class _Run:
     """One run's passes in order, writing into one folder."""
 
     def __init__(
-        self, resolved: Resolved, progress: ProgressReporter, announce: Announce, folder: Path
+        self,
+        resolved: Resolved,
+        progress: ProgressReporter,
+        announce: Announce,
+        folder: Path,
+        load: Load,
     ) -> None:
         self._resolved = resolved
         self._progress = progress
         self._announce = announce
         self._folder = folder
+        self._load = load
         self._files = {"record": RUN_FILE}
 
-    def execute(self, name: str, created: datetime) -> tuple[RunRecord, Account | None]:
+    def execute(self, name: str, created: datetime) -> FinishedRun:
+        if self._resolved.config.optimization != "eager":
+            raise EnvironmentProblem(
+                f"--optimization {self._resolved.config.optimization}: not available in this "
+                "version of layerscope; use --optimization eager."
+            )
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
         source = open_samples(self._resolved.config)
-        loaded, config, choices = self._load()
+        ready = load_for(self._resolved, self._progress, self._announce, self._load)
+        loaded, config, choices = ready.model, ready.config, ready.choices
         environment = read_environment(cuda=config.device == "cuda")
         passes = Passes(config, loaded, self._progress)
         measured = passes.measure(source)
@@ -108,7 +130,12 @@ class _Run:
             self._files["trace"] = TRACE_FILE
         work, differs = passes.count(measured.batches[0])
         ceilings = self._ceilings(config, environment) if config.trace else None
-        account, verdict = self._account(config, loaded, traced, work, ceilings, failures + differs)
+        examined = self._examine(config, loaded, traced, work, ceilings)
+        verdict = None
+        if examined is not None:
+            further = (*failures, *differs, *examined.failures)
+            verdict = account_record(examined.account, further)
+            self._files |= write_tables(examined.account, self._folder)
         record = RunRecord(
             name=name,
             created_utc=created.isoformat(timespec="seconds"),
@@ -137,23 +164,13 @@ class _Run:
             self._files |= write_predictions_csv(rows, self._folder, scored=quality.reason is None)
         if energy.power:
             self._files |= write_power_csv(energy.power, self._folder)
+        seen = self._judge(record, examined)
+        account = examined.account if examined else None
         events = write_events(self._folder, record, account, energy.power)
         self._files["tensorboard"] = events.name
         record = dataclasses.replace(record, files=dict(self._files))
         save(record, self._folder / RUN_FILE)
-        return record, account
-
-    def _load(self) -> tuple[LoadedModel, RunConfig, tuple[str, ...]]:
-        config = self._resolved.config
-        with self._progress.task(f"load {config.model}", 1) as advance:
-            loaded = load_model(config, self._announce)
-            advance(1)
-        if loaded.record.trained or config.min_new_tokens == config.max_new_tokens:
-            return loaded, config, self._resolved.choices
-        # Untrained weights end anywhere: with a forced length, runs stay comparable.
-        forced = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
-        why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
-        return loaded, forced, (*self._resolved.choices, why)
+        return FinishedRun(record, account, seen, work, self._folder)
 
     def _ceilings(self, config: RunConfig, environment: Environment) -> Ceilings:
         with self._progress.task("ceilings of this device", 1) as advance:
@@ -161,27 +178,45 @@ class _Run:
             advance(1)
         return found
 
-    def _account(
+    def _examine(
         self,
         config: RunConfig,
         loaded: LoadedModel,
         traced: TracePass | None,
         work: CountedWork,
         ceilings: Ceilings | None,
-        failures: tuple[str, ...],
-    ) -> tuple[Account | None, AccountRecord | None]:
+    ) -> Examined | None:
         if traced is None:
-            return None, None
+            return None
         with self._progress.task("account", 1) as advance:
-            trace = self._folder / TRACE_FILE
-            account = account_of(trace, loaded.record.modules, traced.decoder_steps)
-            try:
-                account = with_counted_work(account, work, ceilings, config.fp32_matmul)
-            except AccountingError as error:
-                failures += (str(error),)
-            self._files |= write_tables(account, self._folder)
+            examined = examine(
+                self._folder / TRACE_FILE,
+                loaded.record.modules,
+                traced.decoder_steps,
+                work,
+                ceilings,
+                config.fp32_matmul,
+            )
             advance(1)
-        return account, account_record(account, failures)
+        return examined
+
+    def _judge(self, record: RunRecord, examined: Examined | None) -> Findings | None:
+        """Findings and figures; both stand on the account, so a run without a trace has none."""
+        if examined is None:
+            return None
+        with self._progress.task("findings and figures", 1) as advance:
+            seen = findings_of(examined.account, examined.idle, record)
+            self._files |= write_findings(seen, self._folder)
+            drawn = write_figures(
+                examined.account,
+                self._folder,
+                idle=examined.idle,
+                ceilings=record.ceilings,
+                name=record.name,
+            )
+            self._files |= drawn.files
+            advance(1)
+        return seen
 
 
 def _workload(source: SampleSource, measured: Measured) -> WorkloadRecord:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from layerscope.analysis.account import account_of
-from layerscope.analysis.enrich import with_counted_work
+from layerscope.analysis.idle import Idle
 from layerscope.errors import DataError
-from layerscope.records import AccountRecord, CountedWork, load
+from layerscope.records import AccountRecord, CountedWork, RunRecord, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
 from layerscope.report.csv import (
@@ -19,6 +19,7 @@ from layerscope.report.csv import (
     write_steps_csv,
 )
 from layerscope.report.parquet import write_layers_parquet
+from layerscope.run.examine import examine
 
 TRACE_FILE = "trace.json.gz"
 WORK_FILE = "work.json"
@@ -59,26 +60,52 @@ def account_record(account: Account, further: tuple[str, ...] = ()) -> AccountRe
     )
 
 
+@dataclass(frozen=True)
+class SavedRun:
+    """What the files of a run, or a bare trace, say. `idle` is None without device events."""
+
+    account: Account
+    idle: Idle | None
+    record: RunRecord | None
+    work: CountedWork | None
+    failures: tuple[str, ...]  # counted work that does not fit the trace
+
+
 def read_account(path: Path) -> Account:
-    """The account of a run folder or of any Kineto trace, computed from the files alone.
+    """The account of a run folder or of any Kineto trace; see `read_saved`."""
+    return read_saved(path).account
+
+
+def read_saved(path: Path) -> SavedRun:
+    """The account and the idle time of a run folder or of any Kineto trace, from the files alone.
 
     Raises:
         DataError: no such file, no trace in the folder, or a trace that cannot be read.
     """
     if not path.is_dir():
-        return account_of(path)
+        return _saved(path, None, None)
     trace = path / TRACE_FILE
     if not (path / RUN_FILE).exists():
         raise DataError(f"{path}: no {RUN_FILE} in it, so it is no run folder.")
     record = load(path)
     if not trace.exists():
         raise DataError(f"{path}: the run has no {TRACE_FILE}, so there is no account to compute.")
-    steps = record.trace.decoder_steps if record.trace else None
-    account = account_of(trace, record.model.modules, steps)
-    work = read_work(path / WORK_FILE)
-    if work is None:
-        return account
-    return with_counted_work(account, work, record.ceilings, record.config.fp32_matmul)
+    return _saved(trace, record, read_work(path / WORK_FILE))
+
+
+def _saved(trace: Path, record: RunRecord | None, work: CountedWork | None) -> SavedRun:
+    if record is None:
+        found = examine(trace)
+    else:
+        found = examine(
+            trace,
+            record.model.modules,
+            record.trace.decoder_steps if record.trace else None,
+            work,
+            record.ceilings,
+            record.config.fp32_matmul,
+        )
+    return SavedRun(found.account, found.idle, record, work, found.failures)
 
 
 def write_work(work: CountedWork, folder: Path) -> dict[str, str]:

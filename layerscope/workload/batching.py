@@ -17,6 +17,7 @@ from layerscope.records.run_config import RunConfig
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.data.random_inputs import RandomInputs, image_token_of
 from layerscope.workload.data.sample import Sample
+from layerscope.workload.out_of_memory import refusing_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -39,17 +40,22 @@ class Batch:
     inputs: dict[str, torch.Tensor]
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Copies on `device`; `dtype` applies to the pixels, ids and masks stay int64."""
+        """Copies on `device`; `dtype` applies to the pixels, ids and masks stay int64.
+
+        Raises:
+            EnvironmentProblem: the device's memory is exhausted.
+        """
         import torch
 
-        return {
-            name: tensor.to(
-                device=device,
-                dtype=dtype if tensor.is_floating_point() else torch.int64,
-                copy=True,
-            )
-            for name, tensor in self.inputs.items()
-        }
+        with refusing_out_of_memory(f"copying the inputs to {device}", len(self.samples)):
+            return {
+                name: tensor.to(
+                    device=device,
+                    dtype=dtype if tensor.is_floating_point() else torch.int64,
+                    copy=True,
+                )
+                for name, tensor in self.inputs.items()
+            }
 
 
 def padding_share(record: BatchRecord) -> float:
@@ -108,7 +114,8 @@ class Batcher:
             raise DataError(f"{self._config.dataset}: batch {index} has no samples.")
         if self._random:
             first = index * self._config.batch_size
-            inputs = self._inputs.draw(range(first, first + len(samples)))
+            with refusing_out_of_memory("drawing the inputs", len(samples)):
+                inputs = self._inputs.draw(range(first, first + len(samples)))
             queries = self._inputs.num_query_tokens
         else:
             inputs = {"pixel_values": self._pixels(samples), **self._text(samples)}

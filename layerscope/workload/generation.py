@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from layerscope.errors import EnvironmentProblem
 from layerscope.records import RunConfig
+from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,27 @@ class Generator:
         self._model = model
         self._config = config
         self._counter = _StepCounter() if config.num_beams > 1 else None
+        vocabulary: Any = model.config.text_config.vocab_size  # type: ignore[union-attr]
+        self._settings = _settings(config, vocabulary)
+        if self._counter is not None:
+            self._settings["logits_processor"] = [self._counter]
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Token ids, shape (batch, length). Nothing but `generate()` runs here: it is timed.
 
         Raises:
-            EnvironmentProblem: the device's memory is exhausted.
+            EnvironmentProblem: memory is exhausted; it names the phase and a batch that would fit.
         """
-        settings: dict[str, Any] = {
-            "max_new_tokens": self._config.max_new_tokens,
-            "min_new_tokens": self._config.min_new_tokens,
-            "num_beams": self._config.num_beams,
-            "do_sample": False,
-            "interpolate_pos_encoding": True,
-        }
         if self._counter is not None:
             self._counter.steps = 0
-            settings["logits_processor"] = [self._counter]
         try:
             with torch.no_grad():
-                tokens: torch.Tensor = self._model.generate(**inputs, **settings)  # type: ignore[operator]
-        except torch.OutOfMemoryError as error:
-            raise EnvironmentProblem(_out_of_memory(error, inputs)) from None
+                tokens: torch.Tensor = self._model.generate(**inputs, **self._settings)  # type: ignore[operator]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = next(iter(inputs.values())).shape[0]
+            raise model_out_of_memory(error, self._model, batch) from None
         return tokens
 
     def describe(self, tokens: torch.Tensor) -> Generated:
@@ -70,6 +69,22 @@ class Generator:
         )
         steps = int(generated.shape[1]) if self._counter is None else self._counter.steps
         return Generated(tokens=ids, new_tokens=lengths, decoder_steps=steps)
+
+
+def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "max_new_tokens": config.max_new_tokens,
+        "num_beams": config.num_beams,
+        "do_sample": False,
+        "interpolate_pos_encoding": True,
+    }
+    if config.min_new_tokens == config.max_new_tokens:
+        # An end token outside the vocabulary is looked for at every step, as in a real run, and
+        # never found. `min_new_tokens` would add a logits processor's kernels to every step.
+        settings["eos_token_id"] = vocabulary
+    else:
+        settings["min_new_tokens"] = config.min_new_tokens
+    return settings
 
 
 class _StepCounter:
@@ -96,10 +111,3 @@ def _length(row: torch.Tensor, eos: int | list[int] | None, pad: int | None) -> 
     while ids and ids[-1] == pad:
         ids.pop()
     return len(ids)
-
-
-def _out_of_memory(error: BaseException, inputs: Mapping[str, torch.Tensor]) -> str:
-    batch = next(iter(inputs.values())).shape[0]
-    smaller = f"; try --batch {batch // 2}" if batch > 1 else ""
-    first = str(error).splitlines()[0]
-    return f"generate() ran out of device memory at batch {batch} ({first}){smaller}."

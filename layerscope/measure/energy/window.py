@@ -84,7 +84,12 @@ def work_window(
     """
     timing = timing or WindowTiming()
     try:
-        starts = [edges[0] for edges in _wait_for_edges(meters, clock, timing, count=1)]
+        # Unmeasured, and then no sleep before the window opens: after a rest the host launches more
+        # slowly for a while, and the window would hold batches that no steady run has. The second
+        # edge, because a counter that lags books this batch's last joules at the first.
+        work()
+        edges = _wait_for_edges(meters, clock, timing, count=2, awake=True)
+        starts = [seen[-1] for seen in edges]
         batches = _repeat(work, clock, timing.min_s)
         if after_work is not None:
             after_work()
@@ -135,7 +140,7 @@ def _repeat(work: Work, clock: Clock, min_s: float) -> tuple[EnergyBatch, ...]:
 
 
 def _wait_for_edges(
-    meters: Sequence[Meter], clock: Clock, timing: WindowTiming, *, count: int
+    meters: Sequence[Meter], clock: Clock, timing: WindowTiming, *, count: int, awake: bool = False
 ) -> list[list[CounterEdge]]:
     """The next `count` edges of every counter, at least 50 ms apart, in the order of `meters`.
 
@@ -144,7 +149,7 @@ def _wait_for_edges(
     """
     watches = [_Watch(meter, clock) for meter in meters]
     while any(len(watch.edges) < count for watch in watches):
-        clock.sleep(timing.poll_s)
+        (clock.stay_awake if awake else clock.sleep)(timing.poll_s)
         for watch in watches:
             if len(watch.edges) < count:
                 watch.look(timing.edge_timeout_s)

@@ -11,8 +11,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
+from layerscope.measure.flops.attempt import absent, attempted
 from layerscope.measure.flops.captured import CapturedCall, tensors_only
 from layerscope.measure.flops.counter import count_work
 from layerscope.records.work import Check, CountedWork
@@ -35,23 +37,27 @@ _MOST_UNEQUAL = 5
 
 def check_against_fvcore(call: CapturedCall) -> Check:
     """Compare every module below the captured call: our FLOPs with twice fvcore's count."""
-    name = f"fvcore x 2, {call.fqn or 'model'}"
-    try:
-        from fvcore.nn import FlopCountAnalysis
-    except ImportError:
-        return _absent(name, "fvcore is not installed (pip install fvcore)")
-    try:
-        wrapped, given = tensors_only(call.without_cache())
-        theirs, unsupported = _counted_by_fvcore(FlopCountAnalysis(wrapped, given))
-        work = count_work(wrapped, lambda: wrapped(*given), root=ROOT_FORWARD)
-    except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
-        # torch.jit.trace gives up in these ways on what it cannot trace, or for want of memory.
-        first = str(error).strip().splitlines() or [""]
-        return _absent(name, f"{type(error).__name__} while tracing: {first[0][:200]}")
+    name = fvcore_name(call.fqn)
+    if find_spec("fvcore") is None:
+        return absent(name, "fvcore is not installed (pip install fvcore)")
+    return attempted(name, lambda: _compared(call, name), "while tracing")
+
+
+def fvcore_name(fqn: str) -> str:
+    """What the check of one part is called."""
+    return f"fvcore x 2, {fqn or 'model'}"
+
+
+def _compared(call: CapturedCall, name: str) -> Check:
+    from fvcore.nn import FlopCountAnalysis
+
+    wrapped, given = tensors_only(call.without_cache())
+    theirs, unsupported = _counted_by_fvcore(FlopCountAnalysis(wrapped, given))
+    work = count_work(wrapped, lambda: wrapped(*given), root=ROOT_FORWARD)
     ours = with_children(work)
     compared = sorted(module for module in theirs if module in ours or theirs[module])
     unequal = [
-        f"{_shown(module, call.fqn)}: ours {ours.get(module, 0)}, theirs {theirs[module]}"
+        f"{_shown(module, call.fqn)}: ours {ours.get(module, 0):,}, theirs {theirs[module]:,}"
         for module in compared
         if ours.get(module, 0) != theirs[module]
     ]
@@ -120,7 +126,3 @@ def _shown(module: str, fqn: str) -> str:
     """`part.encoder` of the wrapper as the model names it."""
     inner = module.removeprefix("part").removeprefix(".")
     return ".".join(name for name in (fqn, inner) if name) or "model"
-
-
-def _absent(name: str, reason: str) -> Check:
-    return Check(name=name, ours=None, theirs=None, compared=0, reason=reason)

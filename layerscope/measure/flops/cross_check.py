@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import ModelError
-from layerscope.measure.flops.against_fvcore import check_against_fvcore
+from layerscope.measure.flops.against_fvcore import check_against_fvcore, fvcore_name
 from layerscope.measure.flops.architecture import ENCODER, architecture_of, workload_of
+from layerscope.measure.flops.attempt import absent, attempted, reason_of
 from layerscope.measure.flops.captured import CapturedCall, capture_calls
 from layerscope.measure.flops.counter import count_work
 from layerscope.measure.flops.formulas import attention_flops, extra_formulas
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 _PATCH_CONVOLUTION = "vision_model.embeddings.patch_embedding"
+_TORCH = "torch FlopCounterMode"
+_FORM = "closed form"
 ClosedFormula = Callable[[Architecture, Workload], ClosedForm]
 
 _PARTS = ("vision_model", "qformer", ENCODER, "language_model")
@@ -47,15 +49,18 @@ def cross_check(
         could not run says why in `reason`.
     """
     work = work or count_work(model, run, root=root)
-    known = is_instructblip(name for name, _ in model.named_modules())
-    calls = capture_calls(model, run, _PARTS if known else ("",))
-    checks = [
-        _rows(work),
-        _against_torch(work, run),
-        _against_formula(model, work, calls, closed_form),
-    ]
+    names = dict(model.named_modules())
+    parts = [fqn for fqn in _PARTS if fqn in names] if is_instructblip(names) else [""]
+    checks = [_rows(work), attempted(_TORCH, lambda: _against_torch(work, run))]
+    try:
+        calls = capture_calls(model, run, parts)
+    except Exception as error:
+        why = reason_of(error, "while the parts' inputs were taken")
+        absents = [_FORM, *(fvcore_name(fqn) for fqn in parts if with_fvcore)]
+        return (*checks, *(absent(name, why) for name in absents))
+    checks.append(attempted(_FORM, lambda: _against_formula(model, work, calls, closed_form)))
     if with_fvcore:
-        checks.extend(_with_fvcore(call) for call in calls.values())
+        checks.extend(_with_fvcore(fqn, calls) for fqn in parts)
     return tuple(checks)
 
 
@@ -79,7 +84,7 @@ def _against_torch(work: CountedWork, run: Callable[[], Any]) -> Check:
     with FlopCounterMode(display=False, custom_mapping=extra) as counter:
         run()
     return Check(
-        name="torch FlopCounterMode",
+        name=_TORCH,
         ours=work.flops,
         theirs=int(counter.get_total_flops()),
         notes=("with formulas for the attention kernels that torch's registry lacks",),
@@ -92,10 +97,7 @@ def _against_formula(
     calls: Mapping[str, CapturedCall],
     closed_form: ClosedFormula,
 ) -> Check:
-    try:
-        form = closed_form(architecture_of(model), workload_of(calls, work.decoder_steps))
-    except ModelError as error:
-        return Check(name="closed form", ours=None, theirs=None, compared=0, reason=str(error))
+    form = closed_form(architecture_of(model), workload_of(calls, work.decoder_steps))
     ours: Counter[str] = Counter()
     for part in work.parts:
         ours[part.part] += part.flops
@@ -103,24 +105,26 @@ def _against_formula(
     ours["patch convolution"] = convolution.flops if convolution else 0
     theirs = {**form.parts(), "patch convolution": form.patch_convolution}
     return Check(
-        name="closed form",
+        name=_FORM,
         ours=work.flops,
         theirs=form.total,
         compared=len(theirs),
         unequal=tuple(
-            f"{name}: ours {ours[name]}, theirs {value}"
+            f"{name}: ours {ours[name]:,}, theirs {value:,}"
             for name, value in theirs.items()
             if ours[name] != value
         ),
         notes=(
             "written for a cache that grows; a static cache attends over its full length",
-            *(f"{name}: {value}" for name, value in theirs.items()),
+            *(f"{name}: {value:,}" for name, value in theirs.items()),
         ),
     )
 
 
-def _with_fvcore(call: CapturedCall) -> Check:
+def _with_fvcore(fqn: str, calls: Mapping[str, CapturedCall]) -> Check:
     import torch
 
+    if fqn not in calls:
+        return absent(fvcore_name(fqn), "the part was not called in the run")
     with torch.no_grad():
-        return check_against_fvcore(call)
+        return check_against_fvcore(calls[fqn])

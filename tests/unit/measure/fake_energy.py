@@ -20,6 +20,9 @@ class FakeMachine:
     def monotonic_ns(self) -> int:
         return self.now_ns
 
+    def stay_awake(self, seconds: float) -> None:
+        self.sleep(seconds)
+
     def sleep(self, seconds: float) -> None:
         self.advance(seconds, self.rest_w)
 

@@ -363,6 +363,9 @@ def test_counters_that_go_wrong_while_watched(mode: str, status: str, said: str)
     bad, good = FakeCounter(machine), FakeCounter(machine, name="gpu 1")
 
     class Turning(FakeMachine):
+        def stay_awake(self, seconds: float) -> None:
+            self.sleep(seconds)
+
         def sleep(self, seconds: float) -> None:
             machine.sleep(seconds)
             if machine.now_ns > 1_500_000_000 or mode == "stuck":

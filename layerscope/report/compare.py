@@ -1,0 +1,254 @@
+"""A comparison and what became of its conditions in; screen, Markdown or JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from layerscope.records.comparison import (
+    SCHEMA_VERSION,
+    Comparison,
+    LayerChange,
+    LayerComparison,
+    MetricChange,
+    Outcome,
+)
+from layerscope.report.markdown import escape
+from layerscope.report.microseconds import us_grouped
+from layerscope.report.page import Grid, Page
+
+_KINDS = {
+    "environment": "unlike environment",
+    "work": "asked for",
+    "way": "run differently",
+    "noted": "noted",
+}
+_NAMES = {
+    "latency": "latency",
+    "ttft": "time to first token",
+    "energy": "energy",
+    "wer": "WER",
+    "flops": "FLOPs",
+    "device": "device time",
+    "host": "host window",
+}
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+
+
+def render_comparison(
+    comparison: Comparison, outcomes: Sequence[Outcome], console: Console, *, top: int
+) -> None:
+    """Print what was unlike, the headline numbers with verdicts, the layers, the conditions.
+
+    Args:
+        top: at most this many layers; what the others change together is printed beneath.
+    """
+    page = Page(console)
+    page.line(f"base   {comparison.base}", style="bold")
+    page.line(f"other  {comparison.other}", style="bold")
+    for kind, text in _unlike(comparison):
+        page.line(f"{kind}: {text}", style="yellow" if kind == _KINDS["environment"] else "")
+    if comparison.metrics:
+        page.grid(_headline_grid(comparison.metrics))
+    else:
+        page.line(f"no headline numbers: {comparison.metrics_absent}")
+    if comparison.layers is None:
+        page.line()
+        page.line(f"no layers: {comparison.layers_absent}")
+    else:
+        page.grid(_phase_grid(comparison.layers))
+        page.grid(_layer_grid(comparison.layers, top))
+        page.line()
+        for line in _layer_lines(comparison.layers):
+            page.line(line)
+    page.line()
+    for line in _limits(comparison):
+        page.line(line)
+    for outcome in outcomes:
+        page.line(f"--fail-on {outcome.sentence}", style="bold red" if outcome.crossed else "")
+
+
+def comparison_markdown(comparison: Comparison, outcomes: Sequence[Outcome], *, top: int) -> str:
+    """The same as Markdown, for a pull request."""
+    parts = [f"**base** {escape(comparison.base)}  \n**other** {escape(comparison.other)}"]
+    parts += [f"- {kind}: {escape(text)}" for kind, text in _unlike(comparison)]
+    if comparison.metrics:
+        parts.append(_markdown(_headline_grid(comparison.metrics)))
+    else:
+        parts.append(escape(f"No headline numbers: {comparison.metrics_absent}"))
+    if comparison.layers is None:
+        parts.append(escape(f"No layers: {comparison.layers_absent}"))
+    else:
+        parts.append(_markdown(_phase_grid(comparison.layers)))
+        parts.append(_markdown(_layer_grid(comparison.layers, top)))
+        parts += [escape(line) for line in _layer_lines(comparison.layers)]
+    parts += [escape(line) for line in _limits(comparison)]
+    parts += [escape(f"--fail-on {outcome.sentence}") for outcome in outcomes]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
+    """Everything, all layers included, as indented JSON. Times are integer nanoseconds."""
+    built: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        **msgspec.to_builtins(comparison),
+        "conditions": msgspec.to_builtins(tuple(outcomes)),
+    }
+    layers = comparison.layers
+    if layers is not None:
+        built["layers"]["change_ns"] = layers.change_ns
+        built["layers"]["unexplained_ns"] = layers.unexplained_ns
+        for held, row in zip(built["layers"]["rows"], layers.rows, strict=True):
+            held |= {"change_ns": row.change_ns, "status": row.status}
+    return msgspec.json.format(msgspec.json.encode(built), indent=2).decode()
+
+
+def _unlike(comparison: Comparison) -> list[tuple[str, str]]:
+    """One line a kind, the noted ones together."""
+    found: dict[str, list[str]] = {}
+    for item in comparison.differences:
+        found.setdefault(_KINDS[item.kind], []).append(f"{item.name} {item.base} -> {item.other}")
+    return [(kind, "; ".join(texts)) for kind, texts in found.items()]
+
+
+def _limits(comparison: Comparison) -> list[str]:
+    lines = [f"caution: {text}" for text in comparison.cautions]
+    lines += [f"not judged: {_NAMES[m.metric]}: {m.absent}" for m in comparison.metrics if m.absent]
+    judged = [item for item in comparison.metrics if item.interval is not None]
+    if judged:
+        share = 100 * judged[0].interval.confidence if judged[0].interval else 0
+        lines.append(
+            f"a difference is shown when its {share:.0f} % interval excludes 0 and it exceeds the "
+            "noise floor; how each was judged:"
+        )
+        lines += [
+            f"  {_NAMES[item.metric]}: {item.basis}" for item in comparison.metrics if item.basis
+        ]
+    return lines
+
+
+def _headline_grid(metrics: Sequence[MetricChange]) -> Grid:
+    return Grid(
+        title="headline",
+        header=("metric", "base", "other", "change", "noise floor", "verdict"),
+        rows=tuple(
+            (
+                _NAMES[item.metric],
+                _amount(item.base, item.unit),
+                _amount(item.other, item.unit),
+                _change(item),
+                _floor(item),
+                item.verdict,
+            )
+            for item in metrics
+        ),
+        text=frozenset({"verdict"}),
+    )
+
+
+def _change(item: MetricChange) -> str:
+    if item.interval_form == "absolute":
+        return "" if item.change is None else f"{item.change:+.4f}"
+    return "" if item.relative is None else f"{100 * item.relative:+.1f} %"
+
+
+def _floor(item: MetricChange) -> str:
+    if item.noise_floor is None:
+        return ""
+    if item.interval_form == "absolute":
+        return f"{item.noise_floor:.4f}"
+    return f"{100 * item.noise_floor:.1f} %"
+
+
+def _phase_grid(layers: LayerComparison) -> Grid:
+    return Grid(
+        title=f"{layers.measure} time by phase, us",
+        header=("phase", "base", "other", "change"),
+        rows=tuple(
+            (part.name, us_grouped(part.base_ns), us_grouped(part.other_ns), _us(part.change_ns))
+            for part in layers.phases
+        ),
+        footer=(
+            "whole",
+            us_grouped(layers.base_whole_ns),
+            us_grouped(layers.other_whole_ns),
+            _us(layers.change_ns),
+        ),
+    )
+
+
+def _layer_grid(layers: LayerComparison, top: int) -> Grid:
+    shown, hidden = layers.rows[:top], layers.rows[top:]
+    footer = None
+    if hidden:
+        more = f"{len(hidden):,} more row{'' if len(hidden) == 1 else 's'}"
+        footer = (more, "", "", "", "", _us(sum(row.change_ns for row in hidden)), "")
+    return Grid(
+        title=f"{layers.measure} self time by layer, us, largest change first",
+        header=("layer", "phase", "module", "base", "other", "change", "status"),
+        rows=tuple(_layer_row(row) for row in shown),
+        footer=footer,
+        text=frozenset({"phase", "module", "status"}),
+    )
+
+
+def _layer_row(row: LayerChange) -> tuple[str, ...]:
+    return (
+        row.layer,
+        row.phase,
+        row.module,
+        "" if row.base_ns is None else us_grouped(row.base_ns),
+        "" if row.other_ns is None else us_grouped(row.other_ns),
+        _us(row.change_ns),
+        "" if row.status == "both" else row.status,
+    )
+
+
+def _layer_lines(layers: LayerComparison) -> list[str]:
+    appeared = sum(row.status == "appeared" for row in layers.rows)
+    vanished = sum(row.status == "vanished" for row in layers.rows)
+    lines = []
+    if layers.rows and layers.rows[0].change_ns:
+        first = layers.rows[0]
+        lines.append(
+            f"largest change: {first.layer} ({first.phase}) {_us(first.change_ns)} us; "
+            f"the whole changed by {_us(layers.change_ns)} us"
+        )
+    lines.append(
+        f"{len(layers.rows):,} rows, {appeared} appeared, {vanished} vanished; sum of their changes "
+        f"minus the change of the whole: {layers.unexplained_ns} ns"
+    )
+    return lines + [f"note: {note}" for note in layers.notes]
+
+
+def _us(ns: int) -> str:
+    return f"+{us_grouped(ns)}" if ns > 0 else us_grouped(ns)
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "not measured"
+    if unit.upper().startswith("FLOP"):
+        for scale, prefix in _PREFIXES:
+            if abs(value) >= scale:
+                return f"{value / scale:.4f} {prefix}{unit}"
+    return f"{value:.4g} {unit}".rstrip()
+
+
+def _markdown(grid: Grid) -> str:
+    left = [index == 0 or name in grid.text for index, name in enumerate(grid.header)]
+    lines = [
+        _line(grid.header),
+        "|" + "|".join("---" if is_left else "---:" for is_left in left) + "|",
+        *(_line([escape(cell) for cell in row]) for row in grid.rows),
+    ]
+    if grid.footer is not None:
+        lines.append(_line([f"**{escape(cell)}**" if cell else "" for cell in grid.footer]))
+    return f"**{escape(grid.title)}**\n\n" + "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

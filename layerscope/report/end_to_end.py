@@ -1,0 +1,156 @@
+"""A run's raw samples in, labelled lines with its latency, energy and quality out.
+
+Every statistic is derived here from the record's raw samples and shown with its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from layerscope.measure.energy.summary import EnergySummary, summarise_energy
+from layerscope.measure.statistics import LatencySummary, summarise
+from layerscope.records import DeviceState, Interval, Quality, RunRecord
+
+_NS_PER_S = 1e9
+
+
+def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """(label, text) for latency, first token, preparation, energy and quality.
+
+    What was not measured is left to the headline, which gives the reason.
+    """
+    full = latency_samples(record)
+    if full:
+        summary = summarise(full, batch_size=record.config.batch_size)
+        yield "latency", _latency_text(summary, record)
+        for words in summary.unstable:
+            yield "", words
+    yield from _first_token(record, full)
+    yield from _preparation(record)
+    energy = summarise_energy(record.energy, seed=record.config.seed) if record.energy else None
+    if energy is not None and energy.joules_per_sample is not None:
+        yield "energy", _energy_text(energy)
+        yield "", _energy_method(energy, record)
+    if record.quality is not None and record.quality.wer_value is not None:
+        yield "quality", _quality_text(record.quality)
+        for form, quality in record.quality_by_answer_form.items():
+            if quality.wer_value is not None:
+                yield "", f"scored as {form}: {_quality_text(quality)}"
+
+
+def latency_samples(record: RunRecord) -> list[int]:
+    """`generate()` of every full batch after warm-up, nanoseconds, in the order they ran."""
+    return [s.generate_ns for s in record.latency if s.full and not s.warmup]
+
+
+def ms_per_token(record: RunRecord) -> float | None:
+    """(latency - time to first token) / (N - 1): medians, N the new tokens of the longest answer.
+
+    None with a single new token, or where no first token was timed.
+    """
+    full = [s for s in record.latency if s.full and not s.warmup]
+    if not full or not record.first_token:
+        return None
+    steps = median(s.decoder_steps for s in full)
+    if steps <= 1:
+        return None
+    first = median(s.generate_ns for s in record.first_token)
+    return (median(s.generate_ns for s in full) - first) / (steps - 1) / 1e6
+
+
+def _latency_text(summary: LatencySummary, record: RunRecord) -> str:
+    spread = (
+        f"p90 {_s(summary.p90_ns)}, p99 {_s(summary.p99_ns)}, min {_s(summary.min_ns)} s; "
+        f"{summary.samples_per_s:.4g} samples/s"
+    )
+    stopped = f"; stopped: {record.latency_stopped}" if record.latency_stopped else ""
+    middle = f"median {_s(summary.median_ns)} s{_between(summary.interval, _NS_PER_S)}"
+    return f"{middle} of {summary.count} full batches; {spread}{stopped}"
+
+
+def _first_token(record: RunRecord, full: Sequence[int]) -> Iterator[tuple[str, str]]:
+    times = [sample.generate_ns for sample in record.first_token]
+    if not times:
+        return
+    summary = summarise(times)
+    text = (
+        f"median {_s(summary.median_ns)} s{_between(summary.interval, _NS_PER_S)} of {len(times)}"
+    )
+    per_token = ms_per_token(record)
+    if per_token is not None and full:
+        text += f", a window of its own; then {per_token:.4g} ms per token"
+    yield "first token", text
+
+
+def _preparation(record: RunRecord) -> Iterator[tuple[str, str]]:
+    measured = [s for s in record.latency if not s.warmup and s.preprocess_ns is not None]
+    if measured:
+        prepare = median(s.preprocess_ns or 0 for s in measured)
+        copy = median(s.copy_ns for s in measured)
+        yield "beside", f"preprocessing {_s(prepare)} s, copy to the device {_s(copy)} s, per batch"
+
+
+def _energy_text(energy: EnergySummary) -> str:
+    parts = [f"{energy.joules_per_sample:.4g} J/sample{_between(energy.interval)}"]
+    if energy.mean_over_batches_j is not None:
+        parts.append(f"as the mean over batches {energy.mean_over_batches_j:.4g}")
+    if energy.joules_per_token is not None:
+        parts.append(f"{energy.joules_per_token:.4g} J per new token")
+    if energy.mean_w is not None:
+        parts.append(f"mean {energy.mean_w:.4g} W")
+    if energy.idle_w is not None and energy.share_above_idle is not None:
+        parts.append(f"idle {energy.idle_w:.4g} W, {energy.share_above_idle:.0%} of it above idle")
+    return "; ".join(parts)
+
+
+def _energy_method(energy: EnergySummary, record: RunRecord) -> str:
+    assert record.energy is not None
+    sources = ", ".join(record.energy.sources)
+    text = f"{energy.windows} windows, {sources}"
+    if energy.counter_uncertainty is not None:
+        text += f", its steps may account for {energy.counter_uncertainty:.1%}"
+    return text + _states(record.energy.states)
+
+
+def _states(states: Sequence[DeviceState]) -> str:
+    """Temperature, clock and throttling seen after the windows' work."""
+    parts = []
+    heat = [s.temperature_c for s in states if s.temperature_c is not None]
+    clocks = [s.sm_clock_mhz for s in states if s.sm_clock_mhz is not None]
+    reasons = sorted({reason for s in states for reason in s.throttle_reasons or ()})
+    if heat:
+        parts.append(f"{min(heat)} to {max(heat)} °C")
+    if clocks:
+        parts.append(f"SM clock {min(clocks)} to {max(clocks)} MHz")
+    if reasons:
+        parts.append(f"held back by {', '.join(reasons)}")
+    elif any(s.throttle_reasons is not None for s in states):
+        parts.append("never throttled")
+    return "; " + ", ".join(parts) if parts else ""
+
+
+def _quality_text(quality: Quality) -> str:
+    parts = [
+        f"WER {quality.wer_value:.4f}{_between(quality.wer_interval)} of {quality.samples} samples",
+        f"normalisation {quality.normalisation}",
+    ]
+    for label, value in (
+        ("mean over samples", quality.wer_mean),
+        ("best of references", quality.wer_best),
+        ("exact match", quality.exact_match),
+        ("VQA accuracy", quality.vqa_accuracy),
+    ):
+        if value is not None:
+            parts.append(f"{label} {value:.4f}")
+    return "; ".join(parts)
+
+
+def _between(interval: Interval | None, scale: float = 1.0) -> str:
+    if interval is None:
+        return " (too few for an interval)"
+    return f" [{interval.low / scale:.4g}, {interval.high / scale:.4g}]"
+
+
+def _s(ns: float) -> str:
+    return f"{ns / _NS_PER_S:.4g}"

@@ -1,0 +1,74 @@
+"""An account in, the figure of its most expensive layers out, each layer of a stack taken together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from layerscope.analysis.findings.evidence import by_family
+from layerscope.records.layer_table import LayerRow
+from layerscope.records.tables import Account
+from layerscope.report.figures.measured import reason_without_time, time_words, total_ns
+from layerscope.report.figures.style import (
+    GREY,
+    ROLES,
+    NotDrawn,
+    at_bar_end,
+    legend_below,
+    ms_text,
+    new_axes,
+    role_handles,
+    role_of,
+    share_text,
+    title,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 15
+LONGEST_NAME = 44
+
+
+def draw_top_layers(account: Account, name: str) -> Figure | NotDrawn:
+    """The `MOST` largest own times by (layer, phase); `*` stands for all blocks of a stack."""
+    reason = reason_without_time(account)
+    if reason:
+        return NotDrawn(reason)
+    rows = [row for row in account.table.rows if not row.is_bucket]
+    families = [(key, members, total_ns(members)) for key, members in by_family(rows).items()]
+    families = [item for item in families if item[2]]
+    top = sorted(families, key=lambda item: -item[2])[:MOST]
+    whole, shown = total_ns(account.table.rows), sum(time for _, _, time in top)
+    figure, axes = new_axes(1.25 + 0.235 * len(top))
+    roles = []
+    for at, ((_, _), members, time) in enumerate(top):
+        role = role_of(members[0].group)
+        roles.append(role)
+        axes.barh(at, time / 1e6, color=ROLES[role], height=0.72)
+        text = f"{ms_text(time)} ms  ({share_text(time, whole)})"
+        at_bar_end(axes, time / 1e6, at, text, size=7)
+    labels = [_label(layer, phase, members) for (layer, phase), members, _ in top]
+    axes.set_yticks(range(len(top)), labels, fontsize=6.8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, top[0][2] / 1e6 * 1.38)
+    axes.set_xlabel(f"own {time_words(account)} (ms), blocks of a stack added up")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=GREY, linewidth=0.4, alpha=0.6)
+    title(
+        axes,
+        f"Top {len(top)} of {len(families)} kinds of layers by own time: {ms_text(shown)} of "
+        f"{ms_text(whole)} ms of {time_words(account)}",
+        name,
+    )
+    legend_below(figure, role_handles(roles), len(ROLES))
+    return figure
+
+
+def _label(layer: str, phase: str, members: list[LayerRow]) -> str:
+    """The layer's name from the right, cut between two names where it is too long."""
+    short = layer
+    while len(short) > LONGEST_NAME and "." in short:
+        short = short.partition(".")[2]
+    cut = "" if short == layer else "…"
+    times = f" ×{len(members)}" if len(members) > 1 else ""
+    return f"{cut}{short}{times}  [{phase}]"

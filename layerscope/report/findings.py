@@ -1,0 +1,76 @@
+"""Findings in, `findings.json` and the screen's paragraph of each out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from layerscope.errors import DataError
+from layerscope.records.finding import Finding, NotJudged, Saving
+from layerscope.report.page import Page
+
+# History of the format:
+# 1 (2026-11-24): first form.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsFile:
+    """What `findings.json` holds: what was seen, and the rules that lacked evidence."""
+
+    schema_version: int = SCHEMA_VERSION
+    findings: tuple[Finding, ...]
+    not_judged: tuple[NotJudged, ...] = ()
+
+
+def write_findings_json(
+    findings: Sequence[Finding], not_judged: Sequence[NotJudged], path: Path
+) -> None:
+    """Write `findings.json`, indented; times are integer nanoseconds."""
+    held = FindingsFile(findings=tuple(findings), not_judged=tuple(not_judged))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=2) + b"\n")
+
+
+def read_findings_json(path: Path) -> FindingsFile:
+    """Read what `write_findings_json` wrote.
+
+    Raises:
+        DataError: the file is missing, or not of this form.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=FindingsFile)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path}: not a findings file ({error}).") from None
+
+
+def render_findings(
+    findings: Sequence[Finding], not_judged: Sequence[NotJudged], console: Console
+) -> None:
+    """Print each finding with what it could save and what to try, then what could not be judged."""
+    page = Page(console)
+    page.line()
+    page.line("findings" if findings else "findings: none", style="bold")
+    for number, finding in enumerate(findings, 1):
+        page.line(f"{number}. {finding.sentence}")
+        page.line(f"   {saving_text(finding.saving)}")
+        if finding.try_next:
+            page.line(f"   try: {finding.try_next}")
+    if not_judged:
+        # One line: what is unknown stands beside what is known without drowning it.
+        said = "; ".join(f"{item.rule} ({item.reason})" for item in not_judged)
+        page.line(f"not judged: {said}")
+
+
+def saving_text(saving: Saving) -> str:
+    """An estimate in words with its basis, or why there is none."""
+    if saving.saved_ns is None:
+        return f"saving not estimated: {saving.basis}"
+    most = "at most " if saving.at_most else "about "
+    share = "" if saving.share is None else f" ({100 * saving.share:.1f} % of {saving.of})"
+    return f"could save {most}{saving.saved_ns / 1e6:,.3f} ms{share}: {saving.basis}"

@@ -1,0 +1,229 @@
+"""One batch's counted work and its cross-checks in, the screen of `layerscope flops` or its JSON out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from layerscope.records.run_config import RunConfig
+from layerscope.records.run_record import BatchRecord, Environment, ModelRecord
+from layerscope.records.work import Check, CountedWork, OperatorCount, PartWork
+from layerscope.report.page import Grid, Page
+
+# Of the JSON. 1 (2026-11): first version.
+FLOPS_SCHEMA = 1
+NOT_RUN = "-"
+_STYLES = {"equal": "green", "differs": "bold red", "not run": "yellow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossChecked:
+    """One batch, its executed work, and the same work counted in other ways.
+
+    Attributes:
+        new_tokens: tokens generated per sample of the batch.
+        choices: one sentence for each choice that layerscope made.
+    """
+
+    config: RunConfig
+    environment: Environment
+    model: ModelRecord
+    batch: BatchRecord
+    new_tokens: tuple[int, ...]
+    choices: tuple[str, ...]
+    work: CountedWork
+    checks: tuple[Check, ...]
+
+    @property
+    def differing(self) -> tuple[Check, ...]:
+        """The checks that ran and whose sides differ."""
+        return tuple(check for check in self.checks if check.failed)
+
+
+def render_flops(checked: CrossChecked, console: Console) -> None:
+    """Print what ran, the checks side by side, the work by part, what is not counted, the verdict."""
+    page = Page(console)
+    for label, value in _what_ran(checked):
+        page.field(label, value)
+    page.grid(_check_grid(checked.checks))
+    _remarks(page, checked.checks)
+    page.grid(_part_grid(checked.work))
+    _not_counted(page, checked.work)
+    page.line()
+    page.line(f"convention: {checked.work.flop_convention}; MACs are half the FLOPs")
+    page.line(counts(checked.checks), style=_STYLES["differs" if checked.differing else "equal"])
+
+
+def result_of(check: Check) -> str:
+    """ "equal", "differs" or "not run"."""
+    if not check.ran:
+        return "not run"
+    return "differs" if check.failed else "equal"
+
+
+def counts(checks: tuple[Check, ...]) -> str:
+    """How many checks are equal, differ or did not run."""
+    found = Counter(map(result_of, checks))
+    said = ", ".join(f"{found[result]} {result}" for result in _STYLES if found[result])
+    return f"{len(checks)} checks: {said}"
+
+
+def difference_text(check: Check) -> str:
+    """A failed check in one line: both sides, their difference, and the numbers behind them."""
+    sides = f"{check.name}: ours {check.ours:,}, theirs {check.theirs:,}"
+    behind = f" ({'; '.join(check.unequal)})" if check.unequal else ""
+    return f"{sides}, difference {check.difference:+,}{behind}"
+
+
+def flops_json(checked: CrossChecked) -> str:
+    """The same for programs. Keys are stable; null is a side that was not counted."""
+    work, model, config = checked.work, checked.model, checked.config
+    found: dict[str, Any] = {
+        "schema_version": FLOPS_SCHEMA,
+        "model": model.name,
+        "weights": model.weights,
+        "device": config.device,
+        "dtype": config.dtype,
+        "dtype_layout": config.dtype_layout,
+        "attention": model.attention,
+        "batch_size": len(checked.batch.sample_ids),
+        "pixel_values_shape": checked.batch.pixel_values_shape,
+        "new_tokens": checked.new_tokens,
+        "decoder_steps": work.decoder_steps,
+        "choices": checked.choices,
+        "flop_convention": work.flop_convention,
+        "flops": work.flops,
+        "macs": work.macs,
+        "parts": [
+            {"part": part, "phase": phase, "calls": calls, "flops": flops, "macs": flops // 2}
+            for part, phase, calls, flops in _parts(work.parts)
+        ],
+        "checks": [
+            {
+                **dataclasses.asdict(check),
+                "difference": check.difference,
+                "result": result_of(check),
+            }
+            for check in checked.checks
+        ],
+        "uncounted": _operators(work.uncounted),
+        "moved": _operators(work.moved),
+        "views": work.views,
+        "differing": [check.name for check in checked.differing],
+    }
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+
+
+def _what_ran(checked: CrossChecked) -> list[tuple[str, str]]:
+    config, model, batch = checked.config, checked.model, checked.batch
+    on = checked.environment.gpu_name if config.device == "cuda" else checked.environment.cpu_model
+    shape = " x ".join(map(str, batch.pixel_values_shape))
+    tokens = " ".join(map(str, sorted(set(checked.new_tokens))))
+    return [
+        *(("chosen", choice) for choice in checked.choices),
+        ("model", f"{model.name} ({model.source}; {model.weights}): {model.params:,} parameters"),
+        ("device", f"{config.device}: {on or 'name unknown'}; torch {checked.environment.torch}"),
+        ("mode", f"eager; {config.dtype}; attention {config.attention}"),
+        (
+            "batch",
+            f"{len(batch.sample_ids)} samples of {config.dataset}; pixel_values {shape}; text padded "
+            f"to {batch.padded_text_length}, Q-Former's to {batch.padded_qformer_length} tokens",
+        ),
+        ("new tokens", f"{tokens} per sample; {checked.work.decoder_steps} decoder steps"),
+    ]
+
+
+def _check_grid(checks: tuple[Check, ...]) -> Grid:
+    return Grid(
+        title="the same work counted in other ways",
+        header=("check", "numbers", "ours", "theirs", "difference", "result"),
+        rows=tuple(
+            (
+                check.name,
+                f"{check.compared:,}" if check.ran else NOT_RUN,
+                _shown(check.ours),
+                _shown(check.theirs),
+                _shown(check.difference),
+                result_of(check),
+            )
+            for check in checks
+        ),
+        text=frozenset({"result"}),
+    )
+
+
+def _remarks(page: Page, checks: tuple[Check, ...]) -> None:
+    """Under the table, because a reason or a list of operators is wider than a column."""
+    page.line()
+    for check in checks:
+        style = _STYLES[result_of(check)]
+        if not check.ran:
+            page.line(f"{check.name}: not run: {check.reason}", style=style)
+        elif check.failed:
+            page.line(f"{check.name}: differs by {check.difference:+,}", style=style)
+        elif check.notes:
+            page.line(f"{check.name}:")
+        for line in check.unequal:
+            page.line(f"  {line}", style=style)
+        for line in check.notes:
+            page.line(f"  {line}")
+
+
+def _part_grid(work: CountedWork) -> Grid:
+    rows = [
+        (part, phase, f"{calls:,}", f"{flops:,}", f"{flops // 2:,}", _share(flops, work.flops))
+        for part, phase, calls, flops in _parts(work.parts)
+    ]
+    whole = ("all", "", "", f"{work.flops:,}", f"{work.macs:,}", _share(work.flops, work.flops))
+    return Grid(
+        title="by part",
+        header=("part", "phase", "calls", "FLOPs", "MACs", "share"),
+        rows=tuple(rows),
+        footer=whole,
+        text=frozenset({"phase"}),
+    )
+
+
+def _parts(parts: tuple[PartWork, ...]) -> list[tuple[str, str, int, int]]:
+    """(part, phase, decoder steps or 1, FLOPs) in the order they ran; a part without FLOPs is left
+    out."""
+    flops: Counter[tuple[str, str]] = Counter()
+    calls: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        flops[part.part, part.phase] += part.flops
+        calls[part.part, part.phase] += 1
+    return [(*key, calls[key], count) for key, count in flops.items() if count]
+
+
+def _not_counted(page: Page, work: CountedWork) -> None:
+    if work.uncounted:
+        page.grid(
+            Grid(
+                title="operators that compute and have no FLOP formula: in no sum above",
+                header=("operator", "calls"),
+                rows=tuple((item.operator, f"{item.calls:,}") for item in work.uncounted),
+            )
+        )
+    moved = sum(item.calls for item in work.moved)
+    page.line()
+    page.line(
+        f"{moved:,} calls of {len(work.moved)} operators only copied, gathered or filled; "
+        f"{work.views:,} calls moved nothing (views, shapes, allocations)"
+    )
+
+
+def _operators(found: tuple[OperatorCount, ...]) -> list[dict[str, Any]]:
+    return [{"operator": item.operator, "calls": item.calls} for item in found]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else NOT_RUN
+
+
+def _shown(value: int | None) -> str:
+    return NOT_RUN if value is None else f"{value:,}"

@@ -1,0 +1,1 @@
+"""Rows of a sweep in; files, Markdown, figures and a screen out."""

@@ -1,0 +1,89 @@
+"""Rows of a sweep in, `sweep.csv`, `sweep.parquet` and `sweep_layers.csv` out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from layerscope.analysis.sweep_tables import LAYER_KEYS, layer_keys
+from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.records.sweep import SweepRow
+from layerscope.report.columns import COLUMNS
+from layerscope.report.csv_lines import write_csv
+from layerscope.report.sweep.columns import columns, text
+
+_ARROW_TYPES = {"text": "string", "integer": "int64", "real": "float64"}
+
+
+def write_sweep_csv(rows: Sequence[SweepRow], axes: Sequence[str], path: Path) -> None:
+    """One line per cell, failed ones included, in the plan's order.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    shown = columns(axes)
+    lines = ([text(column.read(row)) for column in shown] for row in rows)
+    write_csv(path, [column.name for column in shown], lines)
+
+
+def write_sweep_parquet(rows: Sequence[SweepRow], axes: Sequence[str], path: Path) -> None:
+    """The same table, typed; null is not measured.
+
+    Raises:
+        EnvironmentProblem: pyarrow is not installed, or the file cannot be written.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise EnvironmentProblem(
+            f"{path}: writing Parquet needs pyarrow, which is not installed; pip install pyarrow."
+        ) from None
+    shown = columns(axes)
+    schema = pyarrow.schema(
+        [pyarrow.field(c.name, getattr(pyarrow, _ARROW_TYPES[c.kind])()) for c in shown]
+    )
+    data = {column.name: [column.read(row) for row in rows] for column in shown}
+    try:
+        pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), path)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path}: cannot write the table ({error.strerror or error})."
+        ) from None
+
+
+def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> int:
+    """Every measured cell's `layers.csv`, its lines unchanged behind the columns `LAYER_KEYS`.
+
+    Args:
+        root: the sweep's folder, which the rows' folders are relative to.
+
+    Returns:
+        How many cells have a layer table; runs without a trace have none.
+
+    Raises:
+        DataError: a cell's table cannot be read or has other columns.
+        EnvironmentProblem: the file cannot be written.
+    """
+    header = [*LAYER_KEYS, "image_size_mode", "cell", *(column.name for column in COLUMNS)]
+    having = [
+        (row, file)
+        for row in rows
+        if row.folder is not None and (file := root / row.folder / "layers.csv").exists()
+    ]
+    write_csv(path, header, (line for row, file in having for line in _layer_lines(row, file)))
+    return len(having)
+
+
+def _layer_lines(row: SweepRow, path: Path) -> Iterator[list[str]]:
+    keys = [*layer_keys(row), row.config.image_size_mode, row.cell]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            if next(lines, []) != [column.name for column in COLUMNS]:
+                raise DataError(f"{path}: its columns are not those of this version.")
+            for line in lines:
+                yield [*keys, *line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot read the layer table ({error}).") from None

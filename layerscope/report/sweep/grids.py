@@ -1,0 +1,107 @@
+"""Rows of a sweep in, the grids that the screen and the Markdown file show out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from layerscope.analysis.sweep_tables import Exponent
+from layerscope.records.sweep import Estimate, SweepRow
+from layerscope.report.page import Grid
+
+_ABSENT = "–"
+_DIGITS = 4
+
+
+def sweep_grid(rows: Sequence[SweepRow], axes: Sequence[str], title: str = "cells") -> Grid:
+    """One line per cell: its axes, its four numbers with intervals, how it ended."""
+    header = ("cell", "wer", "latency s/batch", "energy J/sample", "flops/batch", "seen", "status")
+    return Grid(
+        title=title,
+        header=header,
+        rows=tuple(
+            (
+                name_of(row, axes),
+                estimate_text(row.wer),
+                estimate_text(row.latency_s),
+                estimate_text(row.energy_j),
+                _ABSENT if row.flops is None else flops_text(row.flops),
+                _seen(row),
+                row.status,
+            )
+            for row in rows
+        ),
+        text=frozenset({"seen", "status"}),
+    )
+
+
+def exponent_grid(found: Sequence[Exponent], groups: int = 6) -> Grid:
+    """Scaling exponents of latency and of the largest groups, per line of cells."""
+    lines = []
+    shown: dict[tuple[str, str], int] = {}
+    for item in found:
+        fixed = " ".join(f"{key}={value}" for key, value in item.fixed.items())
+        count = shown.get((item.axis, fixed), 0)
+        if count > groups:
+            continue
+        shown[item.axis, fixed] = count + 1
+        # Two points lie on every line: their fit says nothing of how well a power law holds.
+        off = _ABSENT if item.points < 3 else f"{item.residual:.0%}"
+        lines.append(
+            (f"{item.axis} {fixed}".strip(), item.of, f"{item.exponent:.2f}", str(item.points), off)
+        )
+    return Grid(
+        title="scaling exponents: 1 doubles with the axis, 0 does not notice it",
+        header=("along", "time of", "exponent", "cells", "largest miss"),
+        rows=tuple(lines),
+        text=frozenset({"time of"}),
+    )
+
+
+def name_of(row: SweepRow, axes: Sequence[str]) -> str:
+    """The cell by its axes' values: `batch_size=4 dataset=coco`."""
+    return " ".join(f"{axis}={row.settings.get(axis)}" for axis in axes) or row.cell
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """`0.3721 [0.3650, 0.3802]`; a dash for what was not measured."""
+    if estimate.value is None:
+        return _ABSENT
+    said = f"{estimate.value:.{_DIGITS}g}"
+    if estimate.interval is None:
+        return said
+    return f"{said} [{estimate.interval.low:.{_DIGITS}g}, {estimate.interval.high:.{_DIGITS}g}]"
+
+
+def flops_text(flops: float) -> str:
+    """`1.269 T`, with four digits."""
+    for scale, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if flops >= scale:
+            return f"{flops / scale:.{_DIGITS}g} {prefix}"
+    return f"{flops:.0f}"
+
+
+def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
+    """Why cells failed and why numbers are absent, each reason once with the cells it is of."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        name = name_of(row, axes)
+        if row.reason is not None:
+            found.setdefault(f"{row.status}: {row.reason}", []).append(name)
+        if row.measured:
+            for label, estimate in (("wer", row.wer), ("energy", row.energy_j)):
+                if estimate.value is None:
+                    found.setdefault(f"{label} absent: {estimate.reason}", []).append(name)
+            if row.latency_unstable:
+                found.setdefault("latency unstable, see sweep.csv", []).append(name)
+    measured = sum(row.measured for row in rows)
+    return [
+        f"{reason} ({'all cells' if len(names) == measured > 1 else ', '.join(names)})"
+        for reason, names in found.items()
+    ]
+
+
+def _seen(row: SweepRow) -> str:
+    """What really reached the model, which need not be what was asked for."""
+    if row.pixels is None:
+        return ""
+    return f"{row.pixels} px, {row.text_length} text, {row.decoder_steps:g} steps"

@@ -1,0 +1,48 @@
+"""A trace file and what was counted beside it in; the finished account and the idle time out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from layerscope.analysis.account import account, work_out
+from layerscope.analysis.enrich import with_counted_work
+from layerscope.analysis.idle import Idle, idle_of
+from layerscope.errors import AccountingError
+from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
+from layerscope.trace.columns import read_trace
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One trace. `idle` is None without device events; `failures` name what does not fit."""
+
+    account: Account
+    idle: Idle | None
+    failures: tuple[str, ...] = ()
+
+
+def examine(
+    trace: Path,
+    modules: Sequence[ModuleRecord] = (),
+    steps: int | None = None,
+    work: CountedWork | None = None,
+    ceilings: Ceilings | None = None,
+    fp32_matmul: Literal["highest", "high"] = "highest",
+) -> Examined:
+    """Account for a trace and lay the counted work over it.
+
+    Raises:
+        DataError: the trace cannot be read.
+    """
+    workings = work_out(read_trace(trace))
+    found = account(workings, source=str(trace), modules=modules, steps=steps)
+    failures: tuple[str, ...] = ()
+    if work is not None:
+        try:
+            found = with_counted_work(found, work, ceilings, fp32_matmul)
+        except AccountingError as error:
+            failures = (str(error),)
+    return Examined(found, idle_of(workings, found.table), failures)

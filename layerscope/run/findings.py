@@ -1,0 +1,40 @@
+"""One examined run in, its findings and what could not be judged out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope.analysis.findings import Evidence, find, not_judged
+from layerscope.analysis.idle import Idle
+from layerscope.records import Account, RunRecord
+from layerscope.records.finding import Finding, NotJudged
+from layerscope.report.findings import write_findings_json
+
+FINDINGS_FILE = "findings.json"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was seen, and the rules that lacked evidence."""
+
+    seen: tuple[Finding, ...]
+    not_judged: tuple[NotJudged, ...]
+
+
+def findings_of(account: Account, idle: Idle | None, record: RunRecord | None) -> Findings:
+    """Judge one run, or one bare trace (`record` None)."""
+    evidence = Evidence(
+        account=account,
+        idle=idle,
+        record=record,
+        ceilings=record.ceilings if record else None,
+        first_call_us=record.first_call_us if record else None,
+    )
+    return Findings(find(evidence), not_judged(evidence))
+
+
+def write_findings(findings: Findings, folder: Path) -> dict[str, str]:
+    """Write `findings.json`; returns role -> file name."""
+    write_findings_json(findings.seen, findings.not_judged, folder / FINDINGS_FILE)
+    return {"findings": FINDINGS_FILE}

@@ -1,0 +1,51 @@
+"""A resolved configuration in; its model, loaded, and the configuration that fits it, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from layerscope.config.resolve import Resolved
+from layerscope.records import RunConfig
+from layerscope.report.progress import ProgressReporter
+from layerscope.workload.model import LoadedModel, load_model
+
+Announce = Callable[[str], None]
+Load = Callable[[RunConfig, Announce], LoadedModel]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A loaded model, the configuration it runs with, and the choices that led to it."""
+
+    model: LoadedModel
+    config: RunConfig
+    choices: tuple[str, ...]
+
+
+def load_for(
+    resolved: Resolved,
+    progress: ProgressReporter,
+    announce: Announce,
+    load: Load = load_model,
+) -> Ready:
+    """Load the model; where its weights are not trained, force the length of its output.
+
+    Args:
+        load: yields the model; a sweep gives one that keeps it from run to run.
+
+    Raises:
+        ModelError: the model cannot be loaded, or cannot take the inputs asked for.
+        EnvironmentProblem: no such device, too little memory or disk, no way to the hub.
+    """
+    config = resolved.config
+    with progress.task(f"load {config.model}", 1) as advance:
+        loaded = load(config, announce)
+        advance(1)
+    if loaded.record.trained or config.min_new_tokens == config.max_new_tokens:
+        return Ready(loaded, config, resolved.choices)
+    # Untrained weights end anywhere: with a forced length, runs stay comparable.
+    forced = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
+    why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
+    return Ready(loaded, forced, (*resolved.choices, why))
