@@ -19,6 +19,7 @@ _VERBS = {
     "profile": "profile",
     "layers": "layers",
     "view": "view",
+    "compare": "compare",
     "flops": "flops",
     "doctor": "doctor",
     "configs": "configs",

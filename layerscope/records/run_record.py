@@ -145,6 +145,17 @@ class TracePass:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryRecord:
+    """Memory of one full batch, from the count pass. Peaks by layer stand in the layer table."""
+
+    weights_bytes: int
+    kv_cache_bytes: int | None  # after the last step
+    peak_bytes: int | None
+    peak_by_phase_bytes: dict[str, int]
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountRecord:
     """Totals of the account and whether it added up. Integer nanoseconds unless the name says µs."""
 
@@ -205,6 +216,7 @@ class RunRecord:
     trace: TracePass | None = None
     account: AccountRecord | None = None
     ceilings: Ceilings | None = None
+    memory: MemoryRecord | None = None
     report: Report
     files: dict[str, str] = field(default_factory=dict)  # role -> file name in the run folder
     warnings: tuple[str, ...] = ()

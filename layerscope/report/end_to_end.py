@@ -10,7 +10,13 @@ from statistics import median
 
 from layerscope.measure.energy.summary import EnergySummary, summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
-from layerscope.records import DeviceState, Interval, Quality, RunRecord
+from layerscope.records import (
+    DeviceState,
+    Interval,
+    MemoryRecord,
+    Quality,
+    RunRecord,
+)
 
 _NS_PER_S = 1e9
 
@@ -32,6 +38,8 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
     if energy is not None and energy.joules_per_sample is not None:
         yield "energy", _energy_text(energy)
         yield "", _energy_method(energy, record)
+    if record.memory is not None:
+        yield "memory", _memory_text(record.memory)
     if record.quality is not None and record.quality.wer_value is not None:
         yield "quality", _quality_text(record.quality)
         for form, quality in record.quality_by_answer_form.items():
@@ -79,7 +87,11 @@ def _first_token(record: RunRecord, full: Sequence[int]) -> Iterator[tuple[str, 
     )
     per_token = ms_per_token(record)
     if per_token is not None and full:
-        text += f", a window of its own; then {per_token:.4g} ms per token"
+        text += ", a window of its own; "
+        if per_token > 0:
+            text += f"then {per_token:.4g} ms per token"
+        else:
+            text += "the further tokens are lost in the noise of the two windows"
     yield "first token", text
 
 
@@ -128,6 +140,20 @@ def _states(states: Sequence[DeviceState]) -> str:
     elif any(s.throttle_reasons is not None for s in states):
         parts.append("never throttled")
     return "; " + ", ".join(parts) if parts else ""
+
+
+def _memory_text(memory: MemoryRecord) -> str:
+    parts = [f"weights {_mib(memory.weights_bytes)}"]
+    if memory.kv_cache_bytes is not None:
+        parts.append(f"KV cache {_mib(memory.kv_cache_bytes)}")
+    if memory.peak_bytes is not None:
+        by_phase = ", ".join(f"{p} {_mib(b)}" for p, b in memory.peak_by_phase_bytes.items())
+        parts.append(f"peak {_mib(memory.peak_bytes)} ({by_phase}; {memory.method})")
+    return "; ".join(parts)
+
+
+def _mib(count: int) -> str:
+    return f"{count / (1 << 20):,.1f} MiB"
 
 
 def _quality_text(quality: Quality) -> str:

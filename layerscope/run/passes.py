@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.errors import DataError
+from layerscope.instrument.cache_size import CacheSize
 from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.measure.flops import count_work
 from layerscope.measure.latency import BatchTimer, TimedBatch, synchronize
 from layerscope.measure.statistics import StoppingRule
-from layerscope.records import CountedWork, LatencySample, Prediction, RunConfig, TracePass
+from layerscope.records import (
+    CountedWork,
+    LatencySample,
+    MemoryRecord,
+    Prediction,
+    RunConfig,
+    TracePass,
+)
 from layerscope.report.progress import ProgressReporter
 from layerscope.taxonomy import ROOT_GENERATE
 from layerscope.workload.batching import Batch, Batcher
@@ -27,7 +35,7 @@ from layerscope.workload.model import LoadedModel
 
 # Batches kept prepared for repeats and energy windows: enough to vary, few enough for memory.
 KEPT_BATCHES = 8
-_FIRST_TOKEN_RUNS = 5
+_FIRST_TOKEN_RUNS = 8
 _FIRST_TOKEN_LIMIT_S = 5.0
 
 
@@ -54,6 +62,15 @@ class Traced:
     """What the traced pass leaves beside the trace file."""
 
     record: TracePass
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the count pass found; `failures` say where it ran differently from the measured run."""
+
+    work: CountedWork
+    memory: MemoryRecord
     failures: tuple[str, ...]
 
 
@@ -193,18 +210,32 @@ class Passes:
             failures=tuple(failures),
         )
 
-    def count(self, unprofiled: TimedBatch) -> tuple[CountedWork, tuple[str, ...]]:
-        """Count the FLOPs and bytes of the same full batch; and what differed from the measured run."""
+    def count(self, unprofiled: TimedBatch) -> Counted:
+        """Count the FLOPs and bytes of the same full batch, and look at its memory."""
         inputs = unprofiled.batch.to(self._config.device, self._dtype)
         kept: list[Generated] = []
-        with self._progress.task("count FLOPs and bytes", 1) as advance:
+        with (
+            self._progress.task("count FLOPs and bytes", 1) as advance,
+            CacheSize(self._loaded.model) as cache,
+        ):
             work = count_work(
                 self._loaded.model,
                 lambda: kept.append(self.generator.describe(self.generator(inputs))),
                 root=ROOT_GENERATE,
             )
             advance(1)
-        return work, tuple(_same_lengths("counted", kept[0], unprofiled))
+        peaks: dict[str, int] = {}
+        for row in work.rows:
+            if row.memory_peak_bytes is not None:
+                peaks[row.phase] = max(peaks.get(row.phase, 0), row.memory_peak_bytes)
+        memory = MemoryRecord(
+            weights_bytes=self._loaded.record.param_bytes,
+            kv_cache_bytes=cache.bytes,
+            peak_bytes=work.memory_peak_bytes,
+            peak_by_phase_bytes=peaks,
+            method=work.memory_method,
+        )
+        return Counted(work, memory, tuple(_same_lengths("counted", kept[0], unprofiled)))
 
     def predictions(self, timed: Sequence[TimedBatch]) -> tuple[Prediction, ...]:
         """What was generated for every sample; empty without a processor to decode it."""

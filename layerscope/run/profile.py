@@ -128,12 +128,13 @@ class _Run:
             result = passes.trace(measured.batches[0], self._folder / TRACE_FILE)
             traced, failures = result.record, result.failures
             self._files["trace"] = TRACE_FILE
-        work, differs = passes.count(measured.batches[0])
+        counted = passes.count(measured.batches[0])
+        work = counted.work
         ceilings = self._ceilings(config, environment) if config.trace else None
         examined = self._examine(config, loaded, traced, work, ceilings)
         verdict = None
         if examined is not None:
-            further = (*failures, *differs, *examined.failures)
+            further = (*failures, *counted.failures, *examined.failures)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
         record = RunRecord(
@@ -155,6 +156,7 @@ class _Run:
             trace=traced,
             account=verdict,
             ceilings=ceilings,
+            memory=counted.memory,
             report=headline(config, measured.latency, energy.record, quality, work),
             warnings=_warnings(source),
         )
