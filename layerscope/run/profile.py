@@ -19,6 +19,8 @@ from layerscope.records import (
     Ceilings,
     CountedWork,
     Environment,
+    ModelRecord,
+    Quality,
     RunConfig,
     RunRecord,
     TracePass,
@@ -158,7 +160,7 @@ class _Run:
             ceilings=ceilings,
             memory=counted.memory,
             report=headline(config, measured.latency, energy.record, quality, work),
-            warnings=_warnings(source),
+            warnings=_warnings(source, loaded.record, quality),
         )
         self._files |= write_work(work, self._folder)
         if predictions:
@@ -233,5 +235,12 @@ def _workload(source: SampleSource, measured: Measured) -> WorkloadRecord:
     )
 
 
-def _warnings(source: SampleSource) -> tuple[str, ...]:
-    return (f"{len(source.skipped)} broken samples skipped",) if source.skipped else ()
+def _warnings(source: SampleSource, model: ModelRecord, quality: Quality) -> tuple[str, ...]:
+    found = []
+    if source.skipped:
+        found.append(
+            f"{len(source.skipped)} broken samples skipped: {'; '.join(source.skipped[:3])}"
+        )
+    if quality.wer_value is not None and not model.trained:
+        found.append(f"the weights are {model.weights}: WER says nothing about the model")
+    return tuple(found)

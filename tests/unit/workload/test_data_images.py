@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from unit.workload.hub_layouts import encoded, plain
+from support.hub_layouts import encoded, plain
 
 from layerscope.errors import DataError
 from layerscope.workload.data.images import decode

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from unit.workload.hub_layouts import FEATURES, encoded, plain, row, stored, write
+from support.hub_layouts import FEATURES, encoded, plain, row, stored, write
 
 from layerscope.errors import DataError, UsageError
 from layerscope.records.run_config import RunConfig
