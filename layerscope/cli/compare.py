@@ -10,11 +10,10 @@ import click
 
 if TYPE_CHECKING:
     from layerscope.analysis.compare import Subject
-    from layerscope.records import LayerTable, RunRecord
+    from layerscope.analysis.findings import Evidence
     from layerscope.records.comparison import Comparison, Outcome
 
 _TOP = 15
-_LAYERS_FILE = "layers.csv"
 
 
 @click.command("compare")
@@ -54,56 +53,51 @@ def command(
     if as_json and as_markdown:
         raise UsageError("--json and --markdown: choose one.")
     conditions = [parse_condition(text) for text in fail_on]
-    sides = _read(base), _read(other)
-    comparison = compare(*sides)
+    (one, ground), (two, changed) = _read(base), _read(other)
+    comparison = compare(one, two)
     if not anyway:
         _refuse_unlike(comparison)
     outcomes = [judge(condition, comparison) for condition in conditions]
     _show(comparison, outcomes, top=top, as_json=as_json, as_markdown=as_markdown)
+    if not as_json and not as_markdown:
+        _show_scaling(ground, changed)
     _conclude(comparison, outcomes)
 
 
-def _read(path: Path) -> Subject:
-    """A run folder's record and layer table, or a bare trace's table."""
+def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
+    """Between two batch sizes: how each group's time follows the batch."""
+    from rich.console import Console
+
+    from layerscope.analysis.findings import scaling_finding, scaling_of
+    from layerscope.report.findings import render_findings
+
+    traced = [e.record.trace for e in (base, other) if e is not None and e.record is not None]
+    if base is None or other is None or None in traced:
+        return
+    sizes = {trace.size for trace in traced if trace is not None}
+    if len(sizes) == 2:
+        render_findings([scaling_finding(scaling_of(base, other))], (), Console())
+
+
+def _read(path: Path) -> tuple[Subject, Evidence | None]:
+    """A run folder's record and layer table, or a bare trace's table; and what findings rest on."""
     from layerscope.analysis.compare import Subject
+    from layerscope.analysis.findings import Evidence
+    from layerscope.errors import DataError
     from layerscope.records import load
     from layerscope.records.run_record import RUN_FILE
-    from layerscope.run.tables import TRACE_FILE, read_account
+    from layerscope.run.tables import read_saved
 
     if not path.is_dir() or not (path / RUN_FILE).exists():
-        return Subject(name=str(path), table=read_account(path).table)
+        return Subject(name=str(path), table=read_saved(path).account.table), None
     record = load(path)
-    if (path / TRACE_FILE).exists():
-        return Subject(name=str(path), record=record, table=read_account(path).table)
-    table = _saved_table(path, record)
-    absent = "" if table else f"neither {TRACE_FILE} nor {_LAYERS_FILE} in it"
-    return Subject(name=str(path), record=record, table=table, table_absent=absent)
-
-
-def _saved_table(folder: Path, record: RunRecord) -> LayerTable | None:
-    """The table as the run wrote it, where its large trace was thrown away; None without one."""
-    from layerscope.records import LayerTable, Whole
-    from layerscope.report.csv import read_layers_csv
-
-    saved = record.account
-    if saved is None or record.trace is None or not (folder / _LAYERS_FILE).exists():
-        return None
-    return LayerTable(
-        rows=read_layers_csv(folder / _LAYERS_FILE),
-        root=record.trace.root,
-        whole=Whole(
-            device_events=saved.events,
-            device_sum_ns=_ns(saved.device_sum_us),
-            device_active_ns=_ns(saved.device_active_us),
-            window_span_ns=_ns(saved.window_span_us),
-            host_window_ns=_ns(saved.host_window_us),
-        ),
-    )
-
-
-def _ns(us: float | None) -> int | None:
-    """`run.json` holds microseconds rounded to a nanosecond."""
-    return None if us is None else round(us * 1000)
+    try:
+        saved = read_saved(path)
+    except DataError as problem:
+        # The headline can be compared without layers; that they are missing is said.
+        return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
+    subject = Subject(name=str(path), record=record, table=saved.account.table)
+    return subject, Evidence(account=saved.account, record=record)
 
 
 def _refuse_unlike(comparison: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C in, one orderly end out, also where other code swallows or renames KeyboardInterrupt."""
+"""Ctrl-C or SIGTERM in, one orderly end out, also where other code swallows or renames KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Interrupt:
             self._hook = sys.unraisablehook
             sys.unraisablehook = self._unraisable
             signal.signal(signal.SIGINT, self._press)
+            # `timeout`, a scheduler or a closing machine end a command so: tidily, too.
+            signal.signal(signal.SIGTERM, self._press)
         return self
 
     def __exit__(
@@ -45,6 +47,7 @@ class Interrupt:
         if self._active:
             sys.unraisablehook = self._hook
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self._active = False
 
     def silence(self) -> None:
@@ -52,6 +55,7 @@ class Interrupt:
         if self._active:
             self._active = False
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         self.pressed = True

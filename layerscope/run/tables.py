@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 
 from layerscope.analysis.idle import Idle
+from layerscope.analysis.structure import expected_calls
 from layerscope.errors import DataError
-from layerscope.records import AccountRecord, CountedWork, RunRecord, load
+from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
 from layerscope.report.csv import (
+    read_layers_csv,
     write_kernels_csv,
     write_layers_csv,
     write_operators_csv,
@@ -22,6 +24,7 @@ from layerscope.report.parquet import write_layers_parquet
 from layerscope.run.examine import examine
 
 TRACE_FILE = "trace.json.gz"
+LAYERS_FILE = "layers.csv"
 WORK_FILE = "work.json"
 
 
@@ -88,9 +91,37 @@ def read_saved(path: Path) -> SavedRun:
     if not (path / RUN_FILE).exists():
         raise DataError(f"{path}: no {RUN_FILE} in it, so it is no run folder.")
     record = load(path)
-    if not trace.exists():
-        raise DataError(f"{path}: the run has no {TRACE_FILE}, so there is no account to compute.")
-    return _saved(trace, record, read_work(path / WORK_FILE))
+    if trace.exists():
+        return _saved(trace, record, read_work(path / WORK_FILE))
+    return _without_trace(path, record)
+
+
+def _without_trace(folder: Path, record: RunRecord) -> SavedRun:
+    """A run whose large trace was thrown away: the layer table as it was written."""
+    totals, table = record.account, folder / LAYERS_FILE
+    if totals is None or record.trace is None or not table.exists():
+        raise DataError(
+            f"{folder}: neither {TRACE_FILE} nor {LAYERS_FILE} in it, so there is no account to show."
+        )
+    saved = LayerTable(
+        rows=read_layers_csv(table),
+        root=record.trace.root,
+        whole=Whole(
+            device_events=totals.events,
+            device_sum_ns=_ns(totals.device_sum_us),
+            device_active_ns=_ns(totals.device_active_us),
+            window_span_ns=_ns(totals.window_span_us),
+            host_window_ns=_ns(totals.host_window_us),
+        ),
+        expected_calls=expected_calls(record.model.modules, record.trace.decoder_steps),
+        notes=(f"{TRACE_FILE} is not in the folder: the table is read back from {LAYERS_FILE}",),
+    )
+    account = Account(table=saved, kernels=(), operators=(), steps=(), source=str(table))
+    return SavedRun(account, None, record, read_work(folder / WORK_FILE), ())
+
+
+def _ns(us: float | None) -> int | None:
+    return None if us is None else round(us * 1000)
 
 
 def _saved(trace: Path, record: RunRecord | None, work: CountedWork | None) -> SavedRun:

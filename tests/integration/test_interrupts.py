@@ -85,6 +85,15 @@ def test_ctrl_c(stage: str, tmp_path: Path) -> None:
     ended(process, out)
 
 
+def test_a_scheduler_that_ends_the_command(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(out, STAGES["measure, unprofiled: started"])
+    read_until(process.stderr, "measure, unprofiled: started")
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    ended(process, out)
+
+
 def test_an_impatient_user(tmp_path: Path) -> None:
     """Ctrl-C again and again, while the first one is still being cleaned up."""
     out = tmp_path / "out"
