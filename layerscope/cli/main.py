@@ -19,6 +19,7 @@ _VERBS = {
     "profile": "profile",
     "layers": "layers",
     "view": "view",
+    "sweep": "sweep",
     "compare": "compare",
     "flops": "flops",
     "doctor": "doctor",
@@ -59,7 +60,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
     with Interrupt() as interrupt:
         try:
-            result: Any = cli.main(args=arguments, prog_name="layerscope", standalone_mode=False)
+            result: Any = cli.main(
+                args=arguments, prog_name="layerscope", standalone_mode=False, obj=interrupt
+            )
         except click.exceptions.Exit as stop:
             return stop.exit_code
         except (click.exceptions.Abort, KeyboardInterrupt):

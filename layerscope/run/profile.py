@@ -65,6 +65,7 @@ def profile(
     *,
     load: Load = load_model,
     name: str | None = None,
+    figures: bool = True,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -77,6 +78,7 @@ def profile(
         announce: takes one line at a time about what is about to happen (a download, its size).
         load: yields the model; called after what can be refused without it.
         name: of the run folder; None makes it from the time and the configuration.
+        figures: draw them too; a sweep's cells do without.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
@@ -85,7 +87,7 @@ def profile(
     created = datetime.now(UTC)
     name = name or run_name(resolved.config, created)
     with RunFolder(Path(resolved.config.out), name) as folder:
-        run = _Run(resolved, progress, announce, folder.path, load)
+        run = _Run(resolved, progress, announce, folder.path, load, figures=figures)
         finished = run.execute(folder.name, created)
     return dataclasses.replace(finished, folder=folder.path)
 
@@ -100,7 +102,10 @@ class _Run:
         announce: Announce,
         folder: Path,
         load: Load,
+        *,
+        figures: bool,
     ) -> None:
+        self._figures = figures
         self._resolved = resolved
         self._progress = progress
         self._announce = announce
@@ -211,14 +216,15 @@ class _Run:
         with self._progress.task("findings and figures", 1) as advance:
             seen = findings_of(examined.account, examined.idle, record)
             self._files |= write_findings(seen, self._folder)
-            drawn = write_figures(
-                examined.account,
-                self._folder,
-                idle=examined.idle,
-                ceilings=record.ceilings,
-                name=record.name,
-            )
-            self._files |= drawn.files
+            if self._figures:
+                drawn = write_figures(
+                    examined.account,
+                    self._folder,
+                    idle=examined.idle,
+                    ceilings=record.ceilings,
+                    name=record.name,
+                )
+                self._files |= drawn.files
             advance(1)
         return seen
 

@@ -19,6 +19,9 @@ import sys
 import time
 from pathlib import Path
 
+# Ask whether a child has ended, and leave it to be waited for.
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
 
 def preload() -> None:
     """Everything a run imports."""
@@ -56,6 +59,11 @@ def state(out: Path) -> dict[str, object]:
     }
 
 
+def finished(out: Path) -> int:
+    """How many cells have their final name."""
+    return len([p for p in (out / "cells").glob("*") if not p.name.startswith(".")])
+
+
 def main(config: str, out: str, kills: int, seed: int) -> None:
     """Kill `kills` times, then let it finish."""
     preload()
@@ -63,7 +71,11 @@ def main(config: str, out: str, kills: int, seed: int) -> None:
     arguments = ["sweep", config, "--out", out]
     for _ in range(kills):
         child = start(arguments)
-        time.sleep(dice.uniform(0.05, 1.2))
+        # Anywhere: while loading, or any time after one or two more cells are whole.
+        wanted = finished(Path(out)) + dice.choice((0, 1, 1, 2))
+        while finished(Path(out)) < wanted and not os.waitid(os.P_PID, child, _ENDED):
+            time.sleep(0.002)
+        time.sleep(dice.uniform(0.0, 0.4))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         print(json.dumps(state(Path(out)) | {"killed": os.WIFSIGNALED(status)}), flush=True)

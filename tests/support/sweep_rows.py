@@ -44,6 +44,8 @@ def row(
         "group_ns": groups or {},
         "parameters": 5,
         "pixels": 224,
+        "text_length": 14,
+        "decoder_steps": 10.0,
         "trained": True,
     }
     return SweepRow(**(made | fields))

@@ -95,7 +95,10 @@ _NUMBERS = (
     SweepColumn("flops_last_batch", "real", lambda row: row.flops_reference.value),
     SweepColumn("flops_last_batch_absent_because", "text", lambda row: row.flops_reference.reason),
     _own("device_sum_us", "real"),
+    _own("memory_peak_bytes", "integer"),
+    _own("kv_cache_bytes", "integer"),
     _own("folder", "text"),
+    SweepColumn("warnings", "text", lambda row: "; ".join(row.warnings) or None),
     _own("reason", "text"),
 )
 

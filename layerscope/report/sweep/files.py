@@ -56,6 +56,8 @@ def write_sweep_parquet(rows: Sequence[SweepRow], axes: Sequence[str], path: Pat
 def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> int:
     """Every measured cell's `layers.csv`, its lines unchanged behind the columns `LAYER_KEYS`.
 
+    `image_size_mode` and the cell's id follow at the end.
+
     Args:
         root: the sweep's folder, which the rows' folders are relative to.
 
@@ -66,7 +68,7 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
         DataError: a cell's table cannot be read or has other columns.
         EnvironmentProblem: the file cannot be written.
     """
-    header = [*LAYER_KEYS, "image_size_mode", "cell", *(column.name for column in COLUMNS)]
+    header = [*LAYER_KEYS, *(column.name for column in COLUMNS), "image_size_mode", "cell"]
     having = [
         (row, file)
         for row in rows
@@ -77,13 +79,13 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
 
 
 def _layer_lines(row: SweepRow, path: Path) -> Iterator[list[str]]:
-    keys = [*layer_keys(row), row.config.image_size_mode, row.cell]
+    keys, tail = layer_keys(row), (row.config.image_size_mode, row.cell)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.reader(file, strict=True)
             if next(lines, []) != [column.name for column in COLUMNS]:
                 raise DataError(f"{path}: its columns are not those of this version.")
             for line in lines:
-                yield [*keys, *line]
+                yield [*keys, *line, *tail]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot read the layer table ({error}).") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerscope.analysis.sweep_tables import Exponent
+from layerscope.analysis.sweep_tables import Exponent, sizes_without_effect
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.page import Grid
 
@@ -91,13 +91,25 @@ def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
             for label, estimate in (("wer", row.wer), ("energy", row.energy_j)):
                 if estimate.value is None:
                     found.setdefault(f"{label} absent: {estimate.reason}", []).append(name)
+            for warning in row.warnings:
+                found.setdefault(warning, []).append(name)
+            if row.energy_j.value is not None:
+                source = f"energy is in J per sample: {row.energy_source}"
+                found.setdefault(source, []).append(name)
             if row.latency_unstable:
                 found.setdefault("latency unstable, see sweep.csv", []).append(name)
-    measured = sum(row.measured for row in rows)
+    measured = [name_of(row, axes) for row in rows if row.measured]
+    without_effect = sizes_without_effect(rows)
     return [
-        f"{reason} ({'all cells' if len(names) == measured > 1 else ', '.join(names)})"
-        for reason, names in found.items()
+        *([without_effect] if without_effect else []),
+        *(f"{reason} ({_cells_text(names, measured)})" for reason, names in found.items()),
     ]
+
+
+def _cells_text(names: list[str], measured: list[str]) -> str:
+    if names == measured and len(names) > 1:
+        return "all measured cells"
+    return ", ".join(names)
 
 
 def _seen(row: SweepRow) -> str:

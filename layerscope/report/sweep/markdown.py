@@ -31,12 +31,13 @@ def sweep_markdown(
         "corpus WER; a dash is a number that was not measured.",
         grid_markdown(sweep_grid(rows, axes)),
     ]
-    parts += [f"- {escape(line)}" for line in reasons(rows, axes)]
+    notes = [f"- {escape(line)}" for line in reasons(rows, axes)]
+    parts += ["\n".join(notes)] if notes else []
     if found:
         grid = exponent_grid(found)
         parts += [f"**{escape(grid.title)}**", grid_markdown(grid)]
     parts.append(escape(front_text(front, rows, axes)))
-    return "\n\n".join([*parts, *more]).replace("\n\n- ", "\n- ") + "\n"
+    return "\n\n".join([*parts, *more]) + "\n"
 
 
 def front_text(front: Front, rows: Sequence[SweepRow], axes: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""A sweep's configuration in, a folder of finished runs and their tables out."""

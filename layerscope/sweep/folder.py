@@ -1,0 +1,205 @@
+"""A sweep's folder in, what is finished, failed or left over in it out; and the same way back.
+
+OUT/sweep.json      the plan it was made by
+OUT/cells/          one run folder per finished cell; its name ends in the cell's id
+OUT/failed/         one file per cell that could not be run, with the reason
+OUT/sweep.lock      held while a process writes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.records import RunConfig, RunRecord, load
+from layerscope.records.run_record import RUN_FILE
+from layerscope.records.sweep import Cell, CellFailure, SweepFile
+from layerscope.run.folder import run_name
+from layerscope.sweep.plan import same_run
+
+PLAN_FILE = "sweep.json"
+CELLS = "cells"
+FAILED = "failed"
+_PARTIAL = ".partial-"
+_ID = re.compile(r"-([0-9a-f]{12})(?:-\d+)?$")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell whose run folder has its final name. `seconds`: about how long it took, if known."""
+
+    folder: Path
+    record: RunRecord
+    seconds: float | None
+
+
+class SweepFolder:
+    """Reads and writes one sweep's folder. Whoever writes holds the `SweepLock`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cells = root / CELLS
+        self._failed = root / FAILED
+
+    def finished(self) -> dict[str, Finished]:
+        """Cell id -> its run, whatever plan it belonged to. Half-written folders do not count.
+
+        Raises:
+            DataError: a finished folder's record cannot be read or is not the run its name says.
+        """
+        found: dict[str, Finished] = {}
+        if not self.cells.is_dir():
+            return found
+        for path in sorted(self.cells.iterdir()):
+            named = _ID.search(path.name)
+            if path.name.startswith(".") or named is None or not path.is_dir():
+                continue
+            record = load(path)
+            found[named[1]] = Finished(path, record, _seconds(record, path))
+        return found
+
+    def name_of(self, cell: Cell) -> str:
+        """The name of the run folder that this cell gets now."""
+        return f"{run_name(cell.config)}-{cell.id}"
+
+    def clear_partial(self) -> int:
+        """Remove what a killed process left half-written; returns how many folders."""
+        left = [*self.root.glob(f"{_PARTIAL}*"), *self.cells.glob(f"{_PARTIAL}*")]
+        for path in left:
+            shutil.rmtree(path)
+        return len(left)
+
+    def clear(self) -> None:
+        """Remove all cells and failures, for a sweep that starts anew.
+
+        Each is given a partial's name first: a kill in the middle leaves nothing that looks whole.
+        """
+        for path in (self.cells, self._failed):
+            if path.is_dir():
+                path.rename(self.root / f"{_PARTIAL}{path.name}")
+        self.clear_partial()
+
+    def previous(self) -> SweepFile | None:
+        """The plan that this folder was last written by; None for a new folder.
+
+        Raises:
+            DataError: `sweep.json` is damaged.
+        """
+        path = self.root / PLAN_FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=SweepFile)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise DataError(f"{path}: not a plan of a sweep ({error}).") from None
+
+    def write_plan(self, plan: SweepFile) -> None:
+        """Write `sweep.json` in one step."""
+        _write(self.root / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=2))
+
+    def failures(self) -> dict[str, CellFailure]:
+        """Cell id -> why it could not be run.
+
+        Raises:
+            DataError: a file in `failed/` is damaged.
+        """
+        found: dict[str, CellFailure] = {}
+        for path in sorted(self._failed.glob("*.json")):
+            try:
+                failure = msgspec.json.decode(path.read_bytes(), type=CellFailure)
+            except msgspec.DecodeError as error:
+                raise DataError(f"{path}: not a failure of a cell ({error}).") from None
+            found[failure.id] = failure
+        return found
+
+    def write_failure(self, failure: CellFailure, traceback: str = "") -> None:
+        """Keep the reason; `traceback` goes beside it for what layerscope does not know."""
+        encoded = msgspec.json.format(msgspec.json.encode(failure), indent=2)
+        _write(self._failed / f"{failure.id}.json", encoded)
+        if traceback:
+            _write(self._failed / f"{failure.id}.txt", traceback.encode())
+
+    def forget_failure(self, cell_id: str) -> None:
+        """The cell is done after all."""
+        for kind in ("json", "txt"):
+            with contextlib.suppress(FileNotFoundError):
+                (self._failed / f"{cell_id}.{kind}").unlink()
+
+
+def check_same(cell: Cell, finished: Finished) -> None:
+    """A run folder must hold the run that its name promises.
+
+    Raises:
+        DataError: it holds another, after a move or an edit by hand.
+    """
+    if not same_run(cell.config, finished.record.config):
+        raise DataError(
+            f"{finished.folder}: its {RUN_FILE} is of another run than its name says; move the "
+            "folder away and start the same command again."
+        )
+
+
+def changes(earlier: RunConfig, now: RunConfig) -> str:
+    """What differs between two runs, in words: `max_new_tokens 20 -> 10`."""
+    names = [n for n in RunConfig.__dataclass_fields__ if n != "out"]
+    return ", ".join(
+        f"{name} {getattr(earlier, name)} -> {getattr(now, name)}"
+        for name in names
+        if getattr(earlier, name) != getattr(now, name)
+    )
+
+
+def invalidated(previous: SweepFile, cells: tuple[Cell, ...], kept: set[str]) -> list[str]:
+    """One line per finished cell of the earlier plan that this plan has no use for."""
+    now = {cell.id for cell in cells}
+    at = {tuple(sorted(cell.settings.items(), key=str)): cell for cell in cells}
+    lines = []
+    for cell in previous.cells:
+        if cell.id in now or cell.id not in kept:
+            continue
+        heir = at.get(tuple(sorted(cell.settings.items(), key=str)))
+        why = changes(cell.config, heir.config) if heir is not None else "no longer in the plan"
+        lines.append(f"{settings_text(cell)}: {why}")
+    return lines
+
+
+def settings_text(cell: Cell) -> str:
+    """The cell in words: `batch_size=4 dataset=coco`."""
+    return " ".join(f"{name}={value}" for name, value in cell.settings.items()) or cell.id
+
+
+def _seconds(record: RunRecord, folder: Path) -> float | None:
+    """From the run's start to its record's writing; None where the clock does not tell."""
+    try:
+        began = datetime.fromisoformat(record.created_utc)
+        ended = datetime.fromtimestamp((folder / RUN_FILE).stat().st_mtime, UTC)
+    except (ValueError, OSError):
+        return None
+    seconds = (ended - began).total_seconds()
+    return seconds if 0 < seconds < 24 * 3600 else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """In one step: a kill leaves the old file or the new one.
+
+    Raises:
+        EnvironmentProblem: the disk is full or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data + b"\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path}: cannot be written ({error.strerror}); finished cells are kept, free the disk "
+            "and start the same command again."
+        ) from None

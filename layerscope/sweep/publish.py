@@ -1,0 +1,69 @@
+"""A sweep's result in; its tables, figures and page in the sweep's folder out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope.analysis.reference import Judgement, judge
+from layerscope.analysis.sweep_tables import Exponent, Front, exponents, pareto
+from layerscope.config.reference_tables import reference_tables
+from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
+from layerscope.report.sweep.figures import write_sweep_figures
+from layerscope.report.sweep.files import (
+    write_sweep_csv,
+    write_sweep_layers_csv,
+    write_sweep_parquet,
+)
+from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
+from layerscope.sweep.run import SweepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """What follows from a sweep's rows."""
+
+    exponents: tuple[Exponent, ...]
+    front: Front
+    beside: tuple[Judgement, ...]
+
+
+def derive(result: SweepResult, *, beside_reference: bool) -> Derived:
+    """Scaling exponents, the Pareto front and, on request, the judgement beside the reference.
+
+    A sweep whose file names no published table has no judgement.
+    """
+    axes, link = result.config.axes, result.config.reference
+    beside: tuple[Judgement, ...] = ()
+    if beside_reference and link is not None:
+        beside = judge(result.rows, axes, link, reference_tables())
+    return Derived(exponents=exponents(result.rows, axes), front=pareto(result.rows), beside=beside)
+
+
+def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
+    """Write every table and figure of a sweep; role -> file.
+
+    Raises:
+        EnvironmentProblem: a file cannot be written.
+        DataError: a cell's layer table is damaged.
+    """
+    root, rows, axes = result.root, result.rows, result.config.axes
+    files = {
+        "table": root / "sweep.csv",
+        "table_parquet": root / "sweep.parquet",
+        "layers": root / "sweep_layers.csv",
+        "page": root / "sweep.md",
+    }
+    write_sweep_csv(rows, axes, files["table"])
+    write_sweep_parquet(rows, axes, files["table_parquet"])
+    write_sweep_layers_csv(rows, root, files["layers"])
+    more: tuple[str, ...] = ()
+    if derived.beside:
+        files["beside"] = root / "sweep_reference.csv"
+        write_beside_csv(derived.beside, rows, axes, files["beside"])
+        inferred = reference_tables()["inferred"]
+        more = (beside_markdown(derived.beside, rows, axes, inferred),)
+    files |= write_sweep_figures(rows, axes, root, result.config.name)
+    page = sweep_markdown(result.config.name, rows, axes, derived.exponents, derived.front, more)
+    write_markdown(page, files["page"])
+    return files

@@ -1,0 +1,128 @@
+"""A cell and its finished run in, its `SweepRow` out; every number derived from raw samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+from layerscope.analysis.roofline import device_ns
+from layerscope.measure.energy.summary import summarise_energy
+from layerscope.measure.statistics import LatencySummary, summarise
+from layerscope.records import Interval, LatencySample, RunRecord
+from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
+from layerscope.report.csv import read_layers_csv
+from layerscope.sweep.last_batch import last_batch_flops
+
+_NS = 1e9
+
+
+def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepRow:
+    """The row of a finished cell.
+
+    Args:
+        root: the sweep's folder; the row names the run's folder relative to it.
+
+    Raises:
+        DataError: `layers.csv` or `work.json` of the run is damaged.
+    """
+    account = record.account
+    broken = account is not None and account.status == "failed"
+    full = [sample for sample in record.latency if sample.full and not sample.warmup]
+    latency = summarise([s.generate_ns for s in full], batch_size=cell.config.batch_size)
+    batch = record.workload.batches[0]
+    energy = _energies(record)
+    return SweepRow(
+        cell=cell.id,
+        settings=cell.settings,
+        config=record.config,
+        status="accounting failed" if broken else "done",
+        reason="; ".join(account.failures[:3]) if account is not None and broken else None,
+        folder=str(folder.relative_to(root)),
+        device_name=record.environment.gpu_name or record.environment.cpu_model,
+        trained=record.model.trained,
+        parameters=record.model.params,
+        pixels=batch.pixel_values_shape[-1],
+        text_length=batch.padded_text_length,
+        decoder_steps=float(median(s.decoder_steps for s in full)),
+        latency_runs=latency.count,
+        latency_unstable=" ".join(latency.unstable) or None,
+        wer=_wer(record),
+        latency_s=_latency(latency),
+        first_token_s=_first_token(record.first_token),
+        energy_j=energy[0],
+        energy_reference_j=energy[1],
+        energy_source="; ".join(record.energy.sources) or None if record.energy else None,
+        flops=None if record.report.flops.value is None else int(record.report.flops.value),
+        flops_reference=last_batch_flops(record),
+        device_sum_us=account.device_sum_us if account else None,
+        memory_peak_bytes=record.memory.peak_bytes if record.memory else None,
+        kv_cache_bytes=record.memory.kv_cache_bytes if record.memory else None,
+        warnings=record.warnings,
+        group_ns=group_times(folder / record.files["layers"]) if "layers" in record.files else {},
+    )
+
+
+def row_without_run(cell: Cell, failure: CellFailure | None) -> SweepRow:
+    """The row of a cell that has no run: only its choices and the reason."""
+    reason = failure.reason if failure is not None else "not run yet"
+    return SweepRow(
+        cell=cell.id,
+        settings=cell.settings,
+        config=cell.config,
+        status="not run" if failure is None or reason.startswith("not run") else "failed",
+        reason=reason,
+    )
+
+
+def group_times(layers: Path) -> dict[str, int]:
+    """Group -> self time in nanoseconds: on the device, on a CPU run inside operators."""
+    found: Counter[str] = Counter()
+    for row in read_layers_csv(layers):
+        if not row.is_bucket:
+            found[row.group] += device_ns(row) or 0
+    return dict(found)
+
+
+def _wer(record: RunRecord) -> Estimate:
+    quality = record.quality
+    if quality is None or quality.wer_value is None:
+        return Estimate(reason=record.report.wer_value.reason)
+    return Estimate(value=quality.wer_value, interval=quality.wer_interval)
+
+
+def _latency(summary: LatencySummary) -> Estimate:
+    return Estimate(value=summary.median_ns / _NS, interval=_in_seconds(summary.interval))
+
+
+def _first_token(samples: tuple[LatencySample, ...]) -> Estimate:
+    if not samples:
+        return Estimate(reason="no first token was timed")
+    summary = summarise([sample.generate_ns for sample in samples])
+    return _latency(summary)
+
+
+def _energies(record: RunRecord) -> tuple[Estimate, Estimate]:
+    """Joules per sample: of all windows together, and as the mean over batches."""
+    if record.energy is None:
+        nothing = Estimate(reason="energy was not measured")
+        return nothing, nothing
+    summary = summarise_energy(record.energy, seed=record.config.seed)
+    if summary.joules_per_sample is None:
+        nothing = Estimate(reason=summary.reason)
+        return nothing, nothing
+    return (
+        Estimate(value=summary.joules_per_sample, interval=summary.interval),
+        Estimate(value=summary.mean_over_batches_j, interval=summary.mean_over_batches_interval),
+    )
+
+
+def _in_seconds(interval: Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    return Interval(
+        low=interval.low / _NS,
+        high=interval.high / _NS,
+        method=interval.method,
+        confidence=interval.confidence,
+    )

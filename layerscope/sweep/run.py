@@ -1,0 +1,177 @@
+"""A sweep's file and a folder in; its plan said, its missing cells run, its tables written, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope import __version__
+from layerscope.errors import LayerscopeError
+from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
+from layerscope.report.progress import ProgressReporter
+from layerscope.sweep.folder import (
+    Finished,
+    SweepFolder,
+    check_same,
+    invalidated,
+    settings_text,
+)
+from layerscope.sweep.lock import SweepLock
+from layerscope.sweep.rows import row_of, row_without_run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A sweep after one go.
+
+    Attributes:
+        rows: one per cell of the plan, in its order.
+        problem: what the command ends with when a cell has no run; None when all is well.
+        ran: how many cells ran in this go.
+    """
+
+    config: SweepConfig
+    root: Path
+    rows: tuple[SweepRow, ...]
+    problem: LayerscopeError | None
+    ran: int
+
+
+def run_sweep(
+    config: SweepConfig,
+    cells: tuple[Cell, ...],
+    root: Path,
+    progress: ProgressReporter,
+    say: Say,
+    *,
+    fresh: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+    then: Callable[[SweepResult], None] = lambda result: None,
+) -> SweepResult:
+    """Run what is missing of a sweep; what is finished is kept and counts.
+
+    Args:
+        cells: the plan, from `layerscope.sweep.plan.plan` with `out` = `cells_path(root)`.
+        say: takes one line at a time.
+        fresh: remove what is finished first.
+        interrupted: as in `execute`.
+        then: takes the result while the folder is still locked; it writes the tables.
+
+    Raises:
+        EnvironmentProblem: another process writes to this folder, or it cannot be written.
+        DataError: a file in it is damaged.
+    """
+    folder = SweepFolder(root)
+    with SweepLock(root):
+        left = folder.clear_partial()
+        if left:
+            say(f"removed {left} half-written folders of a sweep that was killed")
+        if fresh:
+            folder.clear()
+        finished = folder.finished()
+        _say_invalidated(folder, cells, finished, say)
+        missing = _missing(cells, finished)
+        folder.write_plan(SweepFile(layerscope=__version__, config=config, cells=cells))
+        say_plan(config, cells, finished, missing, say)
+        failures: tuple[CellFailure, ...] = ()
+        ran = 0
+        if missing:
+            from layerscope.sweep.execute import execute
+
+            execution = execute(missing, folder, progress, say, interrupted=interrupted)
+            ran = len(execution.ran)
+            place = {cell.id: index for index, cell in enumerate(cells)}
+            failures = tuple(sorted(execution.failed, key=lambda failed: place[failed.id]))
+            finished = folder.finished()
+        rows = _rows(cells, folder, finished)
+        problem = _problem(failures, rows, len(cells))
+        result = SweepResult(config=config, root=root, rows=rows, problem=problem, ran=ran)
+        then(result)
+        return result
+
+
+def cells_path(root: Path) -> Path:
+    """Where a sweep's run folders go."""
+    return SweepFolder(root).cells
+
+
+def say_plan(
+    config: SweepConfig,
+    cells: Sequence[Cell],
+    finished: dict[str, Finished],
+    missing: Sequence[Cell],
+    say: Say,
+) -> None:
+    """The plan, cell by cell, and an estimate of the time."""
+    from layerscope.sweep.estimate import batches_of, estimate_text
+    from layerscope.sweep.plan import load_key
+
+    loads = len({load_key(cell.config) for cell in missing})
+    say(
+        f"sweep {config.name}: {len(cells)} cells, {len(cells) - len(missing)} finished, "
+        f"{len(missing)} to run with {loads} model loads"
+    )
+    to_run = {cell.id for cell in missing}
+    for cell in cells:
+        state = f"{batches_of(cell)} batches and repeats" if cell.id in to_run else "finished"
+        say(f"  {cell.id}  {settings_text(cell)}: {state}")
+    done = {cell.id: (cell, finished[cell.id]) for cell in cells if cell.id in finished}
+    say(estimate_text(missing, done))
+
+
+def _missing(cells: Sequence[Cell], finished: dict[str, Finished]) -> tuple[Cell, ...]:
+    for cell in cells:
+        if cell.id in finished:
+            check_same(cell, finished[cell.id])
+    return tuple(cell for cell in cells if cell.id not in finished)
+
+
+def _say_invalidated(
+    folder: SweepFolder, cells: tuple[Cell, ...], finished: dict[str, Finished], say: Say
+) -> None:
+    previous = folder.previous()
+    if previous is None:
+        return
+    lines = invalidated(previous, cells, set(finished))
+    if lines:
+        say(
+            f"the configuration changed: {len(lines)} finished cells are not in this plan; their "
+            "folders stay and are left out of the tables:"
+        )
+        for line in lines:
+            say(f"  {line}")
+    if previous.layerscope != __version__ and finished:
+        say(
+            f"the finished cells were measured by layerscope {previous.layerscope} or earlier, "
+            f"this is {__version__}; --fresh measures all of them again"
+        )
+
+
+def _rows(
+    cells: Sequence[Cell], folder: SweepFolder, finished: dict[str, Finished]
+) -> tuple[SweepRow, ...]:
+    failures = folder.failures()
+    rows = []
+    for cell in cells:
+        done = finished.get(cell.id)
+        if done is None:
+            rows.append(row_without_run(cell, failures.get(cell.id)))
+        else:
+            rows.append(row_of(cell, done.record, done.folder, root=folder.root))
+    return tuple(rows)
+
+
+def _problem(
+    failures: Sequence[CellFailure], rows: Sequence[SweepRow], total: int
+) -> LayerscopeError | None:
+    from layerscope.sweep.verdict import verdict
+
+    broken = [
+        f"{' '.join(f'{k}={v}' for k, v in row.settings.items()) or row.cell}: {row.reason}"
+        for row in rows
+        if row.status == "accounting failed"
+    ]
+    return verdict(failures, broken, total)
