@@ -1,4 +1,4 @@
-"""Ctrl-C or SIGTERM in, one orderly end out, also where other code swallows or renames KeyboardInterrupt."""
+"""Ctrl-C or SIGTERM in, one orderly end out, even where other code swallows or renames it."""
 
 from __future__ import annotations
 
