@@ -20,6 +20,7 @@ from layerscope.records import (
     BatchRecord,
     LatencySample,
     Prediction,
+    Quality,
     RunConfig,
     RunRecord,
     load,
@@ -78,7 +79,9 @@ def windows(joules: list[float]) -> EnergyRecord:
 
 @pytest.fixture(scope="module")
 def record() -> RunRecord:
-    return load(SAMPLE)
+    """The sample run as if its answers had not been scored."""
+    nothing = Quality(samples=4, normalisation="none", reason="the weights are random")
+    return replace(load(SAMPLE), quality=nothing)
 
 
 def run_of(
