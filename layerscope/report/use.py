@@ -20,6 +20,7 @@ _HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 class Use:
     """Use of the device by phase, and the floor of the run: as it ran, and in one half dtype."""
 
+    on_device: bool
     phases: tuple[PhaseUse, ...]
     floor: Floor
     uniform: Floor | None
@@ -33,14 +34,23 @@ def use_of(account: Account, work: CountedWork, record: RunRecord) -> Use | None
     floor = floor_of(work.parts, rates)
     half = _HALF_DTYPES.get(record.config.dtype)
     uniform = floor_of(as_dtype(work.parts, half, 2), rates) if half else None
-    return Use(phase_use(account.table.rows, work, rates, floor), floor, uniform)
+    on_device = account.table.whole.device_sum_ns is not None
+    return Use(on_device, phase_use(account.table.rows, work, rates, floor), floor, uniform)
 
 
 def use_grid(use: Use) -> Grid:
-    """The table by phase."""
+    """The table by phase; without a device, of the time inside operators."""
     return Grid(
-        title="use of the device by phase",
-        header=("phase", "device us", "TFLOP/s", "MFU", "GB/s", "of copy rate", "floor of time"),
+        title=f"use of the {'device' if use.on_device else 'processor'} by phase",
+        header=(
+            "phase",
+            "device us" if use.on_device else "operator us",
+            "TFLOP/s",
+            "MFU",
+            "GB/s",
+            "of copy rate",
+            "floor of time",
+        ),
         rows=tuple(
             (
                 phase.phase,
@@ -82,7 +92,7 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _ceilings_text(ceilings: Ceilings) -> str:
     rates = ", ".join(
-        f"{name} {rate / 1e12:,.1f}{_stated(ceilings, name)} TFLOP/s"
+        f"{name} {rate / 1e12:,.4g}{_stated(ceilings, name)} TFLOP/s"
         for name, rate in ceilings.matmul_flops_per_s.items()
     )
     sheet = ceilings.datasheet_bytes_per_s
