@@ -21,6 +21,7 @@ _VERBS = {
     "view": "view",
     "sweep": "sweep",
     "compare": "compare",
+    "report": "report",
     "flops": "flops",
     "doctor": "doctor",
     "configs": "configs",

@@ -73,7 +73,6 @@ def sent(gpu_record: RunRecord, gpu_account: Account) -> SentRun:
     return SentRun(
         record=gpu_record,
         account=gpu_account,
-        idle=None,
         work=None,
         findings=(FINDING,),
         not_judged=(NotJudged(rule="recompiles", reason="not counted"),),

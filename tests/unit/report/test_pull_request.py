@@ -28,7 +28,6 @@ def sent(gpu_record: RunRecord, gpu_account: Account) -> SentRun:
     return SentRun(
         record=gpu_record,
         account=gpu_account,
-        idle=None,
         work=None,
         findings=tuple(map(finding, range(1, 8))),
         absent=(("figure window", "not drawn"),),

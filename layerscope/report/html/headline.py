@@ -1,0 +1,118 @@
+"""A run in, its headline numbers out: value per batch and per sample, interval, definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from layerscope.measure.energy.summary import summarise_energy
+from layerscope.measure.statistics import summarise
+from layerscope.records import Interval, RunRecord
+from layerscope.records.run_record import Reported
+from layerscope.report.end_to_end import latency_samples
+from layerscope.report.quantities import per_batch, per_sample, reported_text
+
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    """One headline number in words.
+
+    Attributes:
+        value: the number with its unit; None when it was not measured.
+        of: what it is of; empty where the unit says it all.
+        beside: the same for one sample, where `value` is for a batch.
+        interval: how sure it is, or why that is not known.
+        reason: why there is no value.
+    """
+
+    name: str
+    value: str | None
+    of: str
+    beside: str
+    interval: str
+    definition: str
+    reason: str
+
+
+def headlines(record: RunRecord) -> tuple[Headline, ...]:
+    """Latency, energy, FLOPs and WER, in this order."""
+    report = record.report
+    return (
+        _headline("latency", report.latency, record, _latency_interval(record)),
+        _headline("energy", report.energy, record, _energy_interval(record)),
+        _headline("FLOPs", report.flops, record, "a count, the same in every repeat"),
+        _headline("WER", report.wer_value, record, _wer_interval(record)),
+    )
+
+
+def _headline(name: str, reported: Reported, record: RunRecord, interval: str) -> Headline:
+    value, of, beside = None, "", ""
+    if reported.value is not None:
+        size = record.config.batch_size
+        batch, sample = per_batch(reported, size), per_sample(reported, size)
+        value, base = reported_text(replace(reported, unit=""), size), reported.unit
+        if batch is not None and sample is not None:
+            base = reported.unit.rpartition("/")[0]
+            value, of = _amount(reported, batch, base), f"per batch of {size}"
+            beside = f"{_amount(reported, sample, base)} per sample"
+        elif base:
+            value = _amount(reported, reported.value, base)
+    return Headline(
+        name=name,
+        value=value,
+        of=of,
+        beside=beside,
+        interval=interval if value is not None else "",
+        definition=reported.definition,
+        reason=(reported.reason or "no reason recorded") if value is None else "",
+    )
+
+
+def _amount(reported: Reported, value: float, unit: str) -> str:
+    """A value of this unit in words: a unit that says neither batch nor sample is shown as it is."""
+    return reported_text(replace(reported, value=value, unit=unit), 1)
+
+
+def _latency_interval(record: RunRecord) -> str:
+    samples = latency_samples(record)
+    if not samples:
+        return ""
+    interval = summarise(samples).interval
+    return _interval(interval, f"median of {len(samples)} batches", "s", _NS_PER_S)
+
+
+def _energy_interval(record: RunRecord) -> str:
+    if record.energy is None:
+        return ""
+    energy = summarise_energy(record.energy, seed=record.config.seed)
+    return _interval(energy.interval, f"{energy.windows} windows", "J per sample")
+
+
+def _wer_interval(record: RunRecord) -> str:
+    if record.quality is None:
+        return ""
+    return _interval(record.quality.wer_interval, f"{record.quality.samples} samples", "")
+
+
+def _interval(interval: Interval | None, of: str, unit: str, scale: float = 1.0) -> str:
+    if interval is None:
+        return f"{of}: too few for an interval"
+    bounds = f"{interval.low / scale:.4g} to {interval.high / scale:.4g} {unit}".rstrip()
+    return f"{of}; {100 * interval.confidence:.0f} % interval {bounds}"
+
+
+def interval_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """(number, method): how each interval that is shown was made."""
+    samples = latency_samples(record)
+    found = {
+        "latency": summarise(samples).interval if samples else None,
+        "energy": summarise_energy(record.energy, seed=record.config.seed).interval
+        if record.energy
+        else None,
+        "WER": record.quality.wer_interval if record.quality else None,
+    }
+    for name, interval in found.items():
+        if interval is not None:
+            yield name, f"{100 * interval.confidence:.0f} %, {interval.method}"

@@ -1,0 +1,68 @@
+"""A layer table in, the JSON that the page's icicle reads out: columns once, then one array a row.
+
+Amounts stay integers (nanoseconds, FLOPs, bytes), so that the page's sums are exact.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from layerscope.records import LayerRow, LayerTable
+
+# Name on the page -> field of `LayerRow`; a column that no row measured is left out.
+_AMOUNTS = {
+    "gpu": "gpu_self_ns",
+    "cpu": "cpu_self_ns",
+    "op": "op_self_ns",
+    "flops": "flops_self",
+    "bytes": "bytes_self",
+    "energy": "energy_j",
+    "memory": "memory_peak_bytes",
+    "roofline": "roofline_fraction",
+    "params": "params",
+}
+# Texts repeat from row to row, so a row holds their place in a list.
+_TEXTS = {
+    "phase": "phase",
+    "module": "module",
+    "group": "group",
+    "dtype": "dtype",
+    "bound": "bound",
+}
+_COUNTS = ("depth", "calls", "kernels")
+
+
+def rows_json(table: LayerTable) -> str:
+    """`{"columns": [...], "texts": {column: [...]}, "rows": [[...], ...]}`, safe inside HTML."""
+    amounts = {
+        name: field
+        for name, field in _AMOUNTS.items()
+        if any(getattr(row, field) is not None for row in table.rows)
+    }
+    texts: dict[str, dict[str, int]] = {name: {} for name in _TEXTS}
+    rows = [_row(row, amounts, texts) for row in table.rows]
+    held = {
+        "columns": ["layer", *_TEXTS, *_COUNTS, *amounts],
+        "texts": {name: list(seen) for name, seen in texts.items()},
+        "device": table.whole.device_sum_ns is not None,
+        "rows": rows,
+    }
+    return json_in_html(held)
+
+
+def json_in_html(value: Any) -> str:
+    """JSON without a character that could end, or open, anything in the page around it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _row(row: LayerRow, amounts: dict[str, str], texts: dict[str, dict[str, int]]) -> list[Any]:
+    places = []
+    for name, field in _TEXTS.items():
+        seen = texts[name]
+        places.append(seen.setdefault(getattr(row, field) or "", len(seen)))
+    counts = [getattr(row, name) for name in _COUNTS]
+    return [row.layer, *places, *counts, *(getattr(row, field) for field in amounts.values())]

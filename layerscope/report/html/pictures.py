@@ -1,0 +1,68 @@
+"""A run's figures in, images that a page can hold without fetching anything out.
+
+A picture is embedded as an image, never as part of the page: a browser runs no script and loads
+nothing from inside an image, and the figures' element names cannot meet one another.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from pathlib import Path
+
+from layerscope.report.figures import FOLDER
+from layerscope.report.html.sent_run import Picture
+
+# Role -> the words that stand under the figure and for it where images are off.
+CAPTIONS = {
+    "phases": "Time by phase, split by what the layers do.",
+    "window": "The profiled window by phase: device busy, or idle and what it waited for.",
+    "roofline": "Layers against the measured ceilings of this device.",
+    "top_layers": "The largest kinds of layers by own time; blocks of a stack added up.",
+}
+_MOST_BYTES = 600_000
+_OUTSIDE = re.compile(
+    r"<!ENTITY|<script|<foreignObject|<image|<iframe|\son\w+\s*=|@import|javascript:"
+    r"|href\s*=\s*[\"'](?!#)|url\(\s*[\"']?(?!#)",
+    re.IGNORECASE,
+)
+_PROLOG = re.compile(r"\A\s*<\?xml.*?\?>\s*(<!DOCTYPE[^\[>]*>\s*)?", re.DOTALL)
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+
+
+def read_pictures(folder: Path) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
+    """The figures of a run folder, and (figure, reason) for each that is not shown."""
+    pictures, absent = [], []
+    for role in CAPTIONS:
+        path = folder / FOLDER / f"{role}.svg"
+        found = _read(path, role)
+        if isinstance(found, Picture):
+            pictures.append(found)
+        else:
+            absent.append((f"figure {role}", found))
+    return tuple(pictures), tuple(absent)
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture as the address of an image."""
+    return "data:image/svg+xml;base64," + b64encode(picture.svg.encode()).decode("ascii")
+
+
+def _read(path: Path, role: str) -> Picture | str:
+    """The picture, or why it is not taken."""
+    name = f"{FOLDER}/{path.name}"
+    # A link in a folder that someone sent could put any file of this machine into the report.
+    if path.is_symlink() or path.parent.is_symlink():
+        return f"{name} is a link"
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return f"{name} is larger than any figure of layerscope's"
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return f"{name} is not in the folder"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{name} cannot be read ({error})"
+    text = _METADATA.sub("", _PROLOG.sub("", text))
+    if not text.startswith("<svg") or _OUTSIDE.search(text):
+        return f"{name} is not a figure as layerscope draws them"
+    return Picture(role=role, svg=text)

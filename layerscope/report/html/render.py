@@ -1,0 +1,119 @@
+"""A `SentRun` in, the text of its page out: templates, style and script put together.
+
+Everything a run names is escaped by the template engine. The page's policy allows only the style
+and the script that stand in it, by their hashes, and images that it holds itself.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerscope.report.accounting_line import accounting_line
+from layerscope.report.end_to_end import end_to_end
+from layerscope.report.findings import saving_text
+from layerscope.report.html import shares
+from layerscope.report.html.headline import headlines
+from layerscope.report.html.method import config_lines, environment_lines, method_lines
+from layerscope.report.html.page_rows import rows_json
+from layerscope.report.html.pictures import CAPTIONS, data_uri
+from layerscope.report.html.sent_run import SentRun
+from layerscope.report.microseconds import us_grouped
+from layerscope.report.use import use_grid
+from layerscope.report.what_ran import what_ran
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STATIC = Path(__file__).parents[1] / "static"
+
+
+def report_html(sent: SentRun) -> str:
+    """The whole page. The same run gives the same text."""
+    from markupsafe import Markup
+
+    style = (_STATIC / "report.css").read_text(encoding="utf-8")
+    script = _script() if sent.account is not None else ""
+    template = _environment().get_template("page.html")
+    return template.render(
+        **_words(sent),
+        policy=_policy(style, script),
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - files of this package
+        rows=Markup(_rows(sent)),  # noqa: S704 - `json_in_html` leaves no markup
+    )
+
+
+def _words(sent: SentRun) -> dict[str, Any]:
+    record, account, use = sent.record, sent.account, sent.use
+    return {
+        "sent": sent,
+        "record": record,
+        "headlines": headlines(record),
+        "ran": list(what_ran(record)),
+        "measured": list(end_to_end(record)),
+        "saving_text": saving_text,
+        "phases": shares.phases(account.table) if account else None,
+        "groups": shares.groups(account.table) if account else None,
+        "families": shares.families(account) if account else None,
+        "accounting": accounting_line(account.table) if account else "",
+        "activity": _activity(sent),
+        "use": use_grid(use) if use else None,
+        "pictures": [(data_uri(item), CAPTIONS[item.role]) for item in sent.pictures],
+        "method": list(method_lines(sent)),
+        "environment": list(environment_lines(record)),
+        "config": list(config_lines(record)),
+        "warnings": list(sent.warnings()),
+    }
+
+
+def _activity(sent: SentRun) -> str:
+    """How much of the profiled window the device worked; empty without a device."""
+    if sent.account is None:
+        return ""
+    whole = sent.account.table.whole
+    if whole.device_active_ns is None or not whole.window_span_ns:
+        return ""
+    idle = whole.window_span_ns - whole.device_active_ns
+    return (
+        f"device active {us_grouped(whole.device_active_ns)} us of the profiled window's "
+        f"{us_grouped(whole.window_span_ns)} us: idle {100 * idle / whole.window_span_ns:.2f} %"
+    )
+
+
+def _rows(sent: SentRun) -> str:
+    return rows_json(sent.account.table) if sent.account else "{}"
+
+
+def _script() -> str:
+    """The icicle and what drives it, as one module: it is inline, so it can import nothing."""
+    parts = [(_STATIC / name).read_text(encoding="utf-8") for name in ("icicle.js", "report.js")]
+    return "\n".join(parts)
+
+
+def _policy(style: str, script: str) -> str:
+    scripts = f"'{_hash(script)}'" if script else "'none'"
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src {scripts}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode("ascii")
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,65 @@
+"""`SentRun`: all that a report of one run is made from, the HTML page as well as the Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope.records import Account, CountedWork, RunRecord
+from layerscope.records.finding import Finding, NotJudged, RestsOn
+from layerscope.report.use import Use, use_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One figure of a run: its role ("phases", "window", …) and the text of its SVG file."""
+
+    role: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentRun:
+    """One run as its folder holds it. What is None, or missing, has its reason in `absent`.
+
+    Attributes:
+        account: None when nothing was traced.
+        findings: None when nothing was judged; empty when nothing was found.
+        failures: rules of the account that do not hold, in words; empty when it adds up.
+        absent: what the report would show and does not -> why.
+    """
+
+    record: RunRecord
+    account: Account | None
+    work: CountedWork | None
+    findings: tuple[Finding, ...] | None
+    not_judged: tuple[NotJudged, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    failures: tuple[str, ...] = ()
+    absent: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def use(self) -> Use | None:
+        """How much of the device each phase used; None without counted work or ceilings."""
+        if self.account is None or self.work is None:
+            return None
+        return use_of(self.account, self.work, self.record)
+
+    @property
+    def heading(self) -> str:
+        """The run in a few words: model, batch, image size."""
+        config = self.record.config
+        model = Path(self.record.model.name).name or self.record.model.name
+        return f"{model}, batch {config.batch_size}, {config.image_size} px"
+
+    def place_of(self, finding: Finding) -> RestsOn | None:
+        """The first layer or phase a finding rests on; None where there is nothing to point at."""
+        if self.account is None:
+            return None
+        return next((place for place in finding.rests_on if place.layer or place.phase), None)
+
+    def warnings(self) -> Iterator[str]:
+        """What the record and the account warn of, each once."""
+        of_table = self.account.table.warnings if self.account else ()
+        yield from dict.fromkeys((*self.record.warnings, *of_table))

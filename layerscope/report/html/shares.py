@@ -1,0 +1,105 @@
+"""A layer table in, the report's tables out: each row with the share of the whole its bar shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from layerscope.analysis.findings.evidence import by_family
+from layerscope.analysis.roofline import device_ns
+from layerscope.records import Account, LayerTable
+from layerscope.report.account_grids import group_grid, phase_grid
+from layerscope.report.columns import share_of
+from layerscope.report.figures.style import BLUE, ROLES, role_of
+from layerscope.report.microseconds import us_grouped
+from layerscope.report.page import Grid
+from layerscope.report.sums import Part, by_group, by_phase, total_of
+
+_FAMILIES = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedGrid:
+    """A table whose rows are parts of one whole.
+
+    Attributes:
+        shares: of the whole, one a row, 0 to 1; None where not measured.
+        colours: of each row's bar: what its layers do, in the figures' palette.
+    """
+
+    grid: Grid
+    shares: tuple[float | None, ...]
+    colours: tuple[str, ...]
+
+
+def phases(table: LayerTable) -> SharedGrid:
+    """Self times by phase, summing to the measured whole."""
+    return _shared(phase_grid(table), by_phase(table), table, lambda _: BLUE)
+
+
+def groups(table: LayerTable) -> SharedGrid:
+    """Self times by group, largest first, summing to the measured whole."""
+    return _shared(group_grid(table), by_group(table), table, lambda name: ROLES[role_of(name)])
+
+
+def families(account: Account) -> SharedGrid | None:
+    """The `_FAMILIES` largest kinds of layers, the blocks of a stack taken together.
+
+    None where no time by layer was measured. The last line holds what is not shown.
+    """
+    rows = [row for row in account.table.rows if not row.is_bucket]
+    held = [
+        (key, members, total_of(map(device_ns, members)) or 0)
+        for key, members in by_family(rows).items()
+    ]
+    whole = total_of(map(device_ns, account.table.rows))
+    if not whole:
+        return None
+    held = sorted((item for item in held if item[2]), key=lambda item: -item[2])
+    shown, rest = held[:_FAMILIES], whole - sum(time for *_, time in held[:_FAMILIES])
+    on_device = account.table.whole.device_sum_ns is not None
+    cells = tuple(
+        (
+            layer,
+            phase,
+            members[0].group,
+            f"{len(members):,}",
+            f"{sum(row.calls for row in members):,}",
+            *((f"{sum(row.kernels for row in members):,}",) if on_device else ()),
+            us_grouped(time),
+            _percent(share_of(time, whole)),
+        )
+        for (layer, phase), members, time in shown
+    )
+    time_name = "gpu self us" if on_device else "operator self us"
+    kernels = ("kernels",) if on_device else ()
+    blank = ("",) * (4 + len(kernels))
+    grid = Grid(
+        title=f"the {len(shown)} largest of {len(held)} kinds of layers",
+        header=("layer", "phase", "group", "layers", "calls", *kernels, time_name, "share"),
+        rows=cells,
+        footer=("all others", *blank, us_grouped(rest), _percent(share_of(rest, whole))),
+        text=frozenset({"phase", "group"}),
+    )
+    return SharedGrid(
+        grid=grid,
+        shares=tuple(share_of(time, whole) for *_, time in shown),
+        colours=tuple(ROLES[role_of(members[0].group)] for _, members, _ in shown),
+    )
+
+
+def _shared(
+    grid: Grid, parts: tuple[Part, ...], table: LayerTable, colour_of: Callable[[str], str]
+) -> SharedGrid:
+    on_device = table.whole.device_sum_ns is not None
+    shares = {part.name: part.gpu_share if on_device else part.cpu_share for part in parts}
+    names = [row[0] for row in grid.rows]
+    return SharedGrid(
+        grid=grid,
+        shares=tuple(shares[name] for name in names),
+        colours=tuple(map(colour_of, names)),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"

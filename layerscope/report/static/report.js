@@ -1,0 +1,110 @@
+/* The report's own part of its module: the table in #rows in, the icicle with its choices out.
+ *
+ * `icicle` stands above in the same module. The page works without all of this; what needs it is
+ * hidden until it runs. Data becomes text, never HTML.
+ */
+const held = JSON.parse(document.getElementById("rows").textContent);
+const place = Object.fromEntries(held.columns.map((name, at) => [name, at]));
+const textOf = (row, name) => held.texts[name][row[place[name]]];
+const valueOf = (row, name) => (name in place ? row[place[name]] : null);
+
+const grouped = (value, digits) => value.toLocaleString("en-US",
+  { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const scaled = (value, unit) => {
+  for (const [scale, prefix] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (Math.abs(value) >= scale) return `${(value / scale).toPrecision(4)} ${prefix}${unit}`;
+  }
+  return `${value} ${unit}`;
+};
+const time = (ns) => (ns >= 1e6 ? `${grouped(ns / 1e6, 3)} ms` : `${grouped(ns / 1e3, 3)} µs`);
+
+const MEASURES = [
+  { name: "gpu", label: "device time", format: time, additive: true },
+  { name: "cpu", label: "host time", format: time, additive: true },
+  { name: "op", label: "time inside operators", format: time, additive: true },
+  { name: "flops", label: "FLOPs", format: (value) => scaled(value, "FLOP"), additive: true },
+  { name: "bytes", label: "bytes", format: (value) => scaled(value, "B"), additive: true },
+  { name: "energy", label: "energy", format: (value) => `${value.toPrecision(4)} J`, additive: true },
+  { name: "memory", label: "peak memory", format: (value) => `${grouped(value / 2 ** 20, 1)} MiB`,
+    additive: false },
+].filter((measure) => measure.name in place);
+
+const measureChoice = document.getElementById("measure");
+const phaseChoice = document.getElementById("phase");
+
+function option(value, text) {
+  const element = document.createElement("option");
+  element.value = value;
+  element.textContent = text;
+  return element;
+}
+
+function chosen() {
+  return MEASURES.find((measure) => measure.name === measureChoice.value) || MEASURES[0];
+}
+
+function rowsShown() {
+  const measure = chosen(), phase = phaseChoice.value;
+  return held.rows
+    .filter((row) => !phase || textOf(row, "phase") === phase)
+    .map((row) => ({
+      layer: valueOf(row, "layer"), phase: textOf(row, "phase"), group: textOf(row, "group"),
+      depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
+    }));
+}
+
+/* What the tooltip says below the totals: all columns of one row, or the phases of several. */
+function details(node) {
+  const measure = chosen();
+  if (node.rows.length > 1) {
+    return node.rows.map((item) =>
+      [item.phase, item.self === null ? "not measured" : measure.format(item.self)]);
+  }
+  return node.rows.flatMap(({ row, phase, group }) => {
+    const lines = [["phase", phase], ["module", textOf(row, "module")], ["group", group]];
+    lines.push(["calls", grouped(valueOf(row, "calls"), 0)]);
+    if (held.device) lines.push(["device events", grouped(valueOf(row, "kernels"), 0)]);
+    for (const other of MEASURES) {
+      const value = valueOf(row, other.name);
+      if (other !== measure && value !== null) lines.push([`self ${other.label}`, other.format(value)]);
+    }
+    const fraction = valueOf(row, "roofline");
+    if (fraction !== null) lines.push(["of its roofline", `${(100 * fraction).toPrecision(3)} %`]);
+    lines.push(["dtype", textOf(row, "dtype")], ["bound by", textOf(row, "bound")]);
+    return lines.filter(([, text]) => text !== "");
+  });
+}
+
+if (MEASURES.length) {
+  measureChoice.append(...MEASURES.map((measure) => option(measure.name, measure.label)));
+  const phases = held.texts.phase.filter((phase) => phase);
+  phaseChoice.append(option("", "all"), ...phases.map((phase) => option(phase, phase)));
+  const view = icicle(document.getElementById("icicle"), rowsShown(),
+    { measure: chosen(), details, wholeName: "whole run" });
+  const redraw = () => view.update(rowsShown(), { measure: chosen() });
+  measureChoice.addEventListener("change", redraw);
+  phaseChoice.addEventListener("change", redraw);
+  const whole = () => {
+    phaseChoice.value = "";
+    view.search("");
+    redraw();
+    view.zoom("");
+  };
+  document.getElementById("reset").addEventListener("click", whole);
+  document.getElementById("controls").addEventListener("submit", (event) => event.preventDefault());
+  document.getElementById("controls").hidden = false;
+  for (const button of document.querySelectorAll(".show")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      whole();
+      const { layer, phase } = button.dataset;
+      if (phases.includes(phase)) phaseChoice.value = phase;
+      redraw();
+      // A pattern stands for all blocks of a stack: show the stack, and mark what is meant.
+      const [stack, part] = layer.split(".*.");
+      if (layer) view.zoom(part ? stack : layer);
+      if (part) view.search(`.${part}`);
+      document.getElementById("icicle").scrollIntoView({ block: "center" });
+    });
+  }
+}
