@@ -1,0 +1,48 @@
+/* findings.json in, sentences out; a click on one hands over the rows that it rests on. */
+
+import { make } from "./dom.js";
+import * as format from "./format.js";
+
+/* Whether a row is among those that this place of a finding names: `*` stands for a number. */
+export function restsOn(place, row) {
+  if (!place.layer && !place.phase && !place.group) return false;
+  if (place.phase && place.phase !== row.phase) return false;
+  if (place.group && place.group !== row.group) return false;
+  return !place.layer || patternOf(place.layer).test(row.layer);
+}
+
+function patternOf(layer) {
+  const escaped = layer.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", "\\d+");
+  return new RegExp(`^${escaped}$`);
+}
+
+/* `chosen` is the id of the finding whose rows are shown now. */
+export function findingList(container, document_, { chosen, onChoose }) {
+  const found = (document_ || {}).findings || [];
+  if (!found.length) {
+    container.replaceChildren(make("p", { class: "absent" },
+      document_ ? "Nothing was found that stands out." : "This run has no findings.json."));
+    return;
+  }
+  container.replaceChildren(make("ol", {}, ...found.map((finding) => {
+    const places = finding.rests_on || [];
+    const rows = places.some((place) => place.layer || place.phase || place.group);
+    const on = finding.id === chosen;
+    const sentence = rows
+      ? make("button", { type: "button", class: on ? "sentence chosen" : "sentence",
+                         title: "Show the rows this rests on", "aria-pressed": String(on),
+                         onclick: () => onChoose(on ? null : finding) }, finding.sentence)
+      : make("span", {}, finding.sentence);
+    const more = [];
+    if (finding.try_next) more.push(`Try: ${finding.try_next}.`);
+    const saving = finding.saving || {};
+    if (saving.saved_ns) {
+      more.push(`Saves ${saving.at_most ? "at most " : ""}${format.time(saving.saved_ns)}`
+        + (saving.of ? ` of ${saving.of}` : "") + ".");
+    }
+    const sources = places.filter((place) => place.source).map((place) => place.source);
+    if (!rows && sources.length) more.push(`From ${sources.join(", ")}.`);
+    return make("li", {}, sentence, make("div", { class: "more", title: saving.basis || "" },
+                                         more.join(" ")));
+  })));
+}

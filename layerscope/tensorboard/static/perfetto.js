@@ -1,0 +1,30 @@
+/* A trace's address in, the trace shown by ui.perfetto.dev out: handed over between two windows, so
+ * that it is never uploaded. Needs a network, for the viewer itself alone. */
+
+const PERFETTO = "https://ui.perfetto.dev";
+
+export async function openInPerfetto(address, title) {
+  // Opened before anything is awaited: later, the browser takes it for a pop-up nobody asked for.
+  const viewer = window.open(PERFETTO);
+  if (!viewer) throw new Error("the browser refused to open a window for ui.perfetto.dev");
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`the trace could not be read (${answer.status})`);
+  const buffer = await answer.arrayBuffer();
+  const ready = new Promise((resolve, reject) => {
+    const asking = setInterval(() => viewer.postMessage("PING", PERFETTO), 100);
+    const tired = setTimeout(() => stop(() => reject(new Error("ui.perfetto.dev does not answer"))),
+                             60_000);
+    const listen = (event) => {
+      if (event.origin === PERFETTO && event.data === "PONG") stop(resolve);
+    };
+    function stop(then) {
+      clearInterval(asking);
+      clearTimeout(tired);
+      window.removeEventListener("message", listen);
+      then();
+    }
+    window.addEventListener("message", listen);
+  });
+  await ready;
+  viewer.postMessage({ perfetto: { buffer, title } }, PERFETTO);
+}

@@ -1,0 +1,163 @@
+"""The routes over HTTP's own interface: what they serve, with which headers, and what they refuse."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.plugins import base_plugin
+from werkzeug.test import Client, TestResponse
+
+from layerscope.tensorboard.plugin import LayersPlugin
+from layerscope.tensorboard.runs import FILES
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SAMPLE = REPOSITORY / "traces" / "sample-tiny-b2"
+
+
+@pytest.fixture
+def logdir(tmp_path: Path) -> Path:
+    shutil.copytree(SAMPLE, tmp_path / "log" / "sample")
+    return tmp_path / "log"
+
+
+def plugin_over(logdir: Path | str) -> LayersPlugin:
+    return LayersPlugin(base_plugin.TBContext(logdir=str(logdir)))
+
+
+def get(plugin: LayersPlugin, route: str, **query: str) -> TestResponse:
+    return Client(plugin.get_plugin_apps()[route]).get(route, query_string=query)
+
+
+def test_the_tab_has_its_name_and_entry(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    front = plugin.frontend_metadata()
+    assert plugin.plugin_name == "layerscope"
+    assert (front.tab_name, front.es_module_path) == ("Layers", "/index.js")
+    assert front.es_module_path in plugin.get_plugin_apps()
+
+
+def test_active_as_soon_as_there_is_a_run(tmp_path: Path) -> None:
+    plugin = plugin_over(tmp_path)
+    assert not plugin.is_active()
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    assert plugin.is_active()
+
+
+@pytest.mark.parametrize("logdir", ["", "gs://bucket/runs", "s3://bucket", "/nonexistent"])
+def test_a_log_folder_that_cannot_be_walked_has_no_runs(logdir: str) -> None:
+    plugin = plugin_over(logdir)
+    assert not plugin.is_active()
+    assert get(plugin, "/runs").json == []
+
+
+def test_active_opens_no_file(logdir: Path) -> None:
+    # A record and a trace that would fail if anybody parsed them.
+    (logdir / "sample" / "run.json").write_bytes(b"\xff")
+    (logdir / "sample" / "trace.json.gz").write_bytes(b"\xff")
+    assert plugin_over(logdir).is_active()
+
+
+def test_every_import_of_the_page_is_served(logdir: Path) -> None:
+    apps = plugin_over(logdir).get_plugin_apps()
+    for route in [name for name in apps if name.endswith(".js")]:
+        response = Client(apps[route]).get(route)
+        assert response.mimetype == "text/javascript"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        for line in response.text.splitlines():
+            if line.startswith("import "):
+                assert "/" + line.split('"')[1].removeprefix("./") in apps, f"{route}: {line}"
+    assert "/icicle.js" in apps
+    assert "/report.js" not in apps  # the HTML report's own
+    assert Client(apps["/layers.css"]).get("/layers.css").mimetype == "text/css"
+
+
+def test_the_listing_tells_what_the_record_says(logdir: Path) -> None:
+    (listed,) = get(plugin_over(logdir), "/runs").json or []
+    record = json.loads((SAMPLE / "run.json").read_text(encoding="utf-8"))
+    assert listed["id"] == "sample"
+    assert listed["problem"] == ""
+    for field in ("name", "created_utc", "config", "account", "report"):
+        assert listed[field] == record[field]
+    assert listed["files"] == [name for name, file in FILES.items() if (SAMPLE / file).exists()]
+
+
+def test_tables_and_the_trace_come_as_they_lie(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    layers = get(plugin, "/file", run="sample", name="layers")
+    assert layers.mimetype == "text/csv"
+    assert layers.data == (SAMPLE / "layers.csv").read_bytes()
+    trace = get(plugin, "/trace", run="sample")
+    assert trace.mimetype == "application/gzip"
+    assert "Content-Encoding" not in trace.headers  # the file itself is the gzip
+    assert "attachment" in trace.headers["Content-Disposition"]
+    assert trace.data == (SAMPLE / "trace.json.gz").read_bytes()
+    assert b"traceEvents" in gzip.decompress(trace.data)
+
+
+@pytest.mark.parametrize(
+    ("route", "query"),
+    [
+        ("/file", {}),
+        ("/file", {"run": "sample"}),
+        ("/file", {"run": "sample", "name": "trace"}),
+        ("/file", {"run": "sample", "name": "gone"}),
+        ("/file", {"run": "sample", "name": "../../secret"}),
+        ("/file", {"run": "../log/sample", "name": "layers"}),
+        ("/file", {"run": "..", "name": "layers"}),
+        ("/trace", {"run": "/etc"}),
+    ],
+)
+def test_anything_else_is_not_found(logdir: Path, route: str, query: dict[str, str]) -> None:
+    response = get(plugin_over(logdir), route, **query)
+    assert response.status_code == 404
+    assert response.mimetype == "text/plain"
+
+
+def test_a_file_that_a_run_lacks_is_not_found(logdir: Path) -> None:
+    (logdir / "sample" / "steps.csv").unlink()
+    plugin = plugin_over(logdir)
+    (listed,) = get(plugin, "/runs").json or []
+    assert "steps" not in listed["files"]
+    assert get(plugin, "/file", run="sample", name="steps").status_code == 404
+
+
+def test_nothing_can_be_posted(logdir: Path) -> None:
+    for route, app in plugin_over(logdir).get_plugin_apps().items():
+        assert Client(app).post(route).status_code == 405
+
+
+def test_two_hundred_cells_list_in_under_three_seconds_of_cpu(tmp_path: Path) -> None:
+    cell = REPOSITORY / "docs" / "results" / "h200" / "xl-b16-eager"
+    for number in range(200):
+        folder = tmp_path / "sweep" / "cells" / f"{number:03}"
+        folder.mkdir(parents=True)
+        # Hard links: 200 records of the XL model's size without 200 copies.
+        (folder / "run.json").hardlink_to(_copied(cell / "run.json", tmp_path))
+    started = time.process_time()
+    listed = get(plugin_over(tmp_path / "sweep"), "/runs").json
+    assert listed is not None
+    assert len(listed) == 200
+    assert time.process_time() - started < 3.0
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    copy = folder / file.name
+    if not copy.exists():
+        shutil.copyfile(file, copy)
+    return copy
+
+
+def test_the_plugin_loads_without_torch() -> None:
+    code = (
+        "import sys, layerscope.tensorboard.plugin\n"
+        "print(sorted({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
