@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -54,7 +55,15 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0; 2 usage; 3 environment; 4 model or data; 5 accounting;
     6 a comparison failed; 130 interrupted."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    if code == _INTERRUPTED:
+        # Ctrl-C inside C code that runs Python (an import of torch) marks the interpreter to die by
+        # the signal once it has shut down, whatever code it was given. All is cleaned up: leave now.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
