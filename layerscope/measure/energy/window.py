@@ -13,7 +13,8 @@ The second is used. The sequence of each counter:
 
     start | batch batch ... batch | landed | end | after
 
-`start` is an edge, the work begins at once. `landed` is the first edge after the last batch, `end`
+One batch runs unmeasured, `start` is the second edge after it, waited for without sleeping; the work
+begins at once. `landed` is the first edge after the last batch, `end`
 the second and `after` the third. The window is start..end, so a counter that lags by up to one step
 still has all of the work's energy in it. The rest in the window (its span minus the batches) costs
 the power measured from `end` to `after`, in the same state of clocks and heat. Energy of the work =
