@@ -43,15 +43,19 @@ def refused(done: Done, code: int, *parts: str) -> None:
 
 
 def limited(*arguments: str | Path, limit: int, value: int) -> Done:
-    """The command under a resource limit."""
+    """The command under a resource limit.
 
-    def lower() -> None:
-        resource.setrlimit(limit, (value, value))
-
+    A small program sets the limit and becomes the command. `preexec_fn` would fork this process,
+    and a library with threads of its own, which other tests load, may abort in the fork.
+    """
+    become = (
+        "import os, resource, sys\n"
+        f"resource.setrlimit({limit}, ({value}, {value}))\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     return subprocess.run(
-        [sys.executable, "-m", "layerscope", *map(str, arguments)],
+        [sys.executable, "-c", become, "-m", "layerscope", *map(str, arguments)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        preexec_fn=lower,
         capture_output=True,
         text=True,
         timeout=120,
