@@ -52,14 +52,12 @@ class Ranges:
         root: name of the root row: `generate` where the trace has one, else `forward`.
         known: whether the phases are InstructBLIP's.
         of_span: span index -> index into `items`.
-        marked: whether the user marked phases.
     """
 
     items: tuple[LayerRange, ...]
     root: str
     known: bool
     of_span: dict[int, int]
-    marked: bool
 
     @property
     def resting_phase(self) -> str:
@@ -94,13 +92,7 @@ def read_ranges(columns: TraceColumns, tree: SpanTree) -> Ranges:
         of_span[span] = len(items)
         layer = root if fqn in ROOTS else fqn
         items.append(LayerRange(span=span, layer=layer, phase=phase, step=step, above=above))
-    return Ranges(
-        items=tuple(items),
-        root=root,
-        known=known,
-        of_span=of_span,
-        marked=bool(tree.is_phase.any()),
-    )
+    return Ranges(items=tuple(items), root=root, known=known, of_span=of_span)
 
 
 def _static(fqn: str) -> str | None:

@@ -27,7 +27,6 @@ from layerscope.records.run_record import (
     WorkloadRecord,
     load,
     save,
-    to_builtins,
 )
 from layerscope.records.tables import Account, KernelRow, OperatorRow, StepRow
 from layerscope.records.work import Ceilings, Check, CountedWork
@@ -68,5 +67,4 @@ __all__ = [
     "load",
     "parent_of",
     "save",
-    "to_builtins",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -254,9 +254,3 @@ def load(path: Path) -> RunRecord:
 @dataclass(frozen=True)
 class _Version:
     schema_version: int
-
-
-def to_builtins(record: RunRecord) -> dict[str, Any]:
-    """The record as plain dictionaries and lists, the way `run.json` holds it."""
-    built: dict[str, Any] = msgspec.to_builtins(record)
-    return built
