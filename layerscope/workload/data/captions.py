@@ -5,20 +5,16 @@ What a caption needs is large in the image, so image size changes little here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from layerscope.workload.data.dice import Dice
 from layerscope.workload.data.drawing import canvas, draw_shape
 from layerscope.workload.data.prompts import CAPTION
+from layerscope.workload.data.scene import Scene
 from layerscope.workload.data.world import BACKGROUNDS, COLOURS, RELATIONS, SHAPES, article
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
-
-def make_caption(dice: Dice) -> tuple[Image, str, tuple[str, ...]]:
+def make_caption(dice: Dice) -> Scene:
     """One image, the prompt, and five captions, the first in a form the image fully decides."""
-    image, pen = canvas(dice.pick(BACKGROUNDS))
+    sheet = canvas(dice.pick(BACKGROUNDS))
     count = dice.between(1, 3)
     colours = dice.draw(tuple(COLOURS), count)
     shapes = dice.draw(SHAPES, count)
@@ -34,8 +30,8 @@ def make_caption(dice: Dice) -> tuple[Image, str, tuple[str, ...]]:
         places = [((90 + 134 * i, dice.between(90, 358)), dice.between(40, 60)) for i in range(3)]
         captions = _three(things)
     for colour, shape, (centre, radius) in zip(colours, shapes, places, strict=True):
-        draw_shape(pen, shape, colour, centre, radius)
-    return image, CAPTION, captions
+        draw_shape(sheet, shape, colour, centre, radius)
+    return Scene.of(sheet, CAPTION, captions)
 
 
 def _pair(dice: Dice, relation: str) -> list[tuple[tuple[int, int], int]]:

@@ -1,5 +1,7 @@
 """Drawing with PIL: shapes and signs by name and place go in, pixels on a 448 px canvas come out.
 
+The canvas remembers what was drawn where, so that a training can be told what an image shows.
+
 No smoothing and no font but the one inside PIL: letters are set one by one at whole pixels, so a
 text layout library (raqm), present on one machine and absent on the next, changes nothing.
 """
@@ -7,6 +9,7 @@ text layout library (raqm), present on one machine and absent on the next, chang
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -21,23 +24,50 @@ Rgb = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
 
-def canvas(background: Rgb) -> tuple[Image, ImageDraw]:
-    """An empty RGB master image and the pen that draws on it."""
+@dataclass(frozen=True)
+class Drawn:
+    """One thing in an image: a shape, or a sign with its text.
+
+    Attributes:
+        box: left, top, right, bottom in px of the master, both ends included.
+        shape: None for a sign.
+        text: None for a shape.
+    """
+
+    box: Box
+    colour: str
+    shape: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An RGB master image, the pen that draws on it, and what was drawn, in order."""
+
+    image: Image
+    pen: ImageDraw
+    things: list[Drawn] = field(default_factory=list)
+
+
+def canvas(background: Rgb) -> Canvas:
+    """An empty canvas."""
     import PIL.Image
     import PIL.ImageDraw
 
     image = PIL.Image.new("RGB", (MASTER_PX, MASTER_PX), background)
-    return image, PIL.ImageDraw.Draw(image)
+    return Canvas(image, PIL.ImageDraw.Draw(image))
 
 
 def draw_shape(
-    pen: ImageDraw, shape: str, colour: str, centre: tuple[int, int], radius: int
+    canvas: Canvas, shape: str, colour: str, centre: tuple[int, int], radius: int
 ) -> None:
     """Draw a named shape of a named colour inside the circle of `radius` px around `centre`."""
     x, y = centre
-    fill = COLOURS[colour]
+    pen, fill = canvas.pen, COLOURS[colour]
+    box = (x - radius, y - radius, x + radius, y + radius)
+    canvas.things.append(Drawn(box, colour, shape=shape))
     if shape == "circle":
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+        pen.ellipse(box, fill=fill)
     elif shape == "square":
         side = round(radius * 0.8)
         pen.rectangle((x - side, y - side, x + side, y + side), fill=fill)
@@ -109,12 +139,13 @@ def sign_margin(cap_px: int) -> int:
     return 8 + cap_px // 2
 
 
-def draw_sign(pen: ImageDraw, text: str, colour: str, corner: tuple[int, int], cap_px: int) -> Box:
+def draw_sign(canvas: Canvas, text: str, colour: str, corner: tuple[int, int], cap_px: int) -> Box:
     """Draw a filled sign with its text, upper left at `corner`; return the box it covers."""
     width, height = sign_size(text, cap_px)
     x, y = corner
     box = (x, y, x + width - 1, y + height - 1)
-    fill = COLOURS[colour]
+    pen, fill = canvas.pen, COLOURS[colour]
+    canvas.things.append(Drawn(box, colour, text=text))
     pen.rectangle(box, fill=fill)
     # Rec. 601 luma decides between black and white letters.
     luma = (299 * fill[0] + 587 * fill[1] + 114 * fill[2]) // 1000

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from layerscope.workload.data.dice import Dice
 from layerscope.workload.data.drawing import canvas, draw_shape
 from layerscope.workload.data.prompts import LETTERS, lettered
+from layerscope.workload.data.scene import Scene
 from layerscope.workload.data.world import (
     BACKGROUNDS,
     COLOURS,
@@ -23,9 +23,6 @@ from layerscope.workload.data.world import (
     SHAPES,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 DEPTH_BANDS = ((8, 24), (25, 48), (49, 96), (97, 144), (145, 200))
 _CENTRES = {"left": (100, 224), "right": (348, 224), "top": (224, 90), "bottom": (224, 358)}
 
@@ -34,12 +31,16 @@ _CENTRES = {"left": (100, 224), "right": (348, 224), "top": (224, 90), "bottom":
 class Lesson:
     """One lettered question. `depth` counts tokens up to and with the deciding word."""
 
-    image: Image
-    prompt: str
+    scene: Scene
     choices: tuple[str, ...]
     answer: int
     deciding_word: str
     depth: int
+
+    @property
+    def prompt(self) -> str:
+        """What the model reads."""
+        return self.scene.prompt
 
     @property
     def letter(self) -> str:
@@ -56,11 +57,11 @@ class _Thing:
 
 def make_lesson(dice: Dice) -> Lesson:
     """One image of four shapes and a question that only context and image together decide."""
-    image, pen = canvas(dice.pick(BACKGROUNDS))
+    sheet = canvas(dice.pick(BACKGROUNDS))
     colours, shapes = dice.draw(tuple(COLOURS), 4), dice.draw(SHAPES, 4)
     things = [_Thing(*parts) for parts in zip(PLACES, colours, shapes, strict=True)]
     for thing in things:
-        draw_shape(pen, thing.shape, thing.colour, _CENTRES[thing.place], dice.between(46, 62))
+        draw_shape(sheet, thing.shape, thing.colour, _CENTRES[thing.place], dice.between(46, 62))
     asked = dice.pick(things)
     others = [thing for thing in things if thing is not asked]
     fact, deciding, question, answers = _ask(dice, asked, others)
@@ -69,7 +70,8 @@ def make_lesson(dice: Dice) -> Lesson:
     order = dice.draw(range(3), 3)
     choices = tuple(answers[i] for i in order)
     prompt = lettered(question, choices, context)
-    return Lesson(image, prompt, choices, order.index(0), deciding, depth)
+    scene = Scene.of(sheet, prompt, (choices[order.index(0)],))
+    return Lesson(scene, choices, order.index(0), deciding, depth)
 
 
 def _ask(dice: Dice, asked: _Thing, others: list[_Thing]) -> tuple[str, str, str, list[str]]:

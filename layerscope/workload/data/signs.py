@@ -7,24 +7,20 @@ others carry large text, legible at both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from layerscope.workload.data.dice import Dice
 from layerscope.workload.data.drawing import Box, canvas, draw_shape, draw_sign, sign_size
 from layerscope.workload.data.prompts import short_answer
+from layerscope.workload.data.scene import Scene
 from layerscope.workload.data.world import BACKGROUNDS, COLOURS, MASTER_PX, SHAPES, SIGN_WORDS
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SMALL_CAPS_PX = (8, 9)
 LARGE_CAPS_PX = (20, 32)
 ANSWERS = 10
 
 
-def make_sign(dice: Dice) -> tuple[Image, str, tuple[str, ...]]:
+def make_sign(dice: Dice) -> Scene:
     """One image, the prompt, and ten answers: the first right, up to two that disagree."""
-    image, pen = canvas(dice.pick(BACKGROUNDS))
+    sheet = canvas(dice.pick(BACKGROUNDS))
     count = dice.between(2, 4)
     colours = dice.draw(tuple(COLOURS), count + 1)
     taken: list[Box] = []
@@ -35,13 +31,13 @@ def make_sign(dice: Dice) -> tuple[Image, str, tuple[str, ...]]:
         corner = _free_corner(dice, sign_size(text, cap_px), taken)
         if corner is None:  # only a later sign can lack room: the first meets an empty canvas
             break
-        taken.append(draw_sign(pen, text, colour, corner, cap_px))
+        taken.append(draw_sign(sheet, text, colour, corner, cap_px))
         if i == 0:
             target = text
     corner = _free_corner(dice, (64, 64), taken)
     if corner is not None:
         centre = (corner[0] + 32, corner[1] + 32)
-        draw_shape(pen, dice.pick(SHAPES), colours[count], centre, 30)
+        draw_shape(sheet, dice.pick(SHAPES), colours[count], centre, 30)
     kind = "number" if target.isdigit() else "word"
     question = dice.pick(
         (
@@ -50,7 +46,7 @@ def make_sign(dice: Dice) -> tuple[Image, str, tuple[str, ...]]:
             f"which {kind} is on the {colours[0]} sign?",
         )
     )
-    return image, short_answer(question), _answers(dice, target)
+    return Scene.of(sheet, short_answer(question), _answers(dice, target))
 
 
 def _number(dice: Dice) -> str:

@@ -15,6 +15,7 @@ from layerscope.workload.data.dice import Dice
 from layerscope.workload.data.lessons import make_lesson
 from layerscope.workload.data.prompts import CAPTION, OPTIONS, SHORT_ANSWER
 from layerscope.workload.data.sample import Sample
+from layerscope.workload.data.scene import Scene
 from layerscope.workload.data.signs import make_sign
 
 Split = Literal["train", "test"]
@@ -63,21 +64,31 @@ class SyntheticSource:
     def sample(self, index: int) -> Sample:
         """Sample `index`, whatever was drawn before it."""
         sample_id = f"{self.name.removeprefix('synthetic-')}-{self.split}-{index:06d}"
-        dice = self.dice_at(index)
         if self.name == "synthetic-scienceqa":
-            lesson = make_lesson(dice)
+            lesson = make_lesson(self.dice_at(index))
             text = lesson.choices[lesson.answer]
             return Sample(
                 sample_id=sample_id,
-                image=lesson.image,
+                image=lesson.scene.image,
                 prompt=lesson.prompt,
                 references=(lesson.letter if self.answer_form == "letter" else text,),
                 letter_reference=lesson.letter,
                 text_reference=text,
             )
-        make = make_caption if self.name == "synthetic-coco" else make_sign
-        image, prompt, references = make(dice)
-        return Sample(sample_id=sample_id, image=image, prompt=prompt, references=references)
+        scene = self.scene(index)
+        return Sample(
+            sample_id=sample_id,
+            image=scene.image,
+            prompt=scene.prompt,
+            references=scene.references,
+        )
+
+    def scene(self, index: int) -> Scene:
+        """Sample `index` with what its image shows, which only a training may look at."""
+        dice = self.dice_at(index)
+        if self.name == "synthetic-scienceqa":
+            return make_lesson(dice).scene
+        return make_caption(dice) if self.name == "synthetic-coco" else make_sign(dice)
 
     def samples(self, count: int) -> Iterator[Sample]:
         """The first `count` samples."""

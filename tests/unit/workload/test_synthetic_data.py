@@ -135,9 +135,9 @@ def test_signs_have_ten_answers_the_first_right_and_mostly_agreed() -> None:
 def _drawn(text: str, cap_px: int, corner: tuple[int, int]) -> Image.Image:
     from layerscope.workload.data.drawing import canvas
 
-    image, pen = canvas(BACKGROUNDS[0])
-    draw_sign(pen, text, "blue", corner, cap_px)
-    return image
+    sheet = canvas(BACKGROUNDS[0])
+    draw_sign(sheet, text, "blue", corner, cap_px)
+    return sheet.image
 
 
 def _letter_contrast(text: str, cap_px: int, size: int) -> float:
