@@ -60,11 +60,14 @@ class Exponent:
 def exponents(rows: Sequence[SweepRow], axes: Sequence[str]) -> tuple[Exponent, ...]:
     """Scaling exponents of latency and of each group's time, per numeric axis and line of cells.
 
-    A line is a set of measured cells that differ in one axis alone.
+    A line is a set of measured cells that differ in one axis alone. Along a line of equal work the
+    times differ by noise, so it has no exponent.
     """
     found: list[Exponent] = []
     for axis in (name for name in axes if name in SCALED_AXES):
         for fixed, line in lines_along(rows, axis, axes):
+            if equal_work(line):
+                continue
             points = {
                 "latency": [
                     (float(getattr(r.config, axis)), r.latency_s.value)
@@ -90,6 +93,12 @@ def exponents(rows: Sequence[SweepRow], axes: Sequence[str]) -> tuple[Exponent, 
                         )
                     )
     return tuple(found)
+
+
+def equal_work(line: Sequence[SweepRow]) -> bool:
+    """Whether every cell of a line gave the model the same shapes and counted the same FLOPs."""
+    work = {(row.flops, row.pixels, row.text_length, row.decoder_steps) for row in line}
+    return len(work) == 1 and line[0].flops is not None
 
 
 def fit(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:

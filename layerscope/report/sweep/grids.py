@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerscope.analysis.sweep_tables import Exponent, sizes_without_effect
+from layerscope.analysis.sweep_tables import (
+    SCALED_AXES,
+    Exponent,
+    equal_work,
+    lines_along,
+    sizes_without_effect,
+)
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.page import Grid
 
@@ -102,8 +108,27 @@ def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
     without_effect = sizes_without_effect(rows)
     return [
         *([without_effect] if without_effect else []),
+        *_lines_of_equal_work(rows, axes),
         *(f"{reason} ({_cells_text(names, measured)})" for reason, names in found.items()),
     ]
+
+
+def _lines_of_equal_work(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
+    """A sentence for each line of cells along which the axis never reached the model."""
+    said = []
+    for axis in (name for name in axes if name in SCALED_AXES):
+        for fixed, line in lines_along(rows, axis, axes):
+            row = line[0]
+            if row.flops is None or not equal_work(line):
+                continue
+            where = " ".join(f"{key}={value}" for key, value in fixed.items())
+            values = ", ".join(str(each.settings[axis]) for each in line)
+            said.append(
+                f"{axis} {values}{' with ' if where else ''}{where} gave the model the same work "
+                f"({_seen(row)}, {flops_text(row.flops)} FLOP a batch): latency and energy cannot "
+                "depend on it there, and it has no exponent"
+            )
+    return said
 
 
 def _cells_text(names: list[str], measured: list[str]) -> str:

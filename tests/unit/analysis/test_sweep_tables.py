@@ -20,6 +20,7 @@ from layerscope.analysis.sweep_tables import (
     value,
 )
 from layerscope.errors import UsageError
+from layerscope.records.sweep import SweepRow
 
 
 def test_two_points_by_hand() -> None:
@@ -68,6 +69,18 @@ def test_exponents_per_line_and_group() -> None:
     assert by["synthetic-textvqa", "lm_head"] == pytest.approx(0.0)
     assert ("synthetic-coco", "norm") not in by
     assert {item.axis for item in found} == {"batch_size"}
+
+
+def test_a_line_of_equal_work_has_no_exponent() -> None:
+    def line(flops: int) -> list[SweepRow]:
+        return [
+            row({"max_input_len": n}, latency=n / 100, flops=flops, text_length=14)
+            for n in (50, 100, 200)
+        ]
+
+    assert exponents(line(7), ("max_input_len",)) == ()
+    longer = [*line(7)[:2], row({"max_input_len": 200}, latency=2.0, flops=8, text_length=14)]
+    assert exponents(longer, ("max_input_len",))[0].exponent == pytest.approx(1.0)
 
 
 def test_failed_cells_take_no_part() -> None:

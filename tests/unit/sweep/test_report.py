@@ -55,6 +55,23 @@ def test_every_reason_is_said_once_with_its_cells() -> None:
     assert "energy is in J per sample: NVML counter (batch_size=4)" in said
 
 
+def test_an_axis_that_never_reached_the_model_is_named() -> None:
+    rows = [
+        row({"dataset": name, "max_input_len": n}, latency=1.0, flops=flops, text_length=length)
+        for name, n, flops, length in (
+            ("synthetic-coco", 50, 7_587_000_000, 6),
+            ("synthetic-coco", 200, 7_587_000_000, 6),
+            ("synthetic-scienceqa", 50, 8_000_000_000, 50),
+            ("synthetic-scienceqa", 200, 9_000_000_000, 123),
+        )
+    ]
+    (said,) = [line for line in reasons(rows, ("dataset", "max_input_len")) if "same work" in line]
+    assert said.startswith(
+        "max_input_len 50, 200 with dataset=synthetic-coco gave the model the same work "
+        "(224 px, 6 text, 10 steps, 7.587 G FLOP a batch)"
+    )
+
+
 def test_two_points_show_no_miss() -> None:
     (line,) = exponent_grid(exponents(ROWS, AXES)).rows
     assert line == ("batch_size", "latency", "0.50", "2", "–")
