@@ -32,12 +32,14 @@ class Drawn:
         box: left, top, right, bottom in px of the master, both ends included.
         shape: None for a sign.
         text: None for a shape.
+        letters: the box of each of the text's letters, as wide as the letter's step.
     """
 
     box: Box
     colour: str
     shape: str | None = None
     text: str | None = None
+    letters: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,6 @@ def draw_sign(canvas: Canvas, text: str, colour: str, corner: tuple[int, int], c
     x, y = corner
     box = (x, y, x + width - 1, y + height - 1)
     pen, fill = canvas.pen, COLOURS[colour]
-    canvas.things.append(Drawn(box, colour, text=text))
     pen.rectangle(box, fill=fill)
     # Rec. 601 luma decides between black and white letters.
     luma = (299 * fill[0] + 587 * fill[1] + 114 * fill[2]) // 1000
@@ -153,7 +154,10 @@ def draw_sign(canvas: Canvas, text: str, colour: str, corner: tuple[int, int], c
     margin = sign_margin(cap_px)
     left, baseline = x + margin, y + margin + cap_px
     font = font_of(cap_px)
+    letters = []
     for letter, advance in zip(text, _advances(text, cap_px), strict=True):
         pen.text((left, baseline), letter, fill=ink, font=font, anchor="ls")
+        letters.append((left, baseline - cap_px, left + advance - 1, baseline - 1))
         left += advance
+    canvas.things.append(Drawn(box, colour, text=text, letters=tuple(letters)))
     return box
