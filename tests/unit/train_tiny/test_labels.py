@@ -28,9 +28,8 @@ def _labels(
 
 def test_patches_by_hand() -> None:
     # Four patches a side are 112 px wide, with centres at 56, 168, 280 and 392.
-    sign = Drawn(
-        (0, 0, 223, 111), "red", text="47"
-    )  # covers the first two patches of the first row
+    two = ((80, 50, 99, 60), (100, 50, 119, 60))
+    sign = Drawn((0, 0, 223, 111), "red", text="47", letters=two)  # the first row's first two
     # The middle 30 % of this shape's box is 246…313, 280 alone; its box holds 168 and 392 too.
     square = Drawn((168, 168, 392, 392), "blue", shape="square")
     labels = _labels((sign, square), 4)
