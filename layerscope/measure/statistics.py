@@ -12,7 +12,7 @@ Intervals are 95 %, two-sided, by the method that keeps its coverage at small n:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import comb, exp, lgamma, log, sqrt
 
@@ -28,6 +28,7 @@ TARGET = 0.05
 # Two points of the sample bracket the median with 93.75 % at best from five samples, less below.
 _MIN_FOR_MEDIAN = 5
 _MIN_FOR_BOOTSTRAP = 8
+_MIN_FOR_DRIFT = 3
 _CACHED_CELLS = 1 << 21
 _OUTLIER_FACTOR = 1.5
 
@@ -98,6 +99,46 @@ def summarise(
         samples_per_s=batch_size * 1e9 / middle if batch_size and middle > 0 else None,
         unstable=instabilities(samples_ns, target),
     )
+
+
+def widened(
+    summary: LatencySummary, later_paces: Sequence[float], target: float = TARGET
+) -> LatencySummary:
+    """The summary with an interval that also covers a host whose pace drifts.
+
+    Batches timed one after the other share the host's pace of that moment, so their interval says
+    nothing of the next minute. Every later window of the same work is one more draw of that pace:
+    Student's t over the windows' paces, in logarithms, the measured window's own pace being 1. The
+    interval is the hull of both, so it holds the median and is never narrower than the samples'.
+
+    Args:
+        later_paces: time of a later window's batches over the measured time of the same batches.
+            Fewer than three leave the summary as it is: two windows say too little of a spread.
+    """
+    if len(later_paces) < _MIN_FOR_DRIFT:
+        return summary
+    logs = np.log([1.0, *later_paces])
+    reach = _t_975(len(logs) - 1) * float(logs.std(ddof=1)) / sqrt(len(logs))
+    low = summary.median_ns * exp(float(logs.mean()) - reach)
+    high = summary.median_ns * exp(float(logs.mean()) + reach)
+    own = summary.interval
+    interval = Interval(
+        low=min(low, own.low if own else summary.median_ns),
+        high=max(high, own.high if own else summary.median_ns),
+        method=f"{own.method if own else 'too few samples for one'}; widened to the pace of "
+        f"{len(later_paces)} later windows, Student's t",
+        confidence=CONFIDENCE,
+    )
+    width = interval.half_width / summary.median_ns
+    unstable = summary.unstable
+    if width >= target:
+        slow, fast = max(later_paces) - 1, min(later_paces) - 1
+        unstable += (
+            f"unstable: {len(later_paces)} later windows of the same batches, unprofiled too, ran "
+            f"at {fast:+.0%} to {slow:+.0%} of this time; the host's pace drifts, and the interval "
+            "is widened to it.",
+        )
+    return replace(summary, interval=interval, relative_half_width=width, unstable=unstable)
 
 
 def median_interval(samples: Sequence[float] | Floats) -> Interval | None:

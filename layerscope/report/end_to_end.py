@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from layerscope.analysis.latency import full_batches, latency_summary
 from layerscope.measure.energy.summary import EnergySummary, summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import (
@@ -26,13 +27,12 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
 
     What was not measured is left to the headline, which gives the reason.
     """
-    full = latency_samples(record)
-    if full:
-        summary = summarise(full, batch_size=record.config.batch_size)
+    summary = latency_summary(record)
+    if summary is not None:
         yield "latency", _latency_text(summary, record)
         for words in summary.unstable:
             yield "", words
-    yield from _first_token(record, full)
+    yield from _first_token(record)
     yield from _preparation(record)
     energy = summarise_energy(record.energy, seed=record.config.seed) if record.energy else None
     if energy is not None and energy.joules_per_sample is not None:
@@ -47,17 +47,12 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
                 yield "", f"scored as {form}: {_quality_text(quality)}"
 
 
-def latency_samples(record: RunRecord) -> list[int]:
-    """`generate()` of every full batch after warm-up, nanoseconds, in the order they ran."""
-    return [s.generate_ns for s in record.latency if s.full and not s.warmup]
-
-
 def ms_per_token(record: RunRecord) -> float | None:
     """(latency - time to first token) / (N - 1): medians, N the new tokens of the longest answer.
 
     None with a single new token, or where no first token was timed.
     """
-    full = [s for s in record.latency if s.full and not s.warmup]
+    full = full_batches(record)
     if not full or not record.first_token:
         return None
     steps = median(s.decoder_steps for s in full)
@@ -77,7 +72,7 @@ def _latency_text(summary: LatencySummary, record: RunRecord) -> str:
     return f"{middle} of {summary.count} full batches; {spread}{stopped}"
 
 
-def _first_token(record: RunRecord, full: Sequence[int]) -> Iterator[tuple[str, str]]:
+def _first_token(record: RunRecord) -> Iterator[tuple[str, str]]:
     times = [sample.generate_ns for sample in record.first_token]
     if not times:
         return
@@ -86,7 +81,7 @@ def _first_token(record: RunRecord, full: Sequence[int]) -> Iterator[tuple[str, 
         f"median {_s(summary.median_ns)} s{_between(summary.interval, _NS_PER_S)} of {len(times)}"
     )
     per_token = ms_per_token(record)
-    if per_token is not None and full:
+    if per_token is not None:
         text += ", a window of its own; "
         if per_token > 0:
             text += f"then {per_token:.4g} ms per token"

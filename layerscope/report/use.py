@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from layerscope.analysis.floor import Floor, as_dtype, floor_of
+from layerscope.analysis.latency import full_batches
 from layerscope.analysis.rates import rates_of
 from layerscope.analysis.roofline import PhaseUse, phase_use
 from layerscope.records import Account, Ceilings, CountedWork, RunRecord
-from layerscope.report.end_to_end import latency_samples
 from layerscope.report.page import Grid
 
 _HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
@@ -74,9 +74,9 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "floor", f"not known: {use.floor.reason}"
         return
     text = f"{use.floor.floor_ns / 1e6:,.3f} ms (additive {use.floor.additive_ns / 1e6:,.3f}) per batch"
-    full = latency_samples(record)
+    full = full_batches(record)
     if full:
-        middle = median(full)
+        middle = median(s.generate_ns for s in full)
         text += (
             f"; the measured {middle / 1e6:,.3f} ms is {middle / use.floor.floor_ns:.2f} times it"
         )

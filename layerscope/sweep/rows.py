@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
+from layerscope.analysis.latency import full_batches, latency_summary
 from layerscope.analysis.roofline import device_ns
+from layerscope.errors import DataError
 from layerscope.measure.energy.summary import summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import Interval, LatencySample, RunRecord
@@ -28,8 +30,11 @@ def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepR
     """
     account = record.account
     broken = account is not None and account.status == "failed"
-    full = [sample for sample in record.latency if sample.full and not sample.warmup]
-    latency = summarise([s.generate_ns for s in full], batch_size=cell.config.batch_size)
+    latency = latency_summary(record)
+    if latency is None:
+        raise DataError(
+            f"{folder}: no full batch was timed, so it has no row; remove it and run the sweep again."
+        )
     batch = record.workload.batches[0]
     energy = _energies(record)
     return SweepRow(
@@ -44,7 +49,7 @@ def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepR
         parameters=record.model.params,
         pixels=batch.pixel_values_shape[-1],
         text_length=batch.padded_text_length,
-        decoder_steps=float(median(s.decoder_steps for s in full)),
+        decoder_steps=float(median(s.decoder_steps for s in full_batches(record))),
         latency_runs=latency.count,
         latency_unstable=" ".join(latency.unstable) or None,
         wer=_wer(record),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from layerscope.analysis.latency import latency_summary
 from layerscope.measure.energy.summary import summarise_energy
-from layerscope.measure.statistics import summarise
 from layerscope.records import Interval, RunRecord
 from layerscope.records.run_record import Reported
-from layerscope.report.end_to_end import latency_samples
 from layerscope.report.quantities import per_batch, per_sample, reported_text
 
 _NS_PER_S = 1e9
@@ -76,11 +75,10 @@ def _amount(reported: Reported, value: float, unit: str) -> str:
 
 
 def _latency_interval(record: RunRecord) -> str:
-    samples = latency_samples(record)
-    if not samples:
+    summary = latency_summary(record)
+    if summary is None:
         return ""
-    interval = summarise(samples).interval
-    return _interval(interval, f"median of {len(samples)} batches", "s", _NS_PER_S)
+    return _interval(summary.interval, f"median of {summary.count} batches", "s", _NS_PER_S)
 
 
 def _energy_interval(record: RunRecord) -> str:
@@ -105,9 +103,9 @@ def _interval(interval: Interval | None, of: str, unit: str, scale: float = 1.0)
 
 def interval_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
     """(number, method): how each interval that is shown was made."""
-    samples = latency_samples(record)
+    latency = latency_summary(record)
     found = {
-        "latency": summarise(samples).interval if samples else None,
+        "latency": latency.interval if latency else None,
         "energy": summarise_energy(record.energy, seed=record.config.seed).interval
         if record.energy
         else None,

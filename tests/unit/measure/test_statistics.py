@@ -19,6 +19,7 @@ from layerscope.measure.statistics import (
     ratio_interval,
     relative_half_width,
     summarise,
+    widened,
 )
 from layerscope.records.interval import Interval
 
@@ -47,6 +48,40 @@ def test_summary_of_a_known_sample() -> None:
     assert (summary.interval.low, summary.interval.high) == (10, 50)
     assert summary.interval.confidence == pytest.approx(0.9375)
     assert summary.relative_half_width == pytest.approx(20 / 30)
+
+
+def test_an_interval_widened_by_hand() -> None:
+    summary = summarise([100] * 8, target=0.05)
+    # Logarithms of the paces: 0, and three times ln 4: mean 1.5 ln 2, deviation ln 2, error ln 2 / 2,
+    # t(3) = 3.182: from 100 * 2 ** (1.5 - 1.591) to 100 * 2 ** (1.5 + 1.591).
+    found = widened(summary, [4.0, 4.0, 4.0])
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(100 * 2 ** (1.5 - 1.591), rel=1e-4)
+    assert found.interval.high == pytest.approx(100 * 2 ** (1.5 + 1.591), rel=1e-4)
+    assert "3 later windows" in found.interval.method
+    assert found.median_ns == 100
+    assert any("+300% to +300%" in words for words in found.unstable)
+
+
+def test_a_steady_host_widens_nothing_to_speak_of() -> None:
+    summary = summarise([100, 101, 99, 100, 102, 98, 100, 101])
+    assert widened(summary, [1.5, 1.5]) is summary  # two windows say too little of a spread
+    found = widened(summary, [1.0, 1.001, 0.999])
+    assert found.interval is not None
+    assert summary.interval is not None
+    assert found.interval.low == summary.interval.low
+    assert found.interval.high == summary.interval.high
+    assert found.unstable == summary.unstable
+
+
+@given(st.lists(st.floats(0.2, 5.0), min_size=3, max_size=10))
+def test_a_widened_interval_holds_the_old_one(paces: list[float]) -> None:
+    summary = summarise([100, 101, 99, 100, 102, 98, 100, 101])
+    found = widened(summary, paces).interval
+    assert found is not None
+    assert summary.interval is not None
+    assert found.low <= summary.interval.low <= summary.median_ns <= summary.interval.high
+    assert summary.interval.high <= found.high
 
 
 def test_no_samples_is_an_error() -> None:
@@ -117,6 +152,24 @@ def test_median_latency_coverage(n: int, sigma: float) -> None:
     generator = np.random.default_rng(n)
     held = coverage(lambda: median_interval(generator.lognormal(0, sigma, n)), truth=1.0)
     assert held >= FLOOR
+
+
+def test_latency_coverage_on_a_host_that_drifts() -> None:
+    """Windows whose paces differ by 20 %, batches within one by 3 %, as seen on a shared host."""
+    generator = np.random.default_rng(8)
+
+    def one(later: int) -> Interval | None:
+        paces = generator.lognormal(0, 0.2, 1 + later)
+        batches = [generator.lognormal(0, 0.03, 16 if i == 0 else 4) for i in range(1 + later)]
+        summary = summarise([round(1e9 * paces[0] * batch) for batch in batches[0]])
+        found = [
+            float(np.median(pace * batch)) * 1e9 / summary.median_ns
+            for pace, batch in zip(paces[1:], batches[1:], strict=True)
+        ]
+        return widened(summary, found).interval
+
+    assert coverage(lambda: one(5), truth=1e9) >= FLOOR
+    assert coverage(lambda: one(0), truth=1e9) < 0.2  # what a single window promises and breaks
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 20])
