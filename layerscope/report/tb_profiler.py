@@ -64,19 +64,11 @@ def write_tb_profiler(
     """
     feed = _Feed(workings, classes)
     raw = RawTrace(trace)
-    events = raw.events()
-    first = next(events, None)
     with TraceFile(path, feed.metadata(raw.metadata)) as file:
-        for event in _chained(first, events):
+        for event in raw.events():
             for fields in feed.rewritten(event):
                 file.add(fields)
     return Fed(path, modules=feed.modules, direct_launches=feed.direct_launches)
-
-
-def _chained(first: RawEvent | None, rest: Iterator[RawEvent]) -> Iterator[RawEvent]:
-    if first is not None:
-        yield first
-        yield from rest
 
 
 class _Feed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,24 +53,25 @@ class _Untouched(EventStream):
 
 
 class RawTrace:
-    """One trace file. `metadata`, the keys before the events, is filled once they are read."""
+    """One trace file, read up to its first events.
+
+    Attributes:
+        metadata: the top-level keys that stand before the events.
+
+    Raises:
+        DataError: the file cannot be read as a trace; also while `events` is read.
+    """
 
     def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES) -> None:
-        self._stream = _Untouched(read_blocks(path, block_bytes), path)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The top-level keys that stand before the events."""
-        return self._stream.metadata
+        stream = _Untouched(read_blocks(path, block_bytes), path)
+        self._pieces = stream.pieces()
+        self._first: list[Any] = list(next(self._pieces, []))
+        self.metadata = stream.metadata
 
     def events(self) -> Iterator[RawEvent]:
-        """Every event, in bounded memory.
-
-        Raises:
-            DataError: the file cannot be read as a trace.
-        """
+        """Every event once, in bounded memory."""
         count = {"span": 0, "launch": 0, "device": 0}
-        for piece in self._stream.pieces():
+        for piece in chain([self._first], self._pieces):
             for fields in piece:
                 assert isinstance(fields, dict)
                 role, args = _role(fields)
