@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from layerscope.analysis.account import Workings
 from layerscope.records.layer_table import LayerTable
@@ -22,6 +23,7 @@ from layerscope.trace.columns import Ints, TraceColumns
 from layerscope.trace.tree import NONE
 
 Key = tuple[str, str]  # (layer, phase)
+Marks = npt.NDArray[np.bool_]
 Verdict = Literal["launch-bound", "partly launch-bound", "device-bound", "waiting", "unknown"]
 
 # The row of the gap after the last device event: nothing was launched that it could wait for.
@@ -226,9 +228,10 @@ class Gaps:
     last_end_ns: int
 
     @property
-    def late(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def late(self) -> Marks:
         """The launch began after the device had run out of work: the host was late."""
-        return (self.launched_ns != NONE) & (self.launched_ns >= self.start_ns)
+        late: Marks = (self.launched_ns != NONE) & (self.launched_ns >= self.start_ns)
+        return late
 
 
 def gaps_of(columns: TraceColumns, links: Attribution, on_device: int, first_ns: int) -> Gaps:

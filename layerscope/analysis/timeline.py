@@ -20,6 +20,7 @@ from layerscope.trace.columns import Ints
 from layerscope.trace.tree import NONE
 
 Kind = Literal["phase", "step", "layer", "wait"]
+_TITLES: dict[Kind, str] = {"phase": "phases", "step": "decoder steps", "layer": "layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _host_tracks(workings: Workings) -> Iterator[Track]:
         row["layer"].append(Slice(item.layer, start, end, detail))
     for thread, row in rows.items():
         behind = f" (thread {columns.threads[thread][1]})" if len(rows) > 1 else ""
-        for kind, title in (("phase", "phases"), ("step", "decoder steps"), ("layer", "layers")):
+        for kind, title in _TITLES.items():
             yield Track(kind, "host", f"host {title}{behind}", tuple(row[kind]))
 
 
@@ -122,13 +123,19 @@ def _step(step: int, phase: str) -> str:
     return f"step {step} ({phase})"
 
 
+def _streams(workings: Workings) -> list[tuple[int, int]]:
+    """(device, stream) of every queue that has events."""
+    device = workings.columns.device
+    return sorted(set(zip(device.device.tolist(), device.stream.tolist(), strict=True)))
+
+
 def _stream_tracks(workings: Workings) -> Iterator[Track]:
     device = workings.columns.device
-    for on_device, stream in sorted(set(zip(device.device.tolist(), device.stream.tolist()))):
+    for on_device, stream in _streams(workings):
         events = np.flatnonzero((device.device == on_device) & (device.stream == stream))
         events = events[np.argsort(device.start_ns[events], kind="stable")]
         place = f"device {on_device}"
-        for kind, title in (("phase", "phases"), ("step", "decoder steps"), ("layer", "layers")):
+        for kind, title in _TITLES.items():
             runs = tuple(_runs(workings, events, kind))
             yield Track(kind, place, f"{place} stream {stream} {title}", runs)
 

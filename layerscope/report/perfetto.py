@@ -57,11 +57,11 @@ def write_perfetto(trace: Path, workings: Workings, path: Path) -> Marked:
         file.add(_named(0, "process_sort_index", sort_index=-1))
         tracks = tracks_of(workings)
         for number, track in enumerate(tracks, 1):
-            for event in _slices(number, track):
-                file.add(event)
+            for item in _slices(number, track):
+                file.add(item)
         points = 0
-        for event in _counters(workings):
-            file.add(event)
+        for point in _counters(workings):
+            file.add(point)
             points += 1
     return Marked(path, {track.name: len(track.slices) for track in tracks}, points)
 

@@ -50,7 +50,9 @@ def read_source(path: Path) -> Source:
     workings = work_out(read_trace(trace))
     columns = workings.columns
     if not len(columns.spans.name) and not len(columns.device.name):
-        raise DataError(f"{trace}: neither a host span nor a device event in it; nothing to export.")
+        raise DataError(
+            f"{trace}: neither a host span nor a device event in it; nothing to export."
+        )
     return Source(trace, trace.parent, workings, record)
 
 

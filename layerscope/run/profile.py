@@ -87,7 +87,7 @@ def profile(
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
             that cannot be written. Nothing is left behind then.
     """
-    created = datetime.now(UTC)
+    created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
     name = name or run_name(resolved.config, created)
     with RunFolder(Path(resolved.config.out), name) as folder:
         run = _Run(resolved, progress, announce, folder.path, load, single=single)

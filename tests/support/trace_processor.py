@@ -73,7 +73,9 @@ class TraceProcessor:
         self._worker = _Worker(page)
         self._rpc = TraceProcessorRpc(self._worker, self._protos)
         for start in range(0, len(trace), _CHUNK_BYTES):
-            self._ask("TPM_APPEND_TRACE_DATA", append_trace_data=trace[start : start + _CHUNK_BYTES])
+            self._ask(
+                "TPM_APPEND_TRACE_DATA", append_trace_data=trace[start : start + _CHUNK_BYTES]
+            )
         self._ask("TPM_FINALIZE_TRACE_DATA")
 
     def _ask(self, method: str, **fields: Any) -> None:
