@@ -65,6 +65,8 @@ def write_tb_profiler(
     feed = _Feed(workings, classes)
     raw = RawTrace(trace)
     with TraceFile(path, feed.metadata(raw.metadata)) as file:
+        for step in feed.step():
+            file.add(step)
         for event in raw.events():
             for fields in feed.rewritten(event):
                 file.add(fields)
@@ -85,12 +87,13 @@ class _Feed:
             self._columns.spans, self._tree, kept, launches.thread, launches.start_ns
         )
         _undouble(self._columns, self._tree, kept, self._above, self._home)
+        self._leader = _direct_launches(self._columns, self._tree, self._home)
         self._base_ns = _base_ns(self._columns)
         self._ends = _Ends(self._columns, self._tree, self._above, self._base_ns)
         self._paths = _call_paths(self._ranges)
         self._classes = classes
         self.modules = len(set(self._paths.values()))
-        self.direct_launches = 0
+        self.direct_launches = len(self._leader)
 
     def metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """The head of the file; where the clock's zero moved, the base time moves with it."""
@@ -98,6 +101,31 @@ class _Feed:
         if isinstance(kept.get(_BASE_TIME), int):
             kept[_BASE_TIME] += self._base_ns
         return kept
+
+    def step(self) -> Iterator[Mapping[str, Any]]:
+        """One step over the whole window, where the trace marks none.
+
+        Without it the plugin's Overview ends with the last operator and leaves out what the device
+        does later.
+        """
+        if any(name.startswith(_STEP_MARK) for name in self._columns.names):
+            return
+        spans, device = self._columns.spans, self._columns.device
+        starts = np.concatenate([spans.start_ns, device.start_ns])
+        ends = np.concatenate([self._tree.end_ns, device.start_ns + device.dur_ns])
+        thread = int(np.bincount(spans.thread).argmax()) if len(spans.thread) else NONE
+        pid, tid = self._columns.threads[thread] if thread != NONE else ("0", "0")
+        yield {
+            "ph": "X",
+            "cat": "user_annotation",
+            "name": f"{_STEP_MARK}0",
+            "pid": int(pid) if pid.isdecimal() else pid,
+            "tid": int(tid) if tid.isdecimal() else tid,
+            "ts": raw_us(int(starts.min()) - self._base_ns),
+            # A µs more: the step must be the longest of the spans that begin with it.
+            "dur": raw_us(int(ends.max() - starts.min()) + 1000),
+            "args": {},
+        }
 
     def rewritten(self, event: RawEvent) -> Iterator[Mapping[str, Any]]:
         """The event as the plugin understands it; for some launches an operator before it."""
@@ -142,10 +170,8 @@ class _Feed:
     def _launch(self, event: RawEvent, fields: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
         launches, row, home = self._columns.launches, event.row, int(self._home[event.row])
         start, dur = int(launches.start_ns[row]) - self._base_ns, int(launches.dur_ns[row])
-        external = home + 1 if home != NONE else _NO_OPERATOR
-        if home != NONE and self._tree.is_layer[home]:
-            external = len(self._columns.spans.name) + row + 1
-            self.direct_launches += 1
+        external = self._external(row)
+        if self._leader.get(row) == row:
             yield {
                 "ph": "X",
                 "cat": "cpu_op",
@@ -170,16 +196,15 @@ class _Feed:
         fields["args"] = {**event.args, "correlation": correlation}
         fields["args"].pop("External id", None)
         if launch != NONE:
-            home = int(self._home[launch])
-            fields["args"]["External id"] = self._external(home, launch)
+            fields["args"]["External id"] = self._external(launch)
         return fields
 
-    def _external(self, home: int, launch: int) -> int:
-        if home == NONE:
-            return _NO_OPERATOR
-        if self._tree.is_layer[home]:
-            return len(self._columns.spans.name) + launch + 1
-        return home + 1
+    def _external(self, launch: int) -> int:
+        """The number of the operator that the plugin hangs a launch below."""
+        if launch in self._leader:
+            return len(self._columns.spans.name) + self._leader[launch] + 1
+        home = int(self._home[launch])
+        return home + 1 if home != NONE else _NO_OPERATOR
 
 
 def _is_python(fields: Mapping[str, Any]) -> bool:
@@ -204,6 +229,29 @@ def _hidden(columns: TraceColumns, tree: SpanTree) -> npt.NDArray[np.bool_]:
             hidden[outer] = not steps[int(columns.spans.name[outer])]
             outer = parent[outer]
     return hidden
+
+
+def _direct_launches(columns: TraceColumns, tree: SpanTree, home: Ints) -> dict[int, int]:
+    """Launches that a layer made outside any operator -> the launch whose operator they share.
+
+    A runtime call and the driver call inside it share one: nested, the plugin would merge two.
+    """
+    launches = columns.launches
+    direct = np.flatnonzero(home != NONE)
+    direct = direct[tree.is_layer[home[direct]]]
+    order = np.lexsort((-launches.dur_ns[direct], launches.start_ns[direct], home[direct]))
+    leader: dict[int, int] = {}
+    last = NONE
+    for row in direct[order].tolist():
+        start = int(launches.start_ns[row])
+        follows = (
+            last == NONE
+            or home[row] != home[last]
+            or start >= int(launches.start_ns[last] + max(1, launches.dur_ns[last]))
+        )
+        last = row if follows else last
+        leader[row] = last
+    return leader
 
 
 def _undouble(
@@ -241,22 +289,22 @@ def _base_ns(columns: TraceColumns) -> int:
 class _Ends:
     """Durations with which spans nest in the plugin's float arithmetic, as they do in whole ns.
 
-    It drops an operator, with all its launches, when start + duration lies beyond its parent's end,
-    be it by the last bit; then the duration is shortened by that bit.
+    It drops an operator, with all its launches, when start + duration lies beyond its parent's end or
+    its successor's start, be it by the last bit; then the duration is shortened by that bit.
     """
 
     def __init__(self, columns: TraceColumns, tree: SpanTree, above: Ints, base_ns: int) -> None:
-        start_ns = columns.spans.start_ns - base_ns
-        dur_ns = tree.end_ns - columns.spans.start_ns
-        self._dur_ns = dur_ns
+        self._dur_ns = tree.end_ns - columns.spans.start_ns
         self._fitted: dict[int, float] = {}
-        starts, durations = (start_ns / 1000).tolist(), (dur_ns / 1000).tolist()
+        starts = ((columns.spans.start_ns - base_ns) / 1000).tolist()
+        durations = (self._dur_ns / 1000).tolist()
         outers = above.tolist()
-        end = [0.0] * len(starts)
+        end: list[float] = ((tree.end_ns - base_ns) / 1000).tolist()
         for span in tree.order.tolist():  # parents before children
             duration, outer = durations[span], outers[span]
-            if outer != NONE and starts[span] + duration > end[outer]:
-                duration = _within(starts[span], duration, end[outer])
+            latest = end[span] if outer == NONE else min(end[span], end[outer])
+            if starts[span] + duration > latest:
+                duration = _within(starts[span], duration, latest)
                 self._fitted[span] = duration
             end[span] = starts[span] + duration
         self._end = end
