@@ -86,7 +86,8 @@ class TraceProcessor:
         reply = self._protos.TraceProcessorRpc.FromString(self._rpc._read_payload())
         assert not reply.fatal_error
         error = reply.append_result.error or reply.finalize_data_result.error
-        assert not error, error
+        if error:
+            raise ValueError(error)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that the statement gives."""

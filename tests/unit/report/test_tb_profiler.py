@@ -306,7 +306,9 @@ def traces(draw: st.DrawFn) -> TraceWriter:
     for number in range(draw(st.integers(0, 12))):
         at = draw(st.integers(0, end + 10))
         if draw(st.integers(0, 5)):
-            trace.launch(number, zero + at, driver=draw(st.booleans()), external=draw(st.integers(0, 9)))
+            trace.launch(
+                number, zero + at, driver=draw(st.booleans()), external=draw(st.integers(0, 9))
+            )
         for _ in range(draw(st.integers(0, 2))):  # a graph's launch has several kernels
             trace.kernel(number, zero + at + draw(st.integers(0, 500)), draw(st.integers(0, 10**6)))
     return trace
