@@ -18,7 +18,7 @@ from .conftest import REPOSITORY, Tab, open_tab
 XL, TINY = "xl-b16-eager", "sample-tiny-b2"
 BLOCK = "language_model.decoder.block.3"
 SLICES = """kind => window.layerscopeTrace.slices(kind).map(
-    ({name, start, end, chosen, layer, phase, cause}) => ({name, start, end, chosen, layer, phase, cause}))"""
+    ({name, start, end, chosen, layer, phase}) => ({name, start, end, chosen, layer, phase}))"""
 
 
 @pytest.fixture(scope="module")

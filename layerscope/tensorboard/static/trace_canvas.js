@@ -15,6 +15,7 @@ const PHASES = { vision: "#56b4e9", qformer: "#cc79a7", projection: "#f0e442", e
                  prefill: "#009e73", decode: "#0072b2", forward: "#0072b2", other: "#999999" };
 const HIT = "#d00060";
 const KINDS = { operator: "#c8ced6", launch: "#7d8894", wait: "#f6ddcf" };
+const DARK = ["#0072b2", "#009e73", "#7d8894"]; // a name on them is white
 const SOLID = ["phase", "step", "wait"];
 
 export function timeline(place, { onPick, onHover }) {
@@ -143,8 +144,9 @@ export function timeline(place, { onPick, onHover }) {
       text = kept > 1 ? `${text.slice(0, kept)}…` : "";
     }
     if (!text) return;
-    const dark = ["#0072b2", "#009e73", "#7d8894"].includes(pen.fillStyle);
-    pen.fillStyle = dark && pen.globalAlpha > 0.5 ? "#fff" : "#111";
+    const pale = pen.globalAlpha < 0.5;
+    pen.fillStyle = DARK.includes(pen.fillStyle) && !pale ? "#fff" : "#111";
+    pen.globalAlpha = pale ? 0.5 : 1;
     pen.fillText(text, left + 3, top + LANE / 2);
   }
 
