@@ -72,10 +72,14 @@ class Window:
 
 
 class Timeline:
-    """One trace, prepared once; `window` then answers each choice."""
+    """One trace, prepared once; `window` then answers each choice.
+
+    Attributes:
+        workings: the trace.
+    """
 
     def __init__(self, workings: Workings) -> None:
-        self._workings = workings
+        self.workings = self._workings = workings
         self._tracks = tracks_of(workings)
         starts = [part.start_ns for part in _timed(workings)]
         self._zero_ns = min((int(times.min()) for times in starts if len(times)), default=0)

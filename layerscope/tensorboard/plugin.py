@@ -45,7 +45,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """One route for each file of the page, one for the listing, three for a run's files."""
+        """One route for each file of the page, one for the listing, four for a run's files."""
         # Exact names read once from the package: no request ever becomes a path in it.
         apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
         return apps | {
@@ -53,6 +53,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             "/file": _app(self._file),
             "/trace": _app(self._trace),
             "/window": _app(self._window),
+            "/perfetto": _app(self._perfetto),
         }
 
     def _list(self, request: Request) -> Response:
@@ -83,6 +84,11 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
     def _window(self, request: Request) -> Response:
         window = self._windows.answer(self._path(request, "trace"), request.args)
         return _respond(request, window, "application/json")
+
+    def _perfetto(self, request: Request) -> Response:
+        trace = self._windows.perfetto(self._path(request, "trace"))
+        # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
+        return _respond(request, trace, "application/gzip")
 
     def _path(self, request: Request, name: str) -> Path:
         run = request.args.get("run", "")

@@ -1,4 +1,4 @@
-"""A run's trace and a choice of layer, phase or step in, the window of the trace viewer as JSON out."""
+"""A run's trace and a choice of layer, phase or step in, the viewer's window of it as JSON out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 from werkzeug import exceptions
@@ -14,6 +15,7 @@ from layerscope.analysis.account import work_out
 from layerscope.analysis.choice import Choice
 from layerscope.analysis.window import Timeline
 from layerscope.errors import LayerscopeError
+from layerscope.report.perfetto import SUFFIX, write_perfetto
 from layerscope.trace.columns import read_trace
 
 # The XL model's trace takes about 60 MB when read: enough to go to and fro between two runs.
@@ -45,6 +47,20 @@ class TraceWindows:
         )
         try:
             return msgspec.json.encode(self._timeline(trace).window(choice))
+        except LayerscopeError as error:
+            raise exceptions.UnprocessableEntity(str(error)) from None
+
+    def perfetto(self, trace: Path) -> bytes:
+        """The trace with named tracks, gzipped, as `layerscope export --perfetto` writes it.
+
+        Raises:
+            UnprocessableEntity: the trace cannot be read, or there is no place for the file.
+        """
+        try:
+            with TemporaryDirectory(prefix="layerscope-perfetto-") as folder:
+                path = Path(folder) / f"trace{SUFFIX}"
+                write_perfetto(trace, self._timeline(trace).workings, path)
+                return path.read_bytes()
         except LayerscopeError as error:
             raise exceptions.UnprocessableEntity(str(error)) from None
 

@@ -441,7 +441,7 @@ function links() {
 
 async function perfetto() {
   try {
-    await openInPerfetto(traceAddress(), run.name);
+    await openInPerfetto(here(`perfetto?${new URLSearchParams({ run: run.id })}`), run.name);
   } catch (problem) {
     say(`Perfetto: ${problem.message}.`);
   }

@@ -163,6 +163,17 @@ def test_a_window_that_cannot_be_is_refused_in_words(
     assert said in response.text
 
 
+def test_perfetto_gets_the_trace_with_named_tracks(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    answer = get(plugin, "/perfetto", run="sample")
+    assert answer.mimetype == "application/gzip"
+    assert "Content-Encoding" not in answer.headers
+    events = json.loads(gzip.decompress(answer.data))["traceEvents"]
+    named = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert {"host phases", "host decoder steps", "host layers"} <= named
+    assert get(plugin, "/perfetto", run="gone").status_code == 404
+
+
 def test_a_damaged_trace_is_said_and_a_mended_one_read_again(logdir: Path) -> None:
     plugin = plugin_over(logdir)
     trace = logdir / "sample" / "trace.json.gz"
