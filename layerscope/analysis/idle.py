@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from layerscope.analysis.account import Workings
 from layerscope.records.layer_table import LayerTable
@@ -22,6 +23,7 @@ from layerscope.trace.columns import Ints, TraceColumns
 from layerscope.trace.tree import NONE
 
 Key = tuple[str, str]  # (layer, phase)
+Marks = npt.NDArray[np.bool_]
 Verdict = Literal["launch-bound", "partly launch-bound", "device-bound", "waiting", "unknown"]
 
 # The row of the gap after the last device event: nothing was launched that it could wait for.
@@ -176,15 +178,15 @@ def idle_of(workings: Workings, table: LayerTable) -> Idle | None:
     window = table.whole.window_span_ns
     if not len(device.name) or window is None:
         return None
-    starts = [int(columns.spans.start_ns[r.span]) for r in ranges.items if r.above == NONE]
-    first = min([int(device.start_ns.min()), *starts])
+    first = first_ns(workings)
     codes: dict[Key, int] = {}
     code = np.array([codes.setdefault(key, len(codes)) for key in workings.keys], np.int64)
     tail = codes.setdefault((NOTHING_FOLLOWED, ranges.resting_phase), len(codes))
     sums = _Sums(len(codes))
     devices = np.unique(device.device)
     for current in devices:
-        _divide(columns, links, code, tail, sums, device.device == current, first, first + window)
+        gaps = gaps_of(columns, links, int(current), first)
+        _divide(columns, gaps, code, tail, sums, first + window)
     launched = _launch_times(columns, links, code)
     rows = [_row(key, at, sums, len(launched[at])) for key, at in codes.items()]
     kept = [row for row in rows if row.idle_ns or row.active_ns or row.launches]
@@ -207,39 +209,83 @@ class _Sums:
         )
 
 
-def _divide(
-    columns: TraceColumns,
-    links: Attribution,
-    code: Ints,
-    tail: int,
-    sums: _Sums,
-    mine: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    first: int,
-    last: int,
-) -> None:
-    """Add one device's gaps and active time to the sums; [first, last) is the window."""
+@dataclass(frozen=True)
+class Gaps:
+    """One device's events in order of start and the gap before each. Arrays of one length.
+
+    Attributes:
+        event: index into the device events.
+        start_ns: where the gap before the event begins: all earlier events have ended.
+        length_ns: of the gap; 0 where the device was busy.
+        launched_ns: when the launch of the event began; `NONE` without a launch record.
+        last_end_ns: when the last event ended.
+    """
+
+    event: Ints
+    start_ns: Ints
+    length_ns: Ints
+    launched_ns: Ints
+    last_end_ns: int
+
+    @property
+    def late(self) -> Marks:
+        """The launch began after the device had run out of work: the host was late."""
+        late: Marks = (self.launched_ns != NONE) & (self.launched_ns >= self.start_ns)
+        return late
+
+
+def gaps_of(columns: TraceColumns, links: Attribution, on_device: int, first_ns: int) -> Gaps:
+    """The gaps between one device's events, from `first_ns` on."""
     device, launch_start = columns.device, columns.launches.start_ns
-    events = np.flatnonzero(mine)
+    events = np.flatnonzero(device.device == on_device)
     events = events[np.argsort(device.start_ns[events], kind="stable")]
     start, end = device.start_ns[events], (device.start_ns + device.dur_ns)[events]
     # What had been covered when an event began: gaps and new ground are measured against it.
-    reached = np.maximum.accumulate(np.concatenate([[first], end]))
-    before = reached[:-1]
-    gap = np.maximum(start - before, 0)
-    mark = code[events]
-    np.add.at(sums.gaps, mark, (gap > 0).astype(np.int64))
-    np.add.at(sums.active, mark, np.maximum(end - np.maximum(before, start), 0))
+    reached = np.maximum.accumulate(np.concatenate([[first_ns], end]))
     launch = links.launch[events]
     matched = launch != NONE
     launched = np.full(len(events), NONE, np.int64)
     launched[matched] = launch_start[launch[matched]]
-    late = matched & (launched >= before)
+    return Gaps(
+        event=events,
+        start_ns=reached[:-1],
+        length_ns=np.maximum(start - reached[:-1], 0),
+        launched_ns=launched,
+        last_end_ns=int(reached[-1]),
+    )
+
+
+def first_ns(workings: Workings) -> int:
+    """Where the window begins: first device event or first root range, whichever is earlier."""
+    starts = [
+        int(workings.columns.spans.start_ns[item.span])
+        for item in workings.ranges.items
+        if item.above == NONE
+    ]
+    return min([int(workings.columns.device.start_ns.min()), *starts])
+
+
+def _divide(
+    columns: TraceColumns,
+    gaps: Gaps,
+    code: Ints,
+    tail: int,
+    sums: _Sums,
+    last: int,
+) -> None:
+    """Add one device's gaps and active time to the sums; `last` is the end of the window."""
+    events, gap, before, launched = gaps.event, gaps.length_ns, gaps.start_ns, gaps.launched_ns
+    start, end = columns.device.start_ns[events], (columns.device.start_ns + columns.device.dur_ns)
+    mark = code[events]
+    np.add.at(sums.gaps, mark, (gap > 0).astype(np.int64))
+    np.add.at(sums.active, mark, np.maximum(end[events] - np.maximum(before, start), 0))
+    matched, late = launched != NONE, gaps.late
     np.add.at(sums.host, mark[late], gap[late])
     # A launch stamped after its own event began (clock skew) is late for the gap, not beyond it.
     np.add.at(sums.late, mark[late], np.minimum(launched - before, gap)[late])
     np.add.at(sums.queue, mark[matched & ~late], gap[matched & ~late])
     np.add.at(sums.unknown, mark[~matched], gap[~matched])
-    rest = last - int(reached[-1])
+    rest = last - gaps.last_end_ns
     sums.unknown[tail] += rest
     sums.gaps[tail] += int(rest > 0)
 

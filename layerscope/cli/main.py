@@ -23,6 +23,7 @@ _VERBS = {
     "sweep": "sweep",
     "compare": "compare",
     "report": "report",
+    "export": "export",
     "flops": "flops",
     "doctor": "doctor",
     "configs": "configs",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from layerscope.analysis.account import account, work_out
+from layerscope.analysis.account import Workings, account, work_out
 from layerscope.analysis.enrich import with_counted_work
 from layerscope.analysis.idle import Idle, idle_of
 from layerscope.errors import AccountingError
@@ -19,6 +19,7 @@ from layerscope.trace.columns import read_trace
 class Examined:
     """One trace. `idle` is None without device events; `failures` name what does not fit."""
 
+    workings: Workings
     account: Account
     idle: Idle | None
     failures: tuple[str, ...] = ()
@@ -45,4 +46,4 @@ def examine(
             found = with_counted_work(found, work, ceilings, fp32_matmul)
         except AccountingError as error:
             failures = (str(error),)
-    return Examined(found, idle_of(workings, found.table), failures)
+    return Examined(workings, found, idle_of(workings, found.table), failures)

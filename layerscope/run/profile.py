@@ -32,9 +32,11 @@ from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
 from layerscope.report.progress import ProgressReporter
+from layerscope.report.tb_profiler import write_tb_profiler
 from layerscope.report.tensorboard import write_events
 from layerscope.run.energy import measure_run_energy
 from layerscope.run.examine import Examined, examine
+from layerscope.run.export import class_names, tb_profiler_name
 from layerscope.run.findings import Findings, findings_of, write_findings
 from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
@@ -65,7 +67,7 @@ def profile(
     *,
     load: Load = load_model,
     name: str | None = None,
-    figures: bool = True,
+    single: bool = True,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -78,16 +80,17 @@ def profile(
         announce: takes one line at a time about what is about to happen (a download, its size).
         load: yields the model; called after what can be refused without it.
         name: of the run folder; None makes it from the time and the configuration.
-        figures: draw them too; a sweep's cells do without.
+        single: draw figures and derive the file for torch-tb-profiler too; a sweep's cells do
+            without. That plugin starts a process for every such file when TensorBoard starts.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
             that cannot be written. Nothing is left behind then.
     """
-    created = datetime.now(UTC)
+    created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
     name = name or run_name(resolved.config, created)
     with RunFolder(Path(resolved.config.out), name) as folder:
-        run = _Run(resolved, progress, announce, folder.path, load, figures=figures)
+        run = _Run(resolved, progress, announce, folder.path, load, single=single)
         finished = run.execute(folder.name, created)
     return dataclasses.replace(finished, folder=folder.path)
 
@@ -103,9 +106,9 @@ class _Run:
         folder: Path,
         load: Load,
         *,
-        figures: bool,
+        single: bool,
     ) -> None:
-        self._figures = figures
+        self._single = single
         self._resolved = resolved
         self._progress = progress
         self._announce = announce
@@ -144,6 +147,7 @@ class _Run:
             further = (*failures, *counted.failures, *examined.failures)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
+            self._files |= self._derive(examined, loaded.record, created)
         record = RunRecord(
             name=name,
             created_utc=created.isoformat(timespec="seconds"),
@@ -209,6 +213,17 @@ class _Run:
             advance(1)
         return examined
 
+    def _derive(self, examined: Examined, model: ModelRecord, created: datetime) -> dict[str, str]:
+        """The trace once more, as torch-tb-profiler reads it."""
+        if not self._single:
+            return {}
+        with self._progress.task("trace for torch-tb-profiler", 1) as advance:
+            path = self._folder / tb_profiler_name(created)
+            trace = self._folder / TRACE_FILE
+            write_tb_profiler(trace, examined.workings, class_names(model), path)
+            advance(1)
+        return {"tb_profiler": path.name}
+
     def _judge(self, record: RunRecord, examined: Examined | None) -> Findings | None:
         """Findings and figures; both stand on the account, so a run without a trace has none."""
         if examined is None:
@@ -216,7 +231,7 @@ class _Run:
         with self._progress.task("findings and figures", 1) as advance:
             seen = findings_of(examined.account, examined.idle, record)
             self._files |= write_findings(seen, self._folder)
-            if self._figures:
+            if self._single:
                 drawn = write_figures(
                     examined.account,
                     self._folder,

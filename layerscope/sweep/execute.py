@@ -51,7 +51,7 @@ def run_cell(
     """
     resolved = Resolved(config=cell.config, choices=cell.choices)
     return profile(
-        resolved, progress, announce, load=models, name=folder.name_of(cell), figures=False
+        resolved, progress, announce, load=models, name=folder.name_of(cell), single=False
     )
 
 

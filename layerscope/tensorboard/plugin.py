@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
 from layerscope.tensorboard.runs import FILES, RunList
+from layerscope.tensorboard.trace_window import TraceWindows
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}
@@ -31,6 +32,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         # Empty under --logdir_spec. A folder may come later; a URL of remote storage never holds runs.
         logdir = context.logdir or ""
         self._runs = RunList(Path(logdir).absolute()) if logdir else None
+        self._windows = TraceWindows()
 
     def is_active(self) -> bool:
         """Whether there is a run to show; finds a `run.json` and opens nothing."""
@@ -43,13 +45,15 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """One route for each file of the page, one for the listing, two for the files of a run."""
+        """One route for each file of the page, one for the listing, four for a run's files."""
         # Exact names read once from the package: no request ever becomes a path in it.
         apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
         return apps | {
             "/runs": _app(self._list),
             "/file": _app(self._file),
             "/trace": _app(self._trace),
+            "/window": _app(self._window),
+            "/perfetto": _app(self._perfetto),
         }
 
     def _list(self, request: Request) -> Response:
@@ -76,6 +80,15 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
                 ("Content-Disposition", f'attachment; filename="{FILES["trace"]}"'),
             ],
         )
+
+    def _window(self, request: Request) -> Response:
+        window = self._windows.answer(self._path(request, "trace"), request.args)
+        return _respond(request, window, "application/json")
+
+    def _perfetto(self, request: Request) -> Response:
+        trace = self._windows.perfetto(self._path(request, "trace"))
+        # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
+        return _respond(request, trace, "application/gzip")
 
     def _path(self, request: Request, name: str) -> Path:
         run = request.args.get("run", "")

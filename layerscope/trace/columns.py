@@ -41,6 +41,7 @@ class HostSpans:
     thread: Ints  # index into TraceColumns.threads
     start_ns: Ints
     dur_ns: Ints
+    annotation: Ints  # 1 for a `user_annotation`, 0 for a `cpu_op`
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Launches:
     name: Ints
     thread: Ints
     start_ns: Ints
+    dur_ns: Ints
     correlation: Ints
     external_id: Ints
     kind: Ints  # index into LAUNCH_KINDS
@@ -123,8 +125,8 @@ class _Collector:
         self._names: dict[str, int] = {}
         self._threads: dict[tuple[Id | None, Id | None], int] = {}
         self._ids: dict[str, int] = {}
-        self._spans = [array("q") for _ in range(4)]
-        self._launches = [array("q") for _ in range(6)]
+        self._spans = [array("q") for _ in range(5)]
+        self._launches = [array("q") for _ in range(7)]
         self._device = [array("q") for _ in range(8)]
         self._negative = 0
         self._skipped: Counter[str] = Counter()
@@ -132,20 +134,18 @@ class _Collector:
     def add(self, events: list[Event] | list[ExactEvent], to_ns: Callable[[Any], int]) -> None:
         """Sort one piece's complete events into the columns."""
         names, threads = self._names, self._threads
-        span_name, span_thread, span_start, span_dur = self._spans
+        span_name, span_thread, span_start, span_dur, span_annotation = self._spans
         for event in events:
             if event.ph != "X":
                 continue
             category = event.cat
             if category in SPAN_CATEGORIES:
-                duration = to_ns(event.dur)
-                if duration < 0:
-                    self._negative += 1
-                    duration = 0
+                duration = self._duration(event, to_ns)
                 span_name.append(names.setdefault(event.name, len(names)))
                 span_thread.append(threads.setdefault((event.pid, event.tid), len(threads)))
                 span_start.append(to_ns(event.ts))
                 span_dur.append(duration)
+                span_annotation.append(category == "user_annotation")
             elif category in LAUNCH_CATEGORIES:
                 self._add_launch(event, category, to_ns)
             elif category in DEVICE_CATEGORIES:
@@ -159,33 +159,37 @@ class _Collector:
         args = event.args
         if args is None or args.correlation is None:
             return
-        name, thread, start, correlation, external, kind = self._launches
+        name, thread, start, dur, correlation, external, kind = self._launches
         label = "graph" if event.name.startswith(GRAPH_LAUNCHES) else LAUNCH_CATEGORIES[category]
         name.append(self._names.setdefault(event.name, len(self._names)))
         thread.append(self._threads.setdefault((event.pid, event.tid), len(self._threads)))
         start.append(to_ns(event.ts))
+        dur.append(self._duration(event, to_ns))
         correlation.append(self._id(args.correlation))
         external.append(self._id(args.external_id))
         kind.append(LAUNCH_KINDS.index(label))
 
     def _add_device(self, event: Event | ExactEvent, to_ns: Callable[[Any], int]) -> None:
         args = event.args or EventArgs()
-        duration = to_ns(event.dur)
-        if duration < 0:
-            self._negative += 1
-            duration = 0
         row = (
             self._names.setdefault(event.name, len(self._names)),
             self._id(args.device if args.device is not None else event.pid),
             self._id(args.stream if args.stream is not None else event.tid),
             to_ns(event.ts),
-            duration,
+            self._duration(event, to_ns),
             self._id(args.correlation),
             self._id(args.external_id),
             self._id(args.graph_node),
         )
         for column, value in zip(self._device, row, strict=True):
             column.append(value)
+
+    def _duration(self, event: Event | ExactEvent, to_ns: Callable[[Any], int]) -> int:
+        duration = to_ns(event.dur)
+        if duration < 0:
+            self._negative += 1
+            return 0
+        return duration
 
     def _id(self, value: Id | None) -> int:
         """An id as an integer: ints and whole floats keep their value, other text gets a number."""

@@ -128,18 +128,26 @@ def _nest(
 
 
 def innermost_layer(spans: HostSpans, tree: SpanTree, thread: Ints, at_ns: Ints) -> Ints:
-    """The innermost `layer:` range open at each (thread, time); a range holds start <= t < end.
+    """The innermost `layer:` range open at each (thread, time); see `innermost`."""
+    return innermost(spans, tree, tree.is_layer, thread, at_ns)
+
+
+def innermost(
+    spans: HostSpans, tree: SpanTree, kept: npt.NDArray[np.bool_], thread: Ints, at_ns: Ints
+) -> Ints:
+    """The innermost span of those kept that is open at each (thread, time), start <= t < end.
 
     Args:
+        kept: which spans count, indexed like the spans.
         thread: thread of each query, shape (n,).
         at_ns: time of each query, shape (n,).
 
     Returns:
-        Indices into the spans, `NONE` where no range is open, shape (n,).
+        Indices into the spans, `NONE` where none is open, shape (n,).
     """
     found = np.full(len(at_ns), NONE, np.int64)
-    ranges = tree.order[tree.is_layer[tree.order]]
-    above = _layer_parents(tree)
+    ranges = tree.order[kept[tree.order]]
+    above = nearest_above(tree, kept)
     for current in np.unique(thread):
         mine = ranges[spans.thread[ranges] == current]
         if not len(mine):
@@ -157,8 +165,12 @@ def innermost_layer(spans: HostSpans, tree: SpanTree, thread: Ints, at_ns: Ints)
     return found
 
 
-def _layer_parents(tree: SpanTree) -> Ints:
-    parents = np.full(len(tree.parent), NONE, np.int64)
-    inside = tree.parent != NONE
-    parents[inside] = tree.layer[tree.parent[inside]]
-    return parents
+def nearest_above(tree: SpanTree, kept: npt.NDArray[np.bool_]) -> Ints:
+    """The innermost span of those kept around each span, itself excluded; `NONE` without one."""
+    parent, is_kept = tree.parent.tolist(), kept.tolist()
+    above = [NONE] * len(parent)
+    for span in tree.order.tolist():  # parents before children
+        outer = parent[span]
+        if outer != NONE:
+            above[span] = outer if is_kept[outer] else above[outer]
+    return np.array(above, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections import defaultdict
 from decimal import Decimal
@@ -50,6 +51,17 @@ def test_the_folder_holds_what_was_promised(run: Path) -> None:
     assert any(name.startswith("events.out.tfevents.") for name in names)
     assert all((run / name).is_file() for name in load(run).files.values())
     assert {"figures/phases.svg", "findings.json", "work.json"} <= set(load(run).files.values())
+    assert load(run).files["tb_profiler"].endswith(".pt.trace.json.gz")
+
+
+def test_export_derives_the_very_file_that_profile_wrote(run: Path) -> None:
+    """Under the same name too: the plugin would list a second one as a second span of the run."""
+    written = run / load(run).files["tb_profiler"]
+    before = gzip.decompress(written.read_bytes())
+    written.unlink()
+    assert layerscope("export", run, "--tb-profiler").returncode == 0
+    assert [path.name for path in run.glob("*.pt.trace.json.gz")] == [written.name]
+    assert gzip.decompress(written.read_bytes()) == before
 
 
 def test_the_columns_of_layers_csv_add_up_to_run_json(run: Path) -> None:

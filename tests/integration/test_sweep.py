@@ -77,6 +77,9 @@ def test_every_cell_is_a_row_and_the_failed_ones_say_why(swept: Path) -> None:
         record = load(swept / "out" / row["folder"])
         assert int(row["flops_per_batch"]) == record.report.flops.value
         assert int(row["batch"]) == record.config.batch_size
+        # torch-tb-profiler starts a process for each such file: single runs have one, cells none.
+        assert "tb_profiler" not in record.files
+        assert not list((swept / "out" / row["folder"]).glob("*.pt.trace.json.gz"))
 
 
 def test_the_last_line_says_that_not_all_is_well(swept: Path) -> None:

@@ -10,6 +10,7 @@ import { cautions, headline, place } from "./headline.js";
 import { icicle } from "./icicle.js";
 import { openInPerfetto } from "./perfetto.js";
 import { table } from "./table.js";
+import { traceView } from "./trace_view.js";
 
 const here = (path) => new URL(path, import.meta.url);
 const LOOK_AGAIN_MS = 5000;
@@ -84,7 +85,9 @@ function build() {
     make("div", { class: "three" },
       make("section", {}, make("h2", {}, "Findings"), ui.findings),
       make("section", {}, make("h2", {}, "Roofline"), ui.roofline),
-      make("section", {}, make("h2", {}, "Decoder steps"), ui.steps)));
+      make("section", {}, make("h2", {}, "Decoder steps"), ui.steps)),
+    make("section", { id: "trace-section" }));
+  ui.viewer = traceView(ui.body.lastChild, { select: (layer) => select(layer, "trace") });
   ui.list = table(ui.table, { onSelect: (layer) => select(layer, "table") });
   return ui;
 }
@@ -214,6 +217,7 @@ function select(layer, from) {
   if (from !== "icicle" && tree) tree.select(layer);
   if (from !== "table") parts.list.select(layer);
   drawRoofline();
+  parts.viewer.offer(run, chosen);
 }
 
 function say(text) {
@@ -235,6 +239,7 @@ function draw() {
   });
   drawRoofline();
   decoderSteps(parts.steps, run.steps);
+  parts.viewer.offer(run, chosen);
 }
 
 function drawMeasures() {
@@ -436,7 +441,7 @@ function links() {
 
 async function perfetto() {
   try {
-    await openInPerfetto(traceAddress(), run.name);
+    await openInPerfetto(here(`perfetto?${new URLSearchParams({ run: run.id })}`), run.name);
   } catch (problem) {
     say(`Perfetto: ${problem.message}.`);
   }

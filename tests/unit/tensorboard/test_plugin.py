@@ -128,6 +128,64 @@ def test_a_file_that_a_run_lacks_is_not_found(logdir: Path) -> None:
     assert get(plugin, "/file", run="sample", name="steps").status_code == 404
 
 
+def test_the_window_of_a_trace(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    whole = get(plugin, "/window", run="sample")
+    assert whole.mimetype == "application/json"
+    found = whole.json
+    assert found is not None
+    assert found["device_ns"] is None  # a CPU run
+    record = json.loads((SAMPLE / "run.json").read_text(encoding="utf-8"))
+    assert found["host_ns"] == round(record["account"]["host_window_us"] * 1000)
+    assert {row["kind"] for row in found["rows"]} == {"phase", "step", "layer", "operator"}
+    one = get(plugin, "/window", run="sample", layer="language_model", call="0").json
+    assert one is not None
+    assert one["host_ns"] < found["host_ns"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "said"),
+    [
+        ({"run": "gone"}, 404, "No such run"),
+        ({"run": "../log/sample"}, 404, "No such run"),
+        ({"run": "sample", "layer": "gone"}, 422, "gone: no call"),
+        ({"run": "sample", "step": "-1"}, 400, "step: a whole number"),
+        ({"run": "sample", "call": "x"}, 400, "call: a whole number"),
+        ({"run": "sample", "step": "9" * 30}, 400, "step: a whole number"),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused_in_words(
+    logdir: Path, query: dict[str, str], code: int, said: str
+) -> None:
+    response = get(plugin_over(logdir), "/window", **query)
+    assert response.status_code == code
+    assert response.mimetype == "text/plain"
+    assert said in response.text
+
+
+def test_perfetto_gets_the_trace_with_named_tracks(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    answer = get(plugin, "/perfetto", run="sample")
+    assert answer.mimetype == "application/gzip"
+    assert "Content-Encoding" not in answer.headers
+    events = json.loads(gzip.decompress(answer.data))["traceEvents"]
+    named = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert {"host phases", "host decoder steps", "host layers"} <= named
+    assert get(plugin, "/perfetto", run="gone").status_code == 404
+
+
+def test_a_damaged_trace_is_said_and_a_mended_one_read_again(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    trace = logdir / "sample" / "trace.json.gz"
+    whole = trace.read_bytes()
+    trace.write_bytes(whole[:5000])
+    response = get(plugin, "/window", run="sample")
+    assert response.status_code == 422
+    assert "trace.json.gz" in response.text
+    trace.write_bytes(whole)
+    assert get(plugin, "/window", run="sample").status_code == 200
+
+
 def test_nothing_can_be_posted(logdir: Path) -> None:
     for route, app in plugin_over(logdir).get_plugin_apps().items():
         assert Client(app).post(route).status_code == 405
