@@ -27,7 +27,10 @@ class CacheSize:
         return self
 
     def _look(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        cache = getattr(output, "past_key_values", None)
+        # transformers calls it `cache` from 5.24 on and warns whoever asks for the older name.
+        cache = getattr(output, "cache", None)
+        if cache is None:
+            cache = getattr(output, "past_key_values", None)
         if cache is not None:
             storages = {t.untyped_storage().data_ptr(): t for t in _tensors(cache)}
             self.bytes = sum(t.numel() * t.element_size() for t in storages.values())

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 # A cache is filled while it is used: a part that is run again must start without one.
-_CACHE_ARGUMENTS = ("past_key_values", "cache_position")
+# `past_key_values` is `cache` from transformers 5.24 on.
+_CACHE_ARGUMENTS = ("past_key_values", "cache", "cache_position")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -35,15 +36,19 @@ def _parts_of_generate(model: Any, batch: int) -> None:
     language = model.language_model
     prompt = model.get_input_embeddings()(_ids(batch, QUERIES + TEXT))
     encoded = language.encoder(inputs_embeds=prompt)
+    # transformers renamed the argument in 5.24 and warns of the older name.
+    name = (
+        "cache" if "cache" in inspect.signature(language.forward).parameters else "past_key_values"
+    )
     cache = None
     for _ in range(STEPS):
         step = language(
             decoder_input_ids=_ids(batch, 1),
             encoder_outputs=encoded,
-            past_key_values=cache,
             use_cache=True,
+            **{name: cache},
         )
-        cache = step.past_key_values
+        cache = getattr(step, name)
 
 
 @pytest.fixture(scope="module")
