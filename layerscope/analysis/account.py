@@ -68,6 +68,7 @@ def account(
     source: str,
     modules: Sequence[ModuleRecord] = (),
     steps: int | None = None,
+    compiled: Sequence[str] = (),
 ) -> Account:
     """Account for a trace.
 
@@ -76,6 +77,7 @@ def account(
         source: where it came from, for the tables' heading.
         modules: the model's modules, if known: class names, groups and parameters come from here.
         steps: decoder steps counted outside the trace, for rule 4; None leaves that rule out.
+        compiled: FQNs of the parts that ran compiled; a part is one row, without layers inside.
 
     Returns:
         The account. It is not checked here: `account.table.check()` does.
@@ -83,7 +85,7 @@ def account(
     columns, tree, ranges = workings.columns, workings.tree, workings.ranges
     links, keys = workings.links, workings.keys
     tally = _tally(columns, tree, ranges, keys)
-    expected, notes = _expected(ranges, modules, steps)
+    expected, notes = _expected(ranges, modules, steps, compiled)
     table = LayerTable(
         rows=build_rows(tally, ranges, modules, has_device=_has_device(columns)),
         root=ranges.root,
@@ -309,16 +311,24 @@ def _step_rows(
 
 
 def _expected(
-    ranges: Ranges, modules: Sequence[ModuleRecord], steps: int | None
+    ranges: Ranges,
+    modules: Sequence[ModuleRecord],
+    steps: int | None,
+    compiled: Sequence[str],
 ) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     if not modules:
         return None, ("rule 4 (calls) not applicable: no list of modules stands beside the trace",)
     batches = sum(item.layer == ranges.root for item in _roots(ranges))
-    expected = expected_calls(modules, steps or 0, batches)
+    expected = expected_calls(modules, steps or 0, batches, compiled)
     if expected is None:
         return None, ("rule 4 (calls) not applicable: this model's structure is not described",)
     if steps is None:
         return None, ("rule 4 (calls) not applicable: no decoder steps counted outside the trace",)
+    if compiled:
+        return expected, (
+            f"compiled regions, each one row: {', '.join(compiled)}; rule 4 (calls) is judged for "
+            "these and for layers outside them",
+        )
     return expected, ()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
+from layerscope.analysis.compiled_regions import folded
 from layerscope.analysis.rates import rates_of
 from layerscope.analysis.roofline import with_roofline, with_work
 from layerscope.records import Account, Ceilings, CountedWork
@@ -15,6 +17,7 @@ def with_counted_work(
     work: CountedWork,
     ceilings: Ceilings | None,
     fp32_matmul: Literal["highest", "high"],
+    compiled: Sequence[str] = (),
 ) -> Account:
     """Fill in FLOPs, bytes, memory and, where the ceilings are known, the roofline of each row.
 
@@ -24,6 +27,8 @@ def with_counted_work(
         AccountingError: work was counted for a layer and phase that the trace does not have.
     """
     table = account.table
+    places = [(row.layer, row.phase) for row in table.rows if not row.is_bucket]
+    work = folded(work, compiled, places)
     rows = with_work(table.rows, work, table.root)
     if ceilings is not None:
         rows = with_roofline(rows, work, rates_of(ceilings, fp32_matmul))

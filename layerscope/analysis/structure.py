@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from layerscope.analysis.compiled_regions import region_of
 from layerscope.records import ModuleRecord
 from layerscope.taxonomy import ROOT_GENERATE, is_instructblip
 
@@ -16,13 +17,14 @@ _CROSS_ATTENTION_CACHED = re.compile(r"\.EncDecAttention\.[kv]$")
 
 
 def expected_calls(
-    modules: Sequence[ModuleRecord], steps: int, batches: int = 1
+    modules: Sequence[ModuleRecord], steps: int, batches: int = 1, compiled: Sequence[str] = ()
 ) -> dict[str, int] | None:
     """Calls of every module in `batches` eager `generate()` calls of `steps` decoder steps in all.
 
     The vision tower, the Q-Former, the projection and the T5 encoder run once a batch, the decoder
     and `lm_head` once a step, the cross-attention's keys and values once a batch because the cache
-    keeps them. The vision tower normalises twice with one module: all tokens, then the pooled one.
+    keeps them. Layers inside a compiled part are called by no one and left out. The vision tower
+    normalises twice with one module: all tokens, then the pooled one.
 
     Returns:
         FQN -> calls, the root under the name `generate`; None for a model without these parts,
@@ -33,7 +35,8 @@ def expected_calls(
         return None
     expected = {ROOT_GENERATE: batches}
     for module in modules:
-        if module.fqn:
+        region = region_of(module.fqn, compiled)
+        if module.fqn and (region is None or region == module.fqn):
             expected[module.fqn] = _calls(module, steps, batches)
     return expected
 

@@ -19,10 +19,18 @@ from layerscope.cli.options import read_options, run_options
     help="Longest time batches are repeated for a narrower latency interval. Default: 10.",
 )
 @click.option("--no-trace", is_flag=True, help="Only the end-to-end numbers, no account by layer.")
+@click.option(
+    "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
+)
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
 def command(
-    config_file: str | None, no_trace: bool, quiet: bool, as_json: bool, **given: Any
+    config_file: str | None,
+    no_trace: bool,
+    strict: bool,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Run a model on batches of samples and account for its time, layer by layer."""
     from layerscope.config.resolve import resolve
@@ -35,15 +43,15 @@ def command(
         said["trace"] = False
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
     resolve(said, cuda=said.get("device") == "cuda", where=where)
-    _run(said, where, quiet=quiet, as_json=as_json)
+    _run(said, where, strict=strict, quiet=quiet, as_json=as_json)
 
 
-def _run(said: dict[str, Any], where: str, *, quiet: bool, as_json: bool) -> None:
+def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json: bool) -> None:
     import torch
     from rich.console import Console
 
     from layerscope.config.resolve import resolve
-    from layerscope.errors import AccountingError
+    from layerscope.errors import AccountingError, EnvironmentProblem
     from layerscope.report.console import render_quiet, render_run
     from layerscope.report.progress import ProgressReporter
     from layerscope.report.summary import summary_json
@@ -83,6 +91,12 @@ def _run(said: dict[str, Any], where: str, *, quiet: bool, as_json: bool) -> Non
         raise AccountingError(
             f"{_shown(finished.folder)}: accounting failed: {'; '.join(verdict.failures[:3])}. "
             "The folder is kept."
+        )
+    fell_back = finished.record.optimization.fell_back if finished.record.optimization else ()
+    if strict and fell_back:
+        raise EnvironmentProblem(
+            f"--strict: --optimization {finished.record.config.optimization} fell back: "
+            f"{'; '.join(fell_back)}. The run in {_shown(finished.folder)} is kept."
         )
 
 

@@ -41,14 +41,18 @@ class LayerRanges:
 
     def __enter__(self) -> LayerRanges:
         try:
+            compiled: list[str] = []
             for fqn, module in self._model.named_modules():
                 if isinstance(module, torch.jit.ScriptModule):
                     self.uninstrumented.append(fqn)
                     continue
-                self._wrap(module, "forward", fqn or ROOT_FORWARD)
-                # Set by module.compile(): called instead of forward, so it needs its own range.
                 if getattr(module, "_compiled_call_impl", None) is not None:
+                    # Set by module.compile() and called instead of forward. A changed `forward`
+                    # below it would make torch compile again, in the middle of the traced run.
+                    compiled.append(f"{fqn}." if fqn else "")
                     self._wrap(module, "_compiled_call_impl", fqn or ROOT_FORWARD)
+                elif not any(fqn.startswith(part) for part in compiled):
+                    self._wrap(module, "forward", fqn or ROOT_FORWARD)
             if callable(getattr(self._model, ROOT_GENERATE, None)):
                 self._wrap(self._model, ROOT_GENERATE, ROOT_GENERATE)
         except BaseException:

@@ -59,6 +59,11 @@ class BatchTimer:
         batch = self._batcher.prepare(samples, index)
         return self._run(batch, self._clock() - began, 0, self._generator, warmup=warmup)
 
+    def shape_of(self, samples: Sequence[Sample], index: int) -> tuple[object, ...]:
+        """The shapes of a batch's inputs, by name; nothing runs."""
+        inputs = self._batcher.prepare(samples, index).inputs
+        return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
+
     def again(self, batch: Batch, repeat: int, generator: Generator | None = None) -> TimedBatch:
         """Run a prepared batch once more; with another generator, the window of its own it asks for."""
         return self._run(batch, None, repeat, generator or self._generator, warmup=False)

@@ -13,6 +13,7 @@ import msgspec
 
 from layerscope.errors import DataError
 from layerscope.records.energy_record import EnergyRecord
+from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.quality import Quality
 from layerscope.records.run_config import RunConfig
 from layerscope.records.work import Ceilings
@@ -217,9 +218,15 @@ class RunRecord:
     account: AccountRecord | None = None
     ceilings: Ceilings | None = None
     memory: MemoryRecord | None = None
+    optimization: OptimizationRecord | None = None  # None: eager
     report: Report
     files: dict[str, str] = field(default_factory=dict)  # role -> file name in the run folder
     warnings: tuple[str, ...] = ()
+
+    @property
+    def compiled_parts(self) -> tuple[str, ...]:
+        """FQNs of the parts that ran compiled; empty for an eager run."""
+        return () if self.optimization is None else tuple(p.part for p in self.optimization.parts)
 
 
 def save(record: RunRecord, path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from layerscope.records.run_record import BatchRecord, Environment, RunRecord
 
+_MOST_DIFFERENCES = 5
+
 
 def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     """(label, text) for the model, its dtypes, the device, the data and one full batch's inputs."""
@@ -20,6 +22,7 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
     yield "device", _device(config.device, record.environment)
     yield "mode", f"{config.optimization}; attention {_attention(model.attention)}"
+    yield from _optimization(record)
     labelled = f"{workload.dataset}{' (synthetic)' if workload.synthetic else ''}"
     yield "data", f"{labelled}: {workload.source}"
     batch = batch_shown(record)
@@ -30,6 +33,28 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     tokens = _new_tokens(record, batch)
     if tokens:
         yield "new tokens", f"{_range(tokens)} per sample"
+
+
+def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """What was compiled, what fell back, and how the tokens compare with eager ones."""
+    found = record.optimization
+    if found is None:
+        return
+    parts = ", ".join(f"{part.part} {part.graphs}" for part in found.parts)
+    seconds = sum(part.compile_s for part in found.parts)
+    breaks = sum(found.graph_breaks.values())
+    yield "compiled", f"graphs: {parts}; {breaks} graph breaks; {seconds:.1f} s compiling"
+    for words in found.fell_back:
+        yield "", f"fell back: {words}"
+    for reason, count in found.graph_breaks.items():
+        yield "", f"graph break, {count} times: {reason}"
+    tokens = found.tokens
+    if tokens is None:
+        return
+    yield "tokens", f"{tokens.equal} of {tokens.samples} samples equal to eager"
+    for item in tokens.differences[:_MOST_DIFFERENCES]:
+        gap = "its end" if item.logit_gap is None else f"an eager logit gap of {item.logit_gap:.4g}"
+        yield "", f"{item.sample_id} differs from token {item.position} on, at {gap}"
 
 
 def batch_shown(record: RunRecord) -> BatchRecord | None:

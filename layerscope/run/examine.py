@@ -32,6 +32,7 @@ def examine(
     work: CountedWork | None = None,
     ceilings: Ceilings | None = None,
     fp32_matmul: Literal["highest", "high"] = "highest",
+    compiled: Sequence[str] = (),
 ) -> Examined:
     """Account for a trace and lay the counted work over it.
 
@@ -39,11 +40,11 @@ def examine(
         DataError: the trace cannot be read.
     """
     workings = work_out(read_trace(trace))
-    found = account(workings, source=str(trace), modules=modules, steps=steps)
+    found = account(workings, source=str(trace), modules=modules, steps=steps, compiled=compiled)
     failures: tuple[str, ...] = ()
     if work is not None:
         try:
-            found = with_counted_work(found, work, ceilings, fp32_matmul)
+            found = with_counted_work(found, work, ceilings, fp32_matmul, compiled)
         except AccountingError as error:
             failures = (str(error),)
     return Examined(workings, found, idle_of(workings, found.table), failures)

@@ -30,8 +30,16 @@ def findings_of(account: Account, idle: Idle | None, record: RunRecord | None) -
         record=record,
         ceilings=record.ceilings if record else None,
         first_call_us=record.first_call_us if record else None,
+        recompiles=_recompiles(record),
     )
     return Findings(find(evidence), not_judged(evidence))
+
+
+def _recompiles(record: RunRecord | None) -> dict[str, int] | None:
+    """Compiled part -> graphs compiled after the warm-up; nothing to count in an eager run."""
+    if record is None or record.optimization is None:
+        return None
+    return {part.part: part.later_graphs for part in record.optimization.parts}
 
 
 def write_findings(findings: Findings, folder: Path) -> dict[str, str]:

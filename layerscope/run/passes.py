@@ -25,9 +25,12 @@ from layerscope.records import (
     RunConfig,
     TracePass,
 )
+from layerscope.records.optimization import TokensAgainstEager
 from layerscope.report.progress import ProgressReporter
+from layerscope.run.eager_guard import against_eager
 from layerscope.taxonomy import ROOT_GENERATE
 from layerscope.workload.batching import Batch, Batcher
+from layerscope.workload.compiled import CompiledParts, uncompiled
 from layerscope.workload.data.sample import Sample, SampleSource
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generated, Generator
@@ -37,6 +40,8 @@ from layerscope.workload.model import LoadedModel
 KEPT_BATCHES = 8
 _FIRST_TOKEN_RUNS = 8
 _FIRST_TOKEN_LIMIT_S = 5.0
+# The second call of a shape may still capture CUDA graphs; the third replays.
+_SHAPE_WARMUPS = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,15 @@ class Counted:
 class Passes:
     """The passes of one run over one loaded model."""
 
-    def __init__(self, config: RunConfig, loaded: LoadedModel, progress: ProgressReporter) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        loaded: LoadedModel,
+        progress: ProgressReporter,
+        compiled: CompiledParts | None = None,
+    ) -> None:
+        self._compiled = compiled
+        self._shapes: set[tuple[object, ...]] = set()
         self._config = config
         self._loaded = loaded
         self._progress = progress
@@ -110,7 +123,11 @@ class Passes:
         kept: list[Batch] = []
         with self._progress.task("measure, unprofiled", count) as advance:
             for index, samples in enumerate(itertools.chain([first], chunks)):
-                timed = self._timer.first(samples, index)
+                if self._compiled is not None:
+                    warmups = (*warmups, *self._warm_shape(samples, index))
+                with uncompiled(self._compiled if len(samples) < len(first) else None):
+                    # A partial batch is not timed; a graph for it alone would be made in vain.
+                    timed = self._timer.first(samples, index)
                 keep = timed.sample.full and len(kept) < KEPT_BATCHES
                 if keep:
                     kept.append(timed.batch)
@@ -135,7 +152,11 @@ class Passes:
         first_calls: dict[str, float] = {}
         with self._progress.task("warm up", self._config.warmup) as advance:
             for number in range(self._config.warmup):
-                if number == 0:
+                if self._compiled is not None:
+                    # No wrapper around a convolution here: torch would compile it with the part.
+                    with self._compiled.warming_up():
+                        done.append(self._timer.first(samples, 0, warmup=True).sample)
+                elif number == 0:
                     with FirstConvolutionCalls(self._loaded.model) as calls:
                         done.append(self._timer.first(samples, 0, warmup=True).sample)
                     first_calls = calls.us
@@ -143,6 +164,31 @@ class Passes:
                     done.append(self._timer.first(samples, 0, warmup=True).sample)
                 advance(1)
         return tuple(done), first_calls
+
+    def _warm_shape(self, samples: Sequence[Sample], index: int) -> tuple[LatencySample, ...]:
+        """Compile for this batch's shape, where it is new, outside of what is measured."""
+        assert self._compiled is not None
+        shape = self._timer.shape_of(samples, index)
+        if shape in self._shapes or len(samples) < self._config.batch_size:
+            return ()
+        self._shapes.add(shape)
+        with self._compiled.warming_up():
+            done = [self._timer.first(samples, index, warmup=True) for _ in range(_SHAPE_WARMUPS)]
+        return tuple(item.sample for item in done)
+
+    def against_eager(self, batches: Sequence[TimedBatch]) -> TokensAgainstEager | None:
+        """The quality guard of a compiled run, on the batches that are kept; None when eager."""
+        if self._compiled is None or self._config.num_beams > 1:
+            return None
+        eager = dataclasses.replace(self._config, optimization="eager")
+        full = [item for item in batches if item.batch.inputs and item.sample.full]
+        with (
+            self._progress.task("the same samples, eagerly", 1) as advance,
+            uncompiled(self._compiled),
+        ):
+            found = against_eager(self._loaded.model, eager, full)
+            advance(1)
+        return found
 
     def _repeat(
         self, first: Sequence[LatencySample], kept: Sequence[Batch]
@@ -164,8 +210,7 @@ class Passes:
 
     def _first_token(self, kept: Sequence[Batch]) -> tuple[LatencySample, ...]:
         """generate() of one token, in a window of its own: the time to the first token."""
-        one = dataclasses.replace(self._config, max_new_tokens=1, min_new_tokens=1)
-        generator = Generator(self._loaded.model, one)
+        generator = Generator(self._loaded.model, self._config, only_first=True)
         done: list[LatencySample] = []
         began = time.monotonic()
         with self._progress.task("time to first token", _FIRST_TOKEN_RUNS) as advance:
@@ -216,6 +261,7 @@ class Passes:
         kept: list[Generated] = []
         with (
             self._progress.task("count FLOPs and bytes", 1) as advance,
+            uncompiled(self._compiled),
             CacheSize(self._loaded.model) as cache,
         ):
             work = count_work(

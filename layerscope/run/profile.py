@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from layerscope.config.resolve import Resolved
-from layerscope.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
 from layerscope.measure.wer import rows as prediction_rows
@@ -40,10 +39,12 @@ from layerscope.run.export import class_names, tb_profiler_name
 from layerscope.run.findings import Findings, findings_of, write_findings
 from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
-from layerscope.run.load import Announce, Load, load_for
+from layerscope.run.load import Announce, Load, Ready, load_for
+from layerscope.run.optimized import compiled_parts, optimization_record, refuse_flash
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
 from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
+from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
@@ -117,17 +118,24 @@ class _Run:
         self._files = {"record": RUN_FILE}
 
     def execute(self, name: str, created: datetime) -> FinishedRun:
-        if self._resolved.config.optimization != "eager":
-            raise EnvironmentProblem(
-                f"--optimization {self._resolved.config.optimization}: not available in this "
-                "version of layerscope; use --optimization eager."
-            )
+        refuse_flash(self._resolved.config.optimization)
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
         source = open_samples(self._resolved.config)
         ready = load_for(self._resolved, self._progress, self._announce, self._load)
+        with compiled_parts(ready.model.model, ready.config.optimization) as compiled:
+            return self._measured(ready, compiled, source, name, created)
+
+    def _measured(
+        self,
+        ready: Ready,
+        compiled: CompiledParts | None,
+        source: SampleSource,
+        name: str,
+        created: datetime,
+    ) -> FinishedRun:
         loaded, config, choices = ready.model, ready.config, ready.choices
         environment = read_environment(cuda=config.device == "cuda")
-        passes = Passes(config, loaded, self._progress)
+        passes = Passes(config, loaded, self._progress, compiled)
         measured = passes.measure(source)
         energy = measure_run_energy(config, passes.generator, measured.kept, self._progress)
         predictions = passes.predictions(measured.batches)
@@ -139,9 +147,13 @@ class _Run:
             traced, failures = result.record, result.failures
             self._files["trace"] = TRACE_FILE
         counted = passes.count(measured.batches[0])
+        optimization = optimization_record(
+            config.optimization, compiled, passes.against_eager(measured.batches)
+        )
         work = counted.work
         ceilings = self._ceilings(config, environment) if config.trace else None
-        examined = self._examine(config, loaded, traced, work, ceilings)
+        regions = tuple(part.part for part in optimization.parts) if optimization else ()
+        examined = self._examine(config, loaded, traced, work, ceilings, regions)
         verdict = None
         if examined is not None:
             further = (*failures, *counted.failures, *examined.failures)
@@ -168,6 +180,7 @@ class _Run:
             account=verdict,
             ceilings=ceilings,
             memory=counted.memory,
+            optimization=optimization,
             report=headline(config, measured.latency, energy.record, quality, work),
             warnings=_warnings(source, loaded.record, quality),
         )
@@ -198,6 +211,7 @@ class _Run:
         traced: TracePass | None,
         work: CountedWork,
         ceilings: Ceilings | None,
+        regions: tuple[str, ...],
     ) -> Examined | None:
         if traced is None:
             return None
@@ -209,6 +223,7 @@ class _Run:
                 work,
                 ceilings,
                 config.fp32_matmul,
+                regions,
             )
             advance(1)
         return examined

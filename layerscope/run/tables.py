@@ -113,7 +113,9 @@ def _without_trace(folder: Path, record: RunRecord) -> SavedRun:
             window_span_ns=_ns(totals.window_span_us),
             host_window_ns=_ns(totals.host_window_us),
         ),
-        expected_calls=expected_calls(record.model.modules, record.trace.decoder_steps),
+        expected_calls=expected_calls(
+            record.model.modules, record.trace.decoder_steps, compiled=record.compiled_parts
+        ),
         notes=(f"{TRACE_FILE} is not in the folder: the table is read back from {LAYERS_FILE}",),
     )
     account = Account(table=saved, kernels=(), operators=(), steps=(), source=str(table))
@@ -135,6 +137,7 @@ def _saved(trace: Path, record: RunRecord | None, work: CountedWork | None) -> S
             work,
             record.ceilings,
             record.config.fp32_matmul,
+            record.compiled_parts,
         )
     return SavedRun(found.account, found.idle, record, work, found.failures)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 RANDOM_DATASET = "synthetic-random"
+# Compiled code has one shape: texts are padded to multiples of this, or every batch of a data set
+# would be compiled anew.
+LENGTH_BUCKET = 32
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Batcher:
         self._config = config
         self._processor = processor
         self._random = config.dataset == RANDOM_DATASET
+        self._bucket = 1 if config.optimization in ("eager", "flash") else LENGTH_BUCKET
         patch = model_config.vision_config.patch_size
         if config.image_size_mode == "model" and config.image_size < patch:
             raise UsageError(
@@ -146,11 +150,11 @@ class Batcher:
         import torch
 
         prompts = [sample.prompt for sample in samples]
-        length = self._config.max_input_len
-        text = _encode(self._processor.tokenizer, prompts, length)
+        length, step = self._config.max_input_len, self._bucket
+        text = _encode(self._processor.tokenizer, prompts, length, step)
         queries = (len(prompts), self._num_query_tokens)
         image_ids = torch.full(queries, self._image_token, dtype=torch.int64)
-        qformer = _encode(self._processor.qformer_tokenizer, prompts, length)
+        qformer = _encode(self._processor.qformer_tokenizer, prompts, length, step)
         return {
             # As the processor does: image tokens stand before everything, padding included.
             "input_ids": torch.cat([image_ids, text["input_ids"]], dim=1),
@@ -211,13 +215,22 @@ def iter_batches(samples: Iterable[Sample], batcher: Batcher, batch_size: int) -
         yield batcher.prepare(waiting, index)
 
 
-def _encode(tokenizer: Any, prompts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
-    """Ids and mask, cut to `length` tokens with the special ones, padded to the longest."""
+def _encode(
+    tokenizer: Any, prompts: Sequence[str], length: int, step: int
+) -> dict[str, torch.Tensor]:
+    """Ids and mask, cut to `length` tokens with the special ones.
+
+    Padded to the longest, and on to the next multiple of `step` that is no longer than `length`.
+    """
     if length > tokenizer.num_special_tokens_to_add():
         ids = tokenizer(list(prompts), truncation=True, max_length=length)["input_ids"]
     else:  # no room for text: the tokenizers library refuses, so keep the first special tokens
         ids = [tokenizer("")["input_ids"][:length] for _ in prompts]
-    padded = tokenizer.pad({"input_ids": ids}, padding="longest", return_tensors="pt")
+    longest = max(map(len, ids))
+    room = min(-(-longest // step) * step, max(length, longest))
+    padded = tokenizer.pad(
+        {"input_ids": ids}, padding="max_length", max_length=room, return_tensors="pt"
+    )
     return {"input_ids": padded["input_ids"], "attention_mask": padded["attention_mask"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +29,31 @@ class Generated:
 
 
 class Generator:
-    """Calls `generate()` with the run's settings: greedy, or beams, cache on, no sampling."""
+    """Calls `generate()` with the run's settings: greedy, or beams, cache on, no sampling.
 
-    def __init__(self, model: torch.nn.Module, config: RunConfig) -> None:
+    A compiled run has a static cache, so that each decoder step has one shape; transformers' own
+    compilation stays off, because layerscope compiles (`workload.compiled`).
+
+    Args:
+        only_first: end after the first token; a static cache keeps the length of the whole answer,
+            so that nothing is compiled for it alone.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, config: RunConfig, *, only_first: bool = False
+    ) -> None:
         self._model = model
         self._config = config
         self._counter = _StepCounter() if config.num_beams > 1 else None
         vocabulary: Any = model.config.text_config.vocab_size  # type: ignore[union-attr]
-        self._settings = _settings(config, vocabulary)
+        static = config.optimization in ("compile", "cudagraphs")
+        one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
+        self._settings = _settings(one if only_first and not static else config, vocabulary)
+        self._mark_step = config.optimization == "cudagraphs"
+        if static:
+            self._settings |= {"cache_implementation": "static", "disable_compile": True}
+            if only_first:
+                self._settings["stopping_criteria"] = [_stop_at_once]
         if self._counter is not None:
             self._settings["logits_processor"] = [self._counter]
 
@@ -47,6 +65,9 @@ class Generator:
         """
         if self._counter is not None:
             self._counter.steps = 0
+        if self._mark_step:
+            # Else the outputs of one call's graphs are overwritten by the next call's.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         try:
             with torch.no_grad():
                 tokens: torch.Tensor = self._model.generate(**inputs, **self._settings)  # type: ignore[operator]
@@ -56,6 +77,17 @@ class Generator:
             batch = next(iter(inputs.values())).shape[0]
             raise model_out_of_memory(error, self._model, batch) from None
         return tokens
+
+    def with_logits(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids (batch, length) and the logits behind them, float32 (steps, batch, vocabulary).
+
+        Both on the CPU. For greedy search; not for timed windows.
+        """
+        with torch.no_grad():
+            found: Any = self._model.generate(  # type: ignore[operator]
+                **inputs, **self._settings, return_dict_in_generate=True, output_logits=True
+            )
+        return found.sequences.cpu(), torch.stack(found.logits).float().cpu()
 
     def describe(self, tokens: torch.Tensor) -> Generated:
         """Count what was generated. Copies the ids to the host, so call it outside timed windows."""
@@ -85,6 +117,11 @@ def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
     else:
         settings["min_new_tokens"] = config.min_new_tokens
     return settings
+
+
+def _stop_at_once(input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+    """A stopping criterion: every sample ends with the token it has just got."""
+    return torch.ones(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 class _StepCounter:

@@ -43,8 +43,7 @@ def _finding(
         f"ceilings allow {ms(roofline)}: {percent(roofline / time)} of its roofline"
         f" ({_tilt(rows)}{events}).",
         rests_on=(RestsOn(layer=family, phase=phase),),
-        try_next="fused or larger kernels for this layer: --optimization compile, another "
-        "--attention, or a larger --batch",
+        try_next=_try(evidence),
         saving=Saving(
             saved_ns=time - roofline,
             whole_ns=evidence.whole_ns,
@@ -53,6 +52,12 @@ def _finding(
         ),
         concerns_ns=time,
     )
+
+
+def _try(evidence: Evidence) -> str:
+    compiled = evidence.record is not None and evidence.record.optimization is not None
+    how = "" if compiled else "--optimization compile, "
+    return f"fused or larger kernels for this layer: {how}another --attention, or a larger --batch"
 
 
 def _tilt(rows: list[LayerRow]) -> str:

@@ -1,0 +1,86 @@
+"""What an optimized run compiled, what of it really ran, and how its answers differ from eager ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledPart:
+    """One compiled part of the model.
+
+    Attributes:
+        part: FQN.
+        graphs: compiled in the warm-up; one per shape where nothing breaks.
+        later_graphs: compiled afterwards, in measured time.
+        calls: of the part, warm-up included.
+        fallbacks: calls in which no compiled code ran.
+        compile_s: host time spent compiling.
+    """
+
+    part: str
+    graphs: int
+    later_graphs: int
+    calls: int
+    fallbacks: int
+    compile_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenDifference:
+    """A sample whose tokens differ from the eager run's.
+
+    Attributes:
+        position: of the first token that differs, from 0.
+        logit_gap: eager logit of the eager token minus eager logit of ours at that position; a
+            near-tie is close to 0. None where one of the two answers had ended.
+    """
+
+    sample_id: str
+    position: int
+    eager_token: int
+    token: int
+    logit_gap: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokensAgainstEager:
+    """The quality guard: the same samples, eagerly."""
+
+    samples: int
+    equal: int
+    differences: tuple[TokenDifference, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizationRecord:
+    """How a mode other than eager went.
+
+    Attributes:
+        graph_breaks: reason -> how often.
+        cudagraph_skips: graphs that were to be CUDA graphs and are not; None without CUDA graphs.
+        tokens: None where nothing was compared.
+    """
+
+    mode: str
+    parts: tuple[CompiledPart, ...]
+    graph_breaks: dict[str, int] = field(default_factory=dict)
+    cudagraph_skips: int | None = None
+    tokens: TokensAgainstEager | None = None
+
+    @property
+    def fell_back(self) -> tuple[str, ...]:
+        """What did not run as asked, in words; empty when all of it did."""
+        said = [
+            f"{part.part}: {part.fallbacks} of {part.calls} calls ran uncompiled"
+            for part in self.parts
+            if part.fallbacks
+        ]
+        said += [
+            f"{part.part}: {part.later_graphs} graphs were compiled after the warm-up"
+            for part in self.parts
+            if part.later_graphs
+        ]
+        if self.cudagraph_skips:
+            said.append(f"{self.cudagraph_skips} graphs were not captured as CUDA graphs")
+        return tuple(said)

@@ -1,0 +1,69 @@
+"""An optimized run's tokens and its inputs in; the same samples run eagerly, and what differs, out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from layerscope.measure.latency import TimedBatch
+from layerscope.records import RunConfig
+from layerscope.records.optimization import TokenDifference, TokensAgainstEager
+from layerscope.workload.dtype_layout import torch_dtype
+from layerscope.workload.generation import Generator
+
+
+def against_eager(
+    model: torch.nn.Module, config: RunConfig, timed: Sequence[TimedBatch]
+) -> TokensAgainstEager:
+    """Compare tokens with eager ones, batch by batch. The model must be uncompiled meanwhile.
+
+    Args:
+        config: the run's, with `optimization` eager.
+        timed: batches whose inputs are still there.
+    """
+    generator = Generator(model, config)
+    samples = equal = 0
+    differences: list[TokenDifference] = []
+    for item in timed:
+        inputs = item.batch.to(config.device, torch_dtype(config.dtype))
+        eager, logits = generator.with_logits(inputs)
+        ours = item.generated.tokens
+        for row, sample in enumerate(item.batch.samples):
+            position = _first_difference(eager[row], ours[row])
+            samples += 1
+            if position is None:
+                equal += 1
+                continue
+            differences.append(
+                _difference(sample.sample_id, position, eager[row], ours[row], logits[:, row])
+            )
+    return TokensAgainstEager(samples=samples, equal=equal, differences=tuple(differences))
+
+
+def _first_difference(one: torch.Tensor, other: torch.Tensor) -> int | None:
+    """The first position at which two rows differ, one that only the longer has included."""
+    shared = min(len(one), len(other))
+    unequal = (one[:shared] != other[:shared]).nonzero()
+    if len(unequal):
+        return int(unequal[0])
+    return None if len(one) == len(other) else shared
+
+
+def _difference(
+    sample_id: str, position: int, eager: torch.Tensor, ours: torch.Tensor, logits: torch.Tensor
+) -> TokenDifference:
+    """`logits` are the eager run's for this sample, float32 (steps, vocabulary)."""
+    tokens = [int(row[position]) if position < len(row) else -1 for row in (eager, ours)]
+    # Position 0 is the start token, so step i decided position i + 1.
+    step = position - (len(eager) - len(logits))
+    gap = None
+    if 0 <= step < len(logits) and min(tokens) >= 0:
+        gap = float(logits[step, tokens[0]] - logits[step, tokens[1]])
+    return TokenDifference(
+        sample_id=sample_id,
+        position=position,
+        eager_token=tokens[0],
+        token=tokens[1],
+        logit_gap=gap,
+    )

@@ -1,0 +1,182 @@
+"""A model in, the same model with its parts compiled out, and the count of what really ran compiled.
+
+The parts are those that `generate()` calls: vision tower, Q-Former, T5 encoder, and the language
+model's step, the first one included. With a static cache every later step has one shape. What torch
+does in silence is counted: graphs per part, breaks, graphs compiled after the warm-up, and calls in
+which no compiled code ran at all (past its limit of recompiles torch goes on uncompiled).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+from layerscope.errors import EnvironmentProblem
+from layerscope.records.optimization import CompiledPart
+
+CompiledMode = Literal["compile", "cudagraphs"]
+PARTS = ("vision_model", "qformer", "language_model.encoder", "language_model")
+# Each length bucket and batch size is a graph of its own; torch's default of 8 is two batch sizes
+# of one data set, and beyond it everything runs uncompiled without a word.
+RECOMPILE_LIMIT = 64
+
+
+class CompiledParts:
+    """Context manager: inside it the model's parts run compiled. Removes itself on exit.
+
+    Args:
+        model: an InstructBLIP; parts it does not have are left out.
+        mode: `compile` is inductor; `cudagraphs` also captures each graph as a CUDA graph.
+        backend: compiles one graph, inputs (graph module, example inputs); None is inductor.
+
+    Raises:
+        EnvironmentProblem: CUDA graphs asked for without CUDA, or a model without these parts.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        mode: CompiledMode,
+        *,
+        backend: Callable[..., Any] | None = None,
+    ) -> None:
+        modules = dict(model.named_modules())
+        self._parts = {fqn: modules[fqn] for fqn in PARTS if fqn in modules}
+        if not self._parts:
+            raise EnvironmentProblem(
+                f"--optimization {mode}: the model has none of the parts that layerscope compiles "
+                f"({', '.join(PARTS)}); use --optimization eager."
+            )
+        device = next(model.parameters()).device.type
+        if mode == "cudagraphs" and device != "cuda":
+            raise EnvironmentProblem(
+                f"--optimization cudagraphs: CUDA graphs need a CUDA device, the model is on the "
+                f"{device}; use --optimization compile or eager."
+            )
+        self._mode = mode
+        self._backend = backend or _inductor(cudagraphs=mode == "cudagraphs")
+        self._graphs: Counter[str] = Counter()
+        self._compile_ns: Counter[str] = Counter()
+        self._ran: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
+        self._fallbacks: Counter[str] = Counter()
+        self._later: Counter[str] = Counter()
+        self._warming = False
+
+    def __enter__(self) -> CompiledParts:
+        from torch._dynamo import config, reset
+        from torch._dynamo.utils import counters
+
+        reset()
+        counters.clear()
+        self._limits = config.recompile_limit, config.accumulated_recompile_limit
+        config.recompile_limit = RECOMPILE_LIMIT
+        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 1024)
+        for fqn, module in self._parts.items():
+            module.compile(backend=self._counting(fqn), dynamic=False)
+            module._compiled_call_impl = self._watched(fqn, module._compiled_call_impl)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from torch._dynamo import config, reset
+
+        for module in self._parts.values():
+            module._compiled_call_impl = None
+        config.recompile_limit, config.accumulated_recompile_limit = self._limits
+        reset()
+
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Inside it a new graph is expected; outside it is one that measured time paid for."""
+        self._warming = True
+        try:
+            yield
+        finally:
+            self._warming = False
+
+    def counts(self) -> tuple[CompiledPart, ...]:
+        """What was compiled and what ran, by part, so far."""
+        return tuple(
+            CompiledPart(
+                part=fqn,
+                graphs=self._graphs[fqn],
+                later_graphs=self._later[fqn],
+                calls=self._calls[fqn],
+                fallbacks=self._fallbacks[fqn],
+                compile_s=self._compile_ns[fqn] / 1e9,
+            )
+            for fqn in self._parts
+        )
+
+    def graph_breaks(self) -> dict[str, int]:
+        """Why graphs were broken -> how often; empty where each part is one graph a shape."""
+        from torch._dynamo.utils import counters
+
+        return {_line(reason): int(count) for reason, count in counters["graph_break"].items()}
+
+    def cudagraph_skips(self) -> int:
+        """Graphs that inductor did not capture as CUDA graphs though asked to."""
+        from torch._dynamo.utils import counters
+
+        return int(counters["inductor"]["cudagraph_skips"])
+
+    def _counting(self, fqn: str) -> Callable[..., Any]:
+        """A backend that counts the graphs it compiles and the calls of what it made."""
+
+        def compile_graph(graph: Any, inputs: Any) -> Callable[..., Any]:
+            began = time.perf_counter_ns()
+            compiled = self._backend(graph, inputs)
+            self._compile_ns[fqn] += time.perf_counter_ns() - began
+            (self._graphs if self._warming else self._later)[fqn] += 1
+
+            def run(*args: Any) -> Any:
+                self._ran[fqn] += 1
+                return compiled(*args)
+
+            return run
+
+        return compile_graph
+
+    def _watched(self, fqn: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            before = self._ran[fqn]
+            result = call(*args, **kwargs)
+            self._calls[fqn] += 1
+            self._fallbacks[fqn] += self._ran[fqn] == before
+            return result
+
+        return watched
+
+
+@contextmanager
+def uncompiled(parts: CompiledParts | None) -> Iterator[None]:
+    """Inside it compiled parts run eagerly, as if they had never been compiled."""
+    if parts is None:
+        yield
+        return
+    kept = {fqn: module._compiled_call_impl for fqn, module in parts._parts.items()}
+    for module in parts._parts.values():
+        module._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for fqn, module in parts._parts.items():
+            module._compiled_call_impl = kept[fqn]
+
+
+def _inductor(*, cudagraphs: bool) -> Callable[..., Any]:
+    def compile_graph(graph: Any, inputs: Any) -> Any:
+        from torch._inductor.compile_fx import compile_fx
+
+        return compile_fx(graph, inputs, config_patches={"triton.cudagraphs": cudagraphs})
+
+    return compile_graph
+
+
+def _line(reason: str) -> str:
+    return " ".join(reason.split())[:200]

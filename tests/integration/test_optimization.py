@@ -1,0 +1,119 @@
+"""`--optimization` as a user asks for it: inductor itself on a model of one layer, and refusals."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from support.command import layerscope
+from support.small_model import small_yaml
+
+from layerscope.records import RunRecord, load
+
+COMMON = (
+    "--weights", "random", "--dataset", "synthetic-random", "--device", "cpu", "--batch", 2,
+    "--samples", 3, "--image-size", 28, "--max-input-len", 8, "--max-new-tokens", 3,
+    "--warmup", 1, "--measure-limit-s", 0.5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """An eager run, a compiled one, and what the compiled one said."""
+    root = tmp_path_factory.mktemp("runs")
+    model = small_yaml(root)
+    said = ""
+    for mode in ("eager", "compile"):
+        done = layerscope(
+            "profile", "--model", model, *COMMON, "--optimization", mode, "--strict",
+            "--out", root / mode,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said = done.stdout
+    (eager,), (compiled,) = (root / "eager").iterdir(), (root / "compile").iterdir()
+    return eager, compiled, said
+
+
+def test_the_record_says_what_was_compiled_and_that_answers_are_the_same(
+    runs: tuple[Path, Path, str],
+) -> None:
+    record = load(runs[1])
+    found = record.optimization
+    assert found is not None
+    assert {part.part: part.graphs for part in found.parts} == {
+        "vision_model": 1, "qformer": 1, "language_model.encoder": 1, "language_model": 2,
+    }  # fmt: skip
+    assert found.fell_back == ()
+    assert found.graph_breaks == {}
+    assert all(part.compile_s > 0 for part in found.parts)
+    assert found.tokens is not None
+    assert (found.tokens.samples, found.tokens.equal) == (2, 2)  # the partial batch is not compared
+    assert load(runs[0]).optimization is None
+    for part in ("graphs: vision_model 1", "0 graph breaks", "2 of 2 samples equal to eager"):
+        assert part in runs[2]
+
+
+def _by_phase(folder: Path, column: str) -> dict[str, float]:
+    with (folder / "layers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found: dict[str, float] = {}
+    for row in rows:
+        found[row["phase"]] = found.get(row["phase"], 0) + float(row[column] or 0)
+    return found
+
+
+def test_every_nanosecond_lies_in_a_region_a_layer_or_a_bucket(
+    runs: tuple[Path, Path, str],
+) -> None:
+    record: RunRecord = load(runs[1])
+    assert record.account is not None
+    assert (record.account.status, record.account.host_difference_ns) == ("ok", 0)
+    assert any("compiled regions" in note for note in record.account.notes)
+    with (runs[1] / "layers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    calls = {(row["layer"], row["phase"]): int(row["calls"]) for row in rows}
+    assert calls["language_model", "decode"] == 2
+    assert calls["language_model", "prefill"] == calls["vision_model", "vision"] == 1
+    assert not any(layer.startswith("vision_model.") for layer, _ in calls)
+    total_us = sum(float(row["cpu_self_us"]) for row in rows)
+    assert total_us == pytest.approx(record.account.host_window_us, abs=1e-3 * len(rows))
+
+
+def test_the_parts_flops_are_those_of_their_layers(runs: tuple[Path, Path, str]) -> None:
+    eager, compiled = (_by_phase(folder, "flops_self") for folder in runs[:2])
+    assert eager["vision"] == compiled["vision"] > 0
+    assert eager["qformer"] == compiled["qformer"] > 0
+    assert eager["encoder"] == compiled["encoder"] > 0
+    # A static cache attends over its full length, a growing one over what there is.
+    assert compiled["decode"] >= eager["decode"] > 0
+    record = load(runs[1])
+    assert sum(compiled.values()) == record.report.flops.value
+
+
+def test_a_saved_run_gives_the_same_account(runs: tuple[Path, Path, str]) -> None:
+    done = layerscope("layers", runs[1])
+    assert done.returncode == 0, done.stderr
+    assert "difference 0 ns" in done.stdout
+    assert "compiled regions" in done.stdout
+
+
+def test_eager_and_compiled_compare_by_part(runs: tuple[Path, Path, str]) -> None:
+    done = layerscope("compare", runs[0], runs[1])
+    assert done.returncode == 0, done.stderr
+    assert "vision_model" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("cudagraphs", "CUDA graphs need a CUDA device"), ("flash", "--attention flash")],
+)
+def test_a_mode_that_cannot_run_here_is_refused(mode: str, words: str, tmp_path: Path) -> None:
+    done = layerscope(
+        "profile", "--model", small_yaml(tmp_path), *COMMON, "--optimization", mode,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").glob("*"))
