@@ -15,7 +15,9 @@ from layerscope.report.sweep.files import (
     write_sweep_layers_csv,
     write_sweep_parquet,
 )
+from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
+from layerscope.report.tensorboard import write_sweep_events
 from layerscope.sweep.run import SweepResult
 
 
@@ -52,11 +54,13 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
         "table": root / "sweep.csv",
         "table_parquet": root / "sweep.parquet",
         "layers": root / "sweep_layers.csv",
+        "groups": root / "sweep_groups.csv",
         "page": root / "sweep.md",
     }
     write_sweep_csv(rows, axes, files["table"])
     write_sweep_parquet(rows, axes, files["table_parquet"])
     write_sweep_layers_csv(rows, root, files["layers"])
+    write_sweep_groups_csv(rows, root, files["groups"])
     more: tuple[str, ...] = ()
     if derived.beside:
         files["beside"] = root / "sweep_reference.csv"
@@ -66,4 +70,5 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
     files |= write_sweep_figures(rows, axes, root, result.config.name)
     page = sweep_markdown(result.config.name, rows, axes, derived.exponents, derived.front, more)
     write_markdown(page, files["page"])
+    files["tensorboard"] = write_sweep_events(rows, axes, root, result.config.name, page)
     return files

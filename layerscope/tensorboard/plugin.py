@@ -16,6 +16,7 @@ from werkzeug.wsgi import wrap_file
 
 from layerscope.tensorboard.runs import FILES, RunList
 from layerscope.tensorboard.trace_window import TraceWindows
+from layerscope.tensorboard.sweeps import SweepList
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}
@@ -33,6 +34,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         logdir = context.logdir or ""
         self._runs = RunList(Path(logdir).absolute()) if logdir else None
         self._windows = TraceWindows()
+        self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
 
     def is_active(self) -> bool:
         """Whether there is a run to show; finds a `run.json` and opens nothing."""
@@ -45,7 +47,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """One route for each file of the page, one for the listing, four for a run's files."""
+        """A route for each file of the page, for runs and their files, for sweeps and theirs."""
         # Exact names read once from the package: no request ever becomes a path in it.
         apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
         return apps | {
@@ -54,6 +56,8 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             "/trace": _app(self._trace),
             "/window": _app(self._window),
             "/perfetto": _app(self._perfetto),
+            "/sweeps": _app(self._list_sweeps),
+            "/sweep_file": _app(self._sweep_file),
         }
 
     def _list(self, request: Request) -> Response:
@@ -89,6 +93,16 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         trace = self._windows.perfetto(self._path(request, "trace"))
         # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
         return _respond(request, trace, "application/gzip")
+
+    def _list_sweeps(self, request: Request) -> Response:
+        return _respond(request, self._sweeps.all() if self._sweeps else [], "application/json")
+
+    def _sweep_file(self, request: Request) -> Response:
+        sweep, name = request.args.get("sweep", ""), request.args.get("name", "")
+        path = self._sweeps.file(sweep, name) if self._sweeps else None
+        if path is None:
+            raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
+        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
 
     def _path(self, request: Request, name: str) -> Path:
         run = request.args.get("run", "")
