@@ -28,9 +28,16 @@ class LogFolder:
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
 
     def inside(self, path: Path) -> Path | None:
-        """Where the file really lies; None where that is not below the log folder, or no file."""
-        real = path.resolve()
-        return real if real.is_relative_to(self._root.resolve()) and real.is_file() else None
+        """The file, where it really lies; None where that is not below the log folder, or no file.
+
+        The path's folder is one that the walk found. Walking follows no links, so a file leads out
+        of the log folder only by being a link itself, and only links are resolved: 200 runs of six
+        files each are asked about every few seconds.
+        """
+        real = path.resolve() if path.is_symlink() else path
+        if real is not path and not real.is_relative_to(self._root.resolve()):
+            return None
+        return real if real.is_file() else None
 
     def id(self, folder: Path) -> str:
         """The folder's path below the log folder, "." for the log folder itself."""

@@ -15,7 +15,6 @@ from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.accounting_line import accounting_line
-from layerscope.report.figures import FOLDER
 from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
 from layerscope.report.quantities import per_batch, per_sample
 from layerscope.report.sums import Part, by_group, by_phase
@@ -59,6 +58,8 @@ def write_events(
 
 def pictures(folder: Path, step: int = 0) -> Iterator[Image]:
     """The figures that lie in a folder's `figures/`, by their names."""
+    from layerscope.report.figures import FOLDER  # draws, so it loads numpy
+
     for path in sorted((folder / FOLDER).glob("*.png")):
         yield Image(f"{FOLDER}/{path.stem}", path.read_bytes(), step)
 
