@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.analysis.reference import Judgement, judge
 from layerscope.analysis.sweep_tables import Exponent, Front, exponents, pareto
 from layerscope.config.reference_tables import reference_tables
+from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
 from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.files import (
@@ -30,16 +32,16 @@ class Derived:
     beside: tuple[Judgement, ...]
 
 
-def derive(result: SweepResult, *, beside_reference: bool) -> Derived:
+def derive(config: SweepConfig, rows: Sequence[SweepRow], *, beside_reference: bool) -> Derived:
     """Scaling exponents, the Pareto front and, on request, the judgement beside the reference.
 
     A sweep whose file names no published table has no judgement.
     """
-    axes, link = result.config.axes, result.config.reference
+    axes, link = config.axes, config.reference
     beside: tuple[Judgement, ...] = ()
     if beside_reference and link is not None:
-        beside = judge(result.rows, axes, link, reference_tables())
-    return Derived(exponents=exponents(result.rows, axes), front=pareto(result.rows), beside=beside)
+        beside = judge(rows, axes, link, reference_tables())
+    return Derived(exponents=exponents(rows, axes), front=pareto(rows), beside=beside)
 
 
 def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:

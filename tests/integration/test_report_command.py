@@ -91,10 +91,7 @@ def test_what_is_no_run_is_refused_in_one_line(report: Report, tmp_path: Path) -
         f"{tmp_path / 'gone'}: no such folder.",
     )
     code, _, line = report(tmp_path, "--markdown")
-    assert (code, "no run.json" in line) == (4, True)
-    (tmp_path / "sweep.json").write_text("{}")
-    code, _, line = report(tmp_path, "--markdown")
-    assert (code, "a sweep; report takes one run" in line) == (2, True)
+    assert (code, "neither run.json nor sweep.json" in line) == (4, True)
     code, _, line = report(SAMPLE / "trace.json.gz", "--markdown")
     assert (code, "layerscope layers" in line) == (2, True)
     code, _, line = report(XL, "--html", tmp_path / "no" / "such.html")

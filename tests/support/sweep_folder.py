@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 
 from layerscope.records import Interval, load
-from layerscope.records.sweep import Cell, Estimate, SweepConfig, SweepFile, SweepRow
+from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepConfig, SweepFile, SweepRow
 from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.files import write_sweep_csv
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.tensorboard import write_events, write_sweep_events
 from layerscope.run.tables import read_saved
+from layerscope.sweep.folder import SweepFolder
 from layerscope.sweep.rows import group_times
 
 AXES = ("batch_size", "image_size")
@@ -41,6 +42,11 @@ def write_sweep(root: Path, run: Path, *, tables: bool = True) -> tuple[SweepRow
         row = SweepRow(cell=cell, settings=dict(settings), config=config, status="failed")
         if settings == FAILED:
             rows.append(replace(row, reason=REASON))
+            SweepFolder(root).write_failure(
+                CellFailure(
+                    id=cell, reason=REASON, exit_code=3, when_utc="2026-01-01T00:00:00+00:00"
+                )
+            )
             continue
         folder = root / "cells" / f"20260101T0000{number:02}Z-tiny-{cell}"
         shutil.copytree(run, folder, ignore=shutil.ignore_patterns("figures", "events.*", "*.gz"))
