@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -81,7 +82,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             headers=[
                 ("X-Content-Type-Options", "nosniff"),
                 ("Content-Length", str(path.stat().st_size)),
-                ("Content-Disposition", f'attachment; filename="{FILES["trace"]}"'),
+                ("Content-Disposition", f'attachment; filename="{_download_name(path)}"'),
             ],
         )
 
@@ -110,6 +111,12 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         if path is None:
             raise exceptions.NotFound(f"No such run below the log folder, or it has no {name!r}.")
         return path
+
+
+def _download_name(trace: Path) -> str:
+    """The run's name in the file's: traces of several runs lie apart in a folder of downloads."""
+    run = re.sub(r"[^A-Za-z0-9._-]+", "-", trace.resolve().parent.name).strip("-.")
+    return f"{run or 'run'}.{FILES['trace']}"
 
 
 @functools.cache

@@ -21,6 +21,7 @@ const LESS = "#0072b2", MORE = "#d55e00", SAME = "#e6e6e6"; // told apart by col
 const chosen = { run: null, base: null, phase: "", wanted: MEASURES[0], measure: MEASURES[0], layer: null, zoom: null,
                  group: "", text: "", finding: null, all: false };
 let runs = [], listed = "", run = null, base = null, parts, sweeps, tree = null, rows = [];
+let markInRoofline = () => {};
 const loaded = new Map();
 
 export async function render() {
@@ -39,6 +40,9 @@ export async function render() {
     },
   });
   showView("runs");
+  for (const change of ["online", "offline"]) {
+    window.addEventListener(change, () => { if (run) links(); });
+  }
   await look();
 }
 
@@ -254,7 +258,7 @@ function select(layer, from) {
   chosen.layer = layer;
   if (from !== "icicle" && tree) tree.select(layer);
   if (from !== "table") parts.list.select(layer);
-  drawRoofline();
+  markInRoofline(layer);
   parts.viewer.offer(run, chosen);
 }
 
@@ -390,7 +394,7 @@ function zoomed(layer) {
 function drawRoofline() {
   const at = chosen.phase ? run.table.rows.filter((row) => row.phase === chosen.phase)
                           : run.table.rows;
-  roofline(parts.roofline, at, run.ceilings, {
+  markInRoofline = roofline(parts.roofline, at, run.ceilings, {
     selected: chosen.layer, colourOf: tree.colourOf, onSelect: (layer) => select(layer, "roofline"),
   });
 }

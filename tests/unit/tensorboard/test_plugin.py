@@ -107,7 +107,7 @@ def test_tables_and_the_trace_come_as_they_lie(logdir: Path) -> None:
     trace = get(plugin, "/trace", run="sample")
     assert trace.mimetype == "application/gzip"
     assert "Content-Encoding" not in trace.headers  # the file itself is the gzip
-    assert "attachment" in trace.headers["Content-Disposition"]
+    assert trace.headers["Content-Disposition"] == 'attachment; filename="sample.trace.json.gz"'
     assert trace.data == (SAMPLE / "trace.json.gz").read_bytes()
     assert b"traceEvents" in gzip.decompress(trace.data)
 
@@ -203,6 +203,12 @@ def test_a_damaged_trace_is_said_and_a_mended_one_read_again(logdir: Path) -> No
     assert "trace.json.gz" in response.text
     trace.write_bytes(whole)
     assert get(plugin, "/window", run="sample").status_code == 200
+
+
+def test_a_folders_name_cannot_leave_the_header(logdir: Path) -> None:
+    (logdir / "sample").rename(logdir / 'a"b;c é')
+    trace = get(plugin_over(logdir), "/trace", run='a"b;c é')
+    assert trace.headers["Content-Disposition"] == 'attachment; filename="a-b-c.trace.json.gz"'
 
 
 def test_sweeps_list_with_their_axes_and_hand_out_their_small_tables(logdir: Path) -> None:
