@@ -17,20 +17,18 @@ from layerscope.report.tensorboard.event_file import Message
 
 # Tag -> how the column is called; the four numbers of a run.
 METRICS = {
-    "e2e/wer_value": "WER",
     "e2e/latency_s": "latency, s per batch",
     "e2e/energy_j_per_sample": "energy, J per sample",
     "e2e/flops": "FLOPs per batch",
+    "e2e/wer_value": "WER",
 }
-# The columns of runs that no sweep put side by side.
+# The columns of runs that no sweep put side by side. The tab ticks five columns by itself, those
+# that are said to differ first; a run cannot know its neighbours, so these are the likely ones.
+TICKED = ("batch_size", "dataset", "dtype", "image_size", "model")
 USUAL = (
-    "model",
+    *TICKED,
     "weights",
     "device",
-    "dtype",
-    "dataset",
-    "batch_size",
-    "image_size",
     "max_input_len",
     "max_new_tokens",
     "optimization",
@@ -58,37 +56,47 @@ def session(name: str, config: RunConfig, created_utc: str) -> tuple[Message, Me
     )
 
 
-def experiment(axes: Sequence[str], configs: Sequence[RunConfig], description: str = "") -> Message:
-    """The tab's columns: these fields of the configuration, and the four numbers."""
+def sweep_columns(axes: Sequence[str], configs: Sequence[RunConfig], name: str) -> Message:
+    """The tab's columns for a sweep: its axes with every value they take, and the four numbers."""
+    infos = []
+    for axis in axes:
+        seen = [v for v in dict.fromkeys(getattr(c, axis) for c in configs) if v is not None]
+        info = _info(axis, seen, differs=len(seen) > 1)
+        # Every value is listed: the tab then filters by ticking them, numbers included.
+        for value in seen:
+            _set(info.domain_discrete.values.add(), value)
+        infos.append(info)
+    return _experiment(infos, f"layerscope sweep {name}")
+
+
+def run_columns(config: RunConfig) -> Message:
+    """The columns for runs that belong to no sweep; every such run says the same ones."""
+    infos = [_info(name, [getattr(config, name)], differs=name in TICKED) for name in USUAL]
+    return _experiment(infos, "layerscope runs")
+
+
+def _experiment(infos: Sequence[Any], description: str) -> Message:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-    held = api_pb2.Experiment(
-        description=description,
-        hparam_infos=[_info(axis, [getattr(config, axis) for config in configs]) for axis in axes],
-        metric_infos=[
-            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=label)
-            for tag, label in METRICS.items()
-        ],
-    )
+    metrics = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=label)
+        for tag, label in METRICS.items()
+    ]
+    held = api_pb2.Experiment(description=description, hparam_infos=infos, metric_infos=metrics)
     content = plugin_data_pb2.HParamsPluginData(experiment=held)
     return Message(metadata.EXPERIMENT_TAG, content)
 
 
-def _info(axis: str, settings: Sequence[Setting]) -> Any:
+def _info(name: str, values: Sequence[Setting], *, differs: bool) -> Any:
     from tensorboard.plugins.hparams import api_pb2
 
-    seen = [value for value in dict.fromkeys(settings) if value is not None]
-    info = api_pb2.HParamInfo(name=axis, display_name=axis, differs=len(seen) > 1)
-    if all(isinstance(value, bool) for value in seen):
-        info.type = api_pb2.DATA_TYPE_BOOL
-    elif all(isinstance(value, int | float) for value in seen):
-        info.type = api_pb2.DATA_TYPE_FLOAT64
+    if all(isinstance(value, bool) for value in values):
+        kind = api_pb2.DATA_TYPE_BOOL
+    elif all(isinstance(value, int | float) for value in values):
+        kind = api_pb2.DATA_TYPE_FLOAT64
     else:
-        info.type = api_pb2.DATA_TYPE_STRING
-    # Every value is listed: the tab then filters by ticking them, numbers included.
-    for value in seen:
-        _set(info.domain_discrete.values.add(), value)
-    return info
+        kind = api_pb2.DATA_TYPE_STRING
+    return api_pb2.HParamInfo(name=name, display_name=name, differs=differs, type=kind)
 
 
 def _set(held: Any, setting: Setting) -> None:

@@ -19,7 +19,7 @@ from layerscope.report.markdown import escape, group_markdown, phase_markdown, t
 from layerscope.report.quantities import per_batch, per_sample
 from layerscope.report.sums import Part, by_group, by_phase
 from layerscope.report.tensorboard.event_file import Entry, Image, Scalar, Text, write_event_file
-from layerscope.report.tensorboard.hparams import USUAL, experiment, session
+from layerscope.report.tensorboard.hparams import run_columns, session
 
 LAYERS_TAG = "layers"
 TOP_LAYERS = 50
@@ -46,7 +46,7 @@ def write_events(
     """
     entries: list[Entry] = [*session(record.name, record.config, record.created_utc)]
     if not in_sweep:
-        entries.append(experiment(USUAL, [record.config]))
+        entries.append(run_columns(record.config))
     entries += [Scalar(tag, value, step) for tag, value in scalars(record, account)]
     if account is not None:
         text = layers_text(account.table, record.files.get("layers", "layers.csv"))

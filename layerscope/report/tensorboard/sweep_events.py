@@ -17,7 +17,7 @@ from layerscope.analysis.sweep_tables import lines_along
 from layerscope.errors import EnvironmentProblem
 from layerscope.records.sweep import Setting, SweepRow
 from layerscope.report.tensorboard.event_file import Scalar, Text, write_event_file
-from layerscope.report.tensorboard.hparams import experiment
+from layerscope.report.tensorboard.hparams import sweep_columns
 from layerscope.report.tensorboard.run_events import pictures
 
 AGAINST = "against"
@@ -36,7 +36,7 @@ def write_sweep_events(
     Raises:
         EnvironmentProblem: tensorboard is not installed, or a file cannot be written.
     """
-    shown = experiment(axes, [row.config for row in rows], f"layerscope sweep {name}")
+    shown = sweep_columns(axes, [row.config for row in rows], name)
     path = write_event_file(root, [shown, Text(SWEEP_TAG, page), *pictures(root)])
     try:
         # Lines of a plan that has changed since would stand beside those of this one.

@@ -16,7 +16,7 @@ from layerscope.records import PowerSample, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.tensorboard import write_events, write_sweep_events
 from layerscope.report.tensorboard.event_file import Image, Scalar, write_event_file
-from layerscope.report.tensorboard.hparams import USUAL
+from layerscope.report.tensorboard.hparams import TICKED, USUAL
 
 AXES = ("batch_size", "dtype")
 
@@ -67,8 +67,12 @@ def test_a_run_is_a_session_with_its_configuration(
     assert plugin_data(events, "session_end_info").status == 1  # success
     shown = plugin_data(events, "experiment")
     assert [info.name for info in shown.hparam_infos] == list(USUAL)
+    # What the tab shows unasked: it takes those that differ first, and at most five.
+    assert [info.name for info in shown.hparam_infos if info.differs] == list(TICKED)
+    # No list of values: another run's would be missing from it.
+    assert not any(info.HasField("domain_discrete") for info in shown.hparam_infos)
     assert [info.name.tag for info in shown.metric_infos] == [
-        "e2e/wer_value", "e2e/latency_s", "e2e/energy_j_per_sample", "e2e/flops",
+        "e2e/latency_s", "e2e/energy_j_per_sample", "e2e/flops", "e2e/wer_value",
     ]  # fmt: skip
 
 
