@@ -91,4 +91,9 @@ def _row(row: LayerRow, amounts: dict[str, str], texts: dict[str, dict[str, int]
         seen = texts[name]
         places.append(seen.setdefault(getattr(row, field) or "", len(seen)))
     counts = [getattr(row, name) for name in _COUNTS]
-    return [*places, *counts, *(getattr(row, field) for field in amounts.values())]
+    return [*places, *counts, *(_amount(name, getattr(row, f)) for name, f in amounts.items())]
+
+
+def _amount(name: str, value: float | None) -> float | None:
+    """What is summed stays exact; the fraction of the roofline keeps the digits that mean something."""
+    return float(f"{value:.4g}") if name == "roofline" and value is not None else value

@@ -21,15 +21,17 @@ from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.report.sweep.shares import cells_by_group, cells_by_phase
 from layerscope.report.what_ran import what_ran
 
-# Of the page's 3 MB; the figures take most of the rest.
-_MOST_LAYERS_BYTES = 2_000_000
+# Some mail servers refuse more than 3 MB; the script takes 30 kB of what is left free.
+_MOST_BYTES = 2_900_000
 
 
 def sweep_html(sent: SentSweep) -> str:
     """The whole page. The same sweep gives the same text."""
-    kept, left_out = _tables(sent)
+    words = _words(sent)
+    bare = render_page("sweep_page.html", words | {"left_out": 0}, "")
+    kept, left_out = _tables(sent, _MOST_BYTES - len(bare.encode()))
     rows = tables_json(kept) if kept else ""
-    return render_page("sweep_page.html", _words(sent, left_out), rows)
+    return render_page("sweep_page.html", words | {"left_out": left_out}, rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,7 @@ class _Best:
     reason: str
 
 
-def _words(sent: SentSweep, left_out: int) -> dict[str, Any]:
+def _words(sent: SentSweep) -> dict[str, Any]:
     rows, axes, first = sent.rows, sent.axes, sent.first
     phases = cells_by_phase(rows, axes, sent.layers)
     return {
@@ -60,7 +62,6 @@ def _words(sent: SentSweep, left_out: int) -> dict[str, Any]:
         "exponents": exponent_grid(sent.exponents) if sent.exponents else None,
         "phases": phases,
         "groups": cells_by_group(rows, axes, sent.layers),
-        "left_out": left_out,
         "beside": beside_grid(sent.beside, rows, axes) if sent.beside else None,
         "pictures": [(data_uri(item), _caption(item.role)) for item in sent.pictures],
         "method": list(_method(sent)),
@@ -123,17 +124,17 @@ def _estimate(row: SweepRow, field: str) -> Estimate:
     return found
 
 
-def _tables(sent: SentSweep) -> tuple[list[NamedRows], int]:
+def _tables(sent: SentSweep, most_bytes: int) -> tuple[list[NamedRows], int]:
     """The cells whose layers the page holds, in the plan's order, and how many it has no room for.
 
-    Cells of the Pareto front go first.
+    Cells of the Pareto front go first. One cell is held however large it is.
     """
     having = [row for row in sent.rows if row.cell in sent.layers]
     first = sorted(having, key=lambda row: row.cell not in sent.front.cells)
     kept: set[str] = set()
     for row in first:
         named = _named(sent, [one for one in having if one.cell in {*kept, row.cell}])
-        if kept and len(tables_json(named)) > _MOST_LAYERS_BYTES:
+        if kept and len(tables_json(named).encode()) > most_bytes:
             break
         kept.add(row.cell)
     return _named(sent, [row for row in having if row.cell in kept]), len(having) - len(kept)
