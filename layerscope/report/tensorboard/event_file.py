@@ -66,7 +66,7 @@ def write_event_file(folder: Path, entries: Iterable[Entry]) -> Path:
         EnvironmentProblem: tensorboard is not installed, or the file cannot be written.
     """
     try:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
@@ -75,12 +75,7 @@ def write_event_file(folder: Path, entries: Iterable[Entry]) -> Path:
             "pip install tensorboard."
         ) from None
     now = time.time()
-    # A start at step 0 tells a TensorBoard that runs already to forget the earlier file's points.
-    start = SessionLog(status=SessionLog.START)
-    events = [
-        Event(wall_time=now, file_version="brain.Event:2"),
-        Event(wall_time=now, step=0, session_log=start),
-    ]
+    events = [Event(wall_time=now, file_version="brain.Event:2")]
     for entry in entries:
         step = 0 if isinstance(entry, Message) else entry.step
         after = entry.after_s if isinstance(entry, Scalar) else 0.0

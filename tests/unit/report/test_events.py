@@ -159,7 +159,7 @@ def test_names_of_lines_never_leave_their_folder(tmp_path: Path) -> None:
     assert found == ["model=..-..-etc-x-y"]
 
 
-def test_writing_again_replaces_and_restarts(tmp_path: Path) -> None:
+def test_writing_again_replaces_our_own_file_alone(tmp_path: Path) -> None:
     first = write_event_file(tmp_path, [Scalar("a", 1.0, 5)])
     old = first.rename(tmp_path / "events.out.tfevents.1.layerscope")
     foreign = tmp_path / "events.out.tfevents.1.somebody"
