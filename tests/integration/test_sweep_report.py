@@ -72,7 +72,7 @@ def test_the_page_shows_every_cell_and_why_one_has_no_number(sweep: Path, tmp_pa
         "<h1>sweep mine</h1>", "5 done, 1 failed", "batch_size=4 image_size=224",
         "failed: CUDA out of memory: &lt;b&gt;448 px&lt;/b&gt; (batch_size=4 image_size=448)",
         latency_of(SAMPLE), "least energy per sample",
-        "scaling exponents", "self time by phase, ms: inside operators",
+        "self time by phase, ms: inside operators",
         "and like it in 4 more of 5 cells",
     ):  # fmt: skip
         assert said in text, said
