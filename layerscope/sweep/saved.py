@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,8 @@ from layerscope.report.csv import read_layers_csv
 from layerscope.report.findings import read_findings_json
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture
+from layerscope.report.microseconds import us_grouped
+from layerscope.report.sums import total_of
 from layerscope.report.sweep.figures import FOLDER, write_sweep_figures
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.run.findings import FINDINGS_FILE
@@ -54,6 +56,7 @@ def read_sent_sweep(root: Path) -> SentSweep:
         findings=_findings(finished),
         layers=layers,
         pictures=pictures,
+        unequal=tuple(_unequal(finished, layers)),
         absent=(*absent, *_without_layers(finished, layers)),
     )
 
@@ -82,6 +85,26 @@ def _findings(finished: Mapping[str, Finished]) -> dict[str, tuple[Finding, ...]
         for cell, done in finished.items()
         if (done.folder / FINDINGS_FILE).exists()
     }
+
+
+def _unequal(
+    finished: Mapping[str, Finished], layers: Mapping[str, Sequence[LayerRow]]
+) -> Iterator[str]:
+    """Layer tables that do not sum, to the nanosecond, to what their run measured as a whole."""
+    for cell, rows in layers.items():
+        done = finished[cell]
+        account = done.record.account
+        if account is None:
+            continue
+        for what, whole_us, found in (
+            ("device time", account.device_sum_us, total_of(row.gpu_self_ns for row in rows)),
+            ("host window", account.host_window_us, total_of(row.cpu_self_ns for row in rows)),
+        ):
+            if whole_us is not None and found != round(whole_us * 1000):
+                yield (
+                    f"{done.folder.name}: {_LAYERS} sums to {us_grouped(found or 0)} us, the "
+                    f"{what} is {whole_us:,.3f} us"
+                )
 
 
 def _without_layers(

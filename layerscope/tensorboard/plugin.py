@@ -16,8 +16,8 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
 from layerscope.tensorboard.runs import FILES, RunList
-from layerscope.tensorboard.trace_window import TraceWindows
 from layerscope.tensorboard.sweeps import SweepList
+from layerscope.tensorboard.trace_window import TraceWindows
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Route
@@ -46,7 +47,7 @@ def asked(tab: Tab) -> Iterator[list[str]]:
 
 
 def test_the_trace_reaches_the_viewers_window_and_no_server(
-    tab: Tab, logdir: Path, asked: list[str]
+    tab: Tab, address: str, asked: list[str]
 ) -> None:
     tab.choose(TINY)
     with tab.page.expect_popup() as opened:
@@ -64,7 +65,10 @@ def test_the_trace_reaches_the_viewers_window_and_no_server(
                   events.length];
         }"""
     )
-    trace = (logdir / TINY / "trace.json.gz").read_bytes()
+    with urlopen(f"{address.rstrip('/')}/data/plugin/layerscope/perfetto?run={TINY}") as answer:
+        trace = (
+            answer.read()
+        )  # the trace with named tracks, as `layerscope export --perfetto` has it
     assert digest == hashlib.sha256(trace).hexdigest()
     assert first > 1000
     assert name == f"{title}.trace.json.gz"

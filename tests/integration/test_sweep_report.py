@@ -10,11 +10,9 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from click.testing import CliRunner
+from support.report_verb import report
 from support.sweep_folder import REASON, write_sweep
 
-from layerscope.cli.report import command
-from layerscope.errors import LayerscopeError
 from layerscope.records import load
 from layerscope.report.html.sweep_page import sweep_html
 from layerscope.sweep.saved import read_sent_sweep
@@ -29,17 +27,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     write_sweep(folder, SAMPLE)
     return folder
-
-
-def report(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, output and the error's line of the verb's own command."""
-    result = CliRunner().invoke(command, [str(a) for a in arguments])
-    error = result.exception
-    if isinstance(error, LayerscopeError):
-        return error.exit_code, result.stdout, str(error)
-    if error is not None and not isinstance(error, SystemExit):
-        raise error
-    return result.exit_code, result.stdout, ""
 
 
 def host_window_us(run: Path) -> float:
@@ -100,36 +87,6 @@ def test_each_cells_rows_sum_to_its_whole(sweep: Path, tmp_path: Path) -> None:
         assert sum(row[at] for row in rows) == round(host_window_us(SAMPLE) * 1000)
 
 
-def test_in_a_browser_a_cell_is_chosen_and_drawn(sweep: Path, tmp_path: Path) -> None:
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("needs /usr/bin/chromium: apt-get install chromium")
-    page_file = tmp_path / "sweep.html"
-    report(sweep, "--html", page_file)
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--headless", "--no-sandbox"]
-        )
-        page = browser.new_page(viewport={"width": 1180, "height": 900})
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(page_file.as_uri())
-        root = round(host_window_us(SAMPLE) * 1000)
-        assert page.get_attribute("#icicle", "data-root-total") == str(root)
-        page.select_option("#cell", label="batch_size=4 image_size=224")
-        page.select_option("#phase", "vision")
-        assert 0 < int(page.get_attribute("#icicle", "data-root-total") or 0) < root
-        page.select_option("#cell", label="batch_size=1 image_size=448")
-        page.click("#reset")
-        assert page.get_attribute("#icicle", "data-root-total") == str(root)
-        page.emulate_media(media="print")
-        assert not page.is_visible("#controls")
-        assert page.is_visible("#icicle canvas")
-        browser.close()
-    assert said == []
-
-
 def test_the_comment(sweep: Path, tmp_path: Path) -> None:
     code, shown, _ = report(sweep, "--markdown")
     assert code == 0
@@ -185,6 +142,18 @@ def test_an_account_that_does_not_add_up_ends_with_5(tmp_path: Path) -> None:
     code, _, line = report(folder, "--html", page)
     assert (code, "rows minus window = 3 ns" in line) == (5, True)
     assert "The account does not add up" in page.read_text(encoding="utf-8")
+
+
+def test_a_layer_table_that_lost_a_row_ends_with_5(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    write_sweep(folder, SAMPLE)
+    table = next(folder.glob("cells/*-000000000003")) / "layers.csv"
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    root = next(i for i, line in enumerate(lines) if line.startswith("other,generate,"))
+    table.write_text("".join(lines[:root] + lines[root + 1 :]), encoding="utf-8")
+    code, shown, line = report(folder, "--markdown")
+    assert (code, "layers.csv sums to" in line, "host window" in line) == (5, True, True)
+    assert "**The account does not add up:**" in shown
 
 
 def test_a_damaged_plan_is_one_line(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class SentSweep:
         records: cell id -> its run's record; cells without a run are missing.
         findings: cell id -> what its run shows; cells without a findings file are missing.
         layers: cell id -> its layer table's rows; cells without a table are missing.
+        unequal: tables that do not sum to what their run measured as a whole, in words.
         absent: what the report would show and does not -> why.
     """
 
@@ -38,6 +39,7 @@ class SentSweep:
     findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     layers: Mapping[str, Sequence[LayerRow]] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
+    unequal: tuple[str, ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -75,6 +77,7 @@ class SentSweep:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Cells whose account does not add up, with the reason."""
+        """Cells whose account does not add up, when it was written or now, with the reason."""
         broken = [row for row in self.rows if row.status == "accounting failed"]
-        return tuple(f"{row.folder or row.cell}: {row.reason}" for row in broken)
+        then = (f"{row.folder or row.cell}: {row.reason}" for row in broken)
+        return (*then, *self.unequal)
