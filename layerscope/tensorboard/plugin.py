@@ -38,8 +38,10 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
 
     def is_active(self) -> bool:
-        """Whether there is a run to show; finds a `run.json` and opens nothing."""
-        return self._runs is not None and self._runs.any()
+        """Whether there is a run or a sweep to show; finds a file and opens nothing."""
+        if self._runs is None or self._sweeps is None:
+            return False
+        return self._runs.any() or self._sweeps.any()
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and its page; the page reloads by itself, without losing its state."""

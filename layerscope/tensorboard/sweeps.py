@@ -39,6 +39,10 @@ class SweepList:
         self._log = LogFolder(logdir)
         self._known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
+    def any(self) -> bool:
+        """Whether there is at least one sweep; stops at the first."""
+        return next(self._log.holding(PLAN), None) is not None
+
     def all(self) -> list[dict[str, Any]]:
         """Every sweep, by its path, ready for JSON."""
         found = []

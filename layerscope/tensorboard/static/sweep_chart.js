@@ -20,7 +20,7 @@ const W = 900, H = 380, LEFT = 84, RIGHT = 20, TOP = 14, BOTTOM = 44;
 /* Round steps between 0 and the most; in a logarithmic scale 1, 2 and 5 of each decade. */
 export function ticksOf(least, most, log) {
   if (!log) {
-    const rough = most / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = most / 6, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough) || 10 * power;
     return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, i) => i * step);
   }

@@ -59,6 +59,14 @@ def test_active_as_soon_as_there_is_a_run(tmp_path: Path) -> None:
     assert plugin.is_active()
 
 
+def test_active_too_where_a_sweep_came_without_its_cells(tmp_path: Path) -> None:
+    plugin = plugin_over(tmp_path / "log")
+    (tmp_path / "log").mkdir()
+    assert not plugin.is_active()
+    write_sweep(tmp_path / "log" / "mine")
+    assert plugin.is_active()
+
+
 @pytest.mark.parametrize("logdir", ["", "gs://bucket/runs", "s3://bucket", "/nonexistent"])
 def test_a_log_folder_that_cannot_be_walked_has_no_runs(logdir: str) -> None:
     plugin = plugin_over(logdir)
