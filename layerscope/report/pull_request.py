@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.findings import saving_text
@@ -27,8 +27,12 @@ def pull_request_markdown(sent: SentRun) -> str:
         *_account(sent),
         *_findings(sent),
     ]
-    text = "\n\n".join(parts)
-    for title, body in _folded(sent):
+    return fold("\n\n".join(parts), _folded(sent))
+
+
+def fold(text: str, folded: Iterable[tuple[str, str]]) -> str:
+    """The text with (title, Markdown) folded below; what would make it too long is named instead."""
+    for title, body in folded:
         whole = f"{text}\n\n<details><summary>{title}</summary>\n\n{body}\n\n</details>"
         if len(whole) > MOST_CHARACTERS:
             text += f"\n\n{title}: too long for a comment; see the HTML report."

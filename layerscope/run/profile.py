@@ -69,6 +69,7 @@ def profile(
     load: Load = load_model,
     name: str | None = None,
     single: bool = True,
+    step: int = 0,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -83,6 +84,7 @@ def profile(
         name: of the run folder; None makes it from the time and the configuration.
         single: draw figures and derive the file for torch-tb-profiler too; a sweep's cells do
             without. That plugin starts a process for every such file when TensorBoard starts.
+        step: of its points in TensorBoard; a cell's place on the sweep's axis.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
@@ -91,7 +93,7 @@ def profile(
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
     name = name or run_name(resolved.config, created)
     with RunFolder(Path(resolved.config.out), name) as folder:
-        run = _Run(resolved, progress, announce, folder.path, load, single=single)
+        run = _Run(resolved, progress, announce, folder.path, load, single=single, step=step)
         finished = run.execute(folder.name, created)
     return dataclasses.replace(finished, folder=folder.path)
 
@@ -108,8 +110,10 @@ class _Run:
         load: Load,
         *,
         single: bool,
+        step: int,
     ) -> None:
         self._single = single
+        self._step = step
         self._resolved = resolved
         self._progress = progress
         self._announce = announce
@@ -192,7 +196,14 @@ class _Run:
             self._files |= write_power_csv(energy.power, self._folder)
         seen = self._judge(record, examined)
         account = examined.account if examined else None
-        events = write_events(self._folder, record, account, energy.power)
+        events = write_events(
+            self._folder,
+            record,
+            account,
+            energy.power,
+            step=self._step,
+            in_sweep=not self._single,
+        )
         self._files["tensorboard"] = events.name
         record = dataclasses.replace(record, files=dict(self._files))
         save(record, self._folder / RUN_FILE)

@@ -12,6 +12,7 @@ from layerscope.config.resolve import Resolved
 from layerscope.errors import EnvironmentProblem, LayerscopeError
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.report.progress import ProgressReporter
+from layerscope.report.tensorboard.sweep_events import is_whole
 from layerscope.run.load import Announce
 from layerscope.run.profile import FinishedRun, profile
 from layerscope.sweep.folder import SweepFolder, settings_text
@@ -51,8 +52,19 @@ def run_cell(
     """
     resolved = Resolved(config=cell.config, choices=cell.choices)
     return profile(
-        resolved, progress, announce, load=models, name=folder.name_of(cell), single=False
+        resolved,
+        progress,
+        announce,
+        load=models,
+        name=folder.name_of(cell),
+        single=False,
+        step=step_of(cell),
     )
+
+
+def step_of(cell: Cell) -> int:
+    """Where a cell stands in TensorBoard's charts: its first axis that is a whole number."""
+    return next((value for value in cell.settings.values() if is_whole(value)), 0)
 
 
 def execute(

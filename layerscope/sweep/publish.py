@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.analysis.reference import Judgement, judge
 from layerscope.analysis.sweep_tables import Exponent, Front, exponents, pareto
 from layerscope.config.reference_tables import reference_tables
+from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
 from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.files import (
@@ -15,7 +17,9 @@ from layerscope.report.sweep.files import (
     write_sweep_layers_csv,
     write_sweep_parquet,
 )
+from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
+from layerscope.report.tensorboard import write_sweep_events
 from layerscope.sweep.run import SweepResult
 
 
@@ -28,16 +32,16 @@ class Derived:
     beside: tuple[Judgement, ...]
 
 
-def derive(result: SweepResult, *, beside_reference: bool) -> Derived:
+def derive(config: SweepConfig, rows: Sequence[SweepRow], *, beside_reference: bool) -> Derived:
     """Scaling exponents, the Pareto front and, on request, the judgement beside the reference.
 
     A sweep whose file names no published table has no judgement.
     """
-    axes, link = result.config.axes, result.config.reference
+    axes, link = config.axes, config.reference
     beside: tuple[Judgement, ...] = ()
     if beside_reference and link is not None:
-        beside = judge(result.rows, axes, link, reference_tables())
-    return Derived(exponents=exponents(result.rows, axes), front=pareto(result.rows), beside=beside)
+        beside = judge(rows, axes, link, reference_tables())
+    return Derived(exponents=exponents(rows, axes), front=pareto(rows), beside=beside)
 
 
 def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
@@ -52,11 +56,13 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
         "table": root / "sweep.csv",
         "table_parquet": root / "sweep.parquet",
         "layers": root / "sweep_layers.csv",
+        "groups": root / "sweep_groups.csv",
         "page": root / "sweep.md",
     }
     write_sweep_csv(rows, axes, files["table"])
     write_sweep_parquet(rows, axes, files["table_parquet"])
     write_sweep_layers_csv(rows, root, files["layers"])
+    write_sweep_groups_csv(rows, root, files["groups"])
     more: tuple[str, ...] = ()
     if derived.beside:
         files["beside"] = root / "sweep_reference.csv"
@@ -66,4 +72,5 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
     files |= write_sweep_figures(rows, axes, root, result.config.name)
     page = sweep_markdown(result.config.name, rows, axes, derived.exponents, derived.front, more)
     write_markdown(page, files["page"])
+    files["tensorboard"] = write_sweep_events(rows, axes, root, result.config.name, page)
     return files

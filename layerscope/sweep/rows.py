@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -14,9 +15,32 @@ from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
 from layerscope.report.csv import read_layers_csv
+from layerscope.sweep.folder import Finished
 from layerscope.sweep.last_batch import last_batch_flops
 
 _NS = 1e9
+
+
+def rows_of(
+    cells: Sequence[Cell],
+    finished: Mapping[str, Finished],
+    failures: Mapping[str, CellFailure],
+    *,
+    root: Path,
+) -> tuple[SweepRow, ...]:
+    """A row for each cell of a plan, in its order.
+
+    Raises:
+        DataError: a file of a finished run is damaged.
+    """
+    rows = []
+    for cell in cells:
+        done = finished.get(cell.id)
+        if done is None:
+            rows.append(row_without_run(cell, failures.get(cell.id)))
+        else:
+            rows.append(row_of(cell, done.record, done.folder, root=root))
+    return tuple(rows)
 
 
 def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepRow:

@@ -18,7 +18,7 @@ from layerscope.sweep.folder import (
     settings_text,
 )
 from layerscope.sweep.lock import SweepLock
-from layerscope.sweep.rows import row_of, row_without_run
+from layerscope.sweep.rows import rows_of
 
 Say = Callable[[str], None]
 
@@ -86,7 +86,7 @@ def run_sweep(
             place = {cell.id: index for index, cell in enumerate(cells)}
             failures = tuple(sorted(execution.failed, key=lambda failed: place[failed.id]))
             finished = folder.finished()
-        rows = _rows(cells, folder, finished)
+        rows = rows_of(cells, finished, folder.failures(), root=root)
         problem = _problem(failures, rows, len(cells))
         result = SweepResult(config=config, root=root, rows=rows, problem=problem, ran=ran)
         then(result)
@@ -148,20 +148,6 @@ def _say_invalidated(
             f"the finished cells were measured by layerscope {previous.layerscope} or earlier, "
             f"this is {__version__}; --fresh measures all of them again"
         )
-
-
-def _rows(
-    cells: Sequence[Cell], folder: SweepFolder, finished: dict[str, Finished]
-) -> tuple[SweepRow, ...]:
-    failures = folder.failures()
-    rows = []
-    for cell in cells:
-        done = finished.get(cell.id)
-        if done is None:
-            rows.append(row_without_run(cell, failures.get(cell.id)))
-        else:
-            rows.append(row_of(cell, done.record, done.folder, root=folder.root))
-    return tuple(rows)
 
 
 def _problem(

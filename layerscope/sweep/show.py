@@ -33,7 +33,7 @@ def publish_and_show(result: SweepResult, console: Console, choice: Choice) -> N
         DataError: a file of a cell, or the reference's, is damaged.
     """
     page, axes = Page(console), result.config.axes
-    derived = derive(result, beside_reference=choice.beside_reference)
+    derived = derive(result.config, result.rows, beside_reference=choice.beside_reference)
     files = publish(result, derived)
     if not choice.quiet:
         _show(result, derived, page)

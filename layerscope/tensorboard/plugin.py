@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
 from layerscope.tensorboard.runs import FILES, RunList
+from layerscope.tensorboard.sweeps import SweepList
 from layerscope.tensorboard.trace_window import TraceWindows
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -33,10 +35,13 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         logdir = context.logdir or ""
         self._runs = RunList(Path(logdir).absolute()) if logdir else None
         self._windows = TraceWindows()
+        self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
 
     def is_active(self) -> bool:
-        """Whether there is a run to show; finds a `run.json` and opens nothing."""
-        return self._runs is not None and self._runs.any()
+        """Whether there is a run or a sweep to show; finds a file and opens nothing."""
+        if self._runs is None or self._sweeps is None:
+            return False
+        return self._runs.any() or self._sweeps.any()
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and its page; the page reloads by itself, without losing its state."""
@@ -45,7 +50,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """One route for each file of the page, one for the listing, four for a run's files."""
+        """A route for each file of the page, for runs and their files, for sweeps and theirs."""
         # Exact names read once from the package: no request ever becomes a path in it.
         apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
         return apps | {
@@ -54,6 +59,8 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             "/trace": _app(self._trace),
             "/window": _app(self._window),
             "/perfetto": _app(self._perfetto),
+            "/sweeps": _app(self._list_sweeps),
+            "/sweep_file": _app(self._sweep_file),
         }
 
     def _list(self, request: Request) -> Response:
@@ -77,7 +84,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             headers=[
                 ("X-Content-Type-Options", "nosniff"),
                 ("Content-Length", str(path.stat().st_size)),
-                ("Content-Disposition", f'attachment; filename="{FILES["trace"]}"'),
+                ("Content-Disposition", f'attachment; filename="{_download_name(path)}"'),
             ],
         )
 
@@ -90,12 +97,28 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
         return _respond(request, trace, "application/gzip")
 
+    def _list_sweeps(self, request: Request) -> Response:
+        return _respond(request, self._sweeps.all() if self._sweeps else [], "application/json")
+
+    def _sweep_file(self, request: Request) -> Response:
+        sweep, name = request.args.get("sweep", ""), request.args.get("name", "")
+        path = self._sweeps.file(sweep, name) if self._sweeps else None
+        if path is None:
+            raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
+        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+
     def _path(self, request: Request, name: str) -> Path:
         run = request.args.get("run", "")
         path = self._runs.file(run, name) if self._runs else None
         if path is None:
             raise exceptions.NotFound(f"No such run below the log folder, or it has no {name!r}.")
         return path
+
+
+def _download_name(trace: Path) -> str:
+    """The run's name in the file's: traces of several runs lie apart in a folder of downloads."""
+    run = re.sub(r"[^A-Za-z0-9._-]+", "-", trace.resolve().parent.name).strip("-.")
+    return f"{run or 'run'}.{FILES['trace']}"
 
 
 @functools.cache

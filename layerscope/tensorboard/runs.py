@@ -6,16 +6,15 @@ is new or changed, the head fields of its `run.json`.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-RECORD = "run.json"
+from layerscope.tensorboard.log_folder import RECORD, LogFolder
+
 # What the tab may hand out of a run's folder, and nothing else: name in a request -> file.
 FILES = {
     "layers": "layers.csv",
@@ -65,64 +64,38 @@ class RunList:
     """The runs below one log folder. A record is read again only when its size or time changed."""
 
     def __init__(self, logdir: Path) -> None:
-        self._logdir = logdir
+        self._log = LogFolder(logdir)
         self._known: dict[Path, tuple[tuple[int, int], _Head | str]] = {}
         self._lock = threading.Lock()  # TensorBoard answers requests in several threads
 
     def any(self) -> bool:
         """Whether there is at least one run; stops at the first."""
-        return next(self._folders(), None) is not None
+        return next(self._log.holding(RECORD), None) is not None
 
     def all(self) -> list[Run]:
         """Every run, newest first by the time in its record; unreadable records come last."""
         with self._lock:
-            runs = [self._run(folder) for folder in self._folders()]
+            runs = [self._run(folder) for folder in self._log.holding(RECORD)]
             present = {run.folder for run in runs}
             self._known = {path: kept for path, kept in self._known.items() if path in present}
         runs.sort(key=lambda run: (run.summary["created_utc"], run.id), reverse=True)
         return runs
 
     def file(self, run_id: str, name: str) -> Path | None:
-        """The file of this run that `FILES` calls `name`; None when there is no such run or file.
-
-        The id is looked for among the folders found, never joined to a path, so `..` cannot leave
-        the log folder; a link that leads out of it is refused like a file that is not there.
-        """
-        if name not in FILES:
-            return None
-        for folder in self._folders():
-            if self._id(folder) == run_id:
-                return self._inside(folder / FILES[name])
-        return None
-
-    def _folders(self) -> Iterator[Path]:
-        for parent, folders, files in os.walk(self._logdir):
-            folder = Path(parent)
-            if RECORD in files and self._inside(folder / RECORD):
-                folders.clear()  # a run holds no runs
-                yield folder
-            else:
-                # Hidden: runs being written stand under `.partial-…` until they are whole.
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-
-    def _inside(self, path: Path) -> Path | None:
-        real = path.resolve()
-        return real if real.is_relative_to(self._logdir.resolve()) and real.is_file() else None
-
-    def _id(self, folder: Path) -> str:
-        return folder.relative_to(self._logdir).as_posix()
+        """The file of this run that `FILES` calls `name`; None when there is no such run or file."""
+        return self._log.file(run_id, RECORD, FILES[name]) if name in FILES else None
 
     def _run(self, folder: Path) -> Run:
         head = self._head(folder)
         problem = head if isinstance(head, str) else ""
         shown = _Head() if isinstance(head, str) else head
-        run_id = self._id(folder)
+        run_id = self._log.id(folder)
         summary: dict[str, Any] = msgspec.to_builtins(shown)
         summary |= {
             "id": run_id,
             "name": shown.name or folder.resolve().name,
             "problem": problem,
-            "files": [name for name, file in FILES.items() if self._inside(folder / file)],
+            "files": [name for name, file in FILES.items() if self._log.inside(folder / file)],
         }
         return Run(id=run_id, folder=folder, summary=summary)
 

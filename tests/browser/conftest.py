@@ -94,6 +94,10 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(logdir: Path) -> str:
+    return serve(logdir)
+
+
+def serve(logdir: Path) -> str:
     """TensorBoard with its own plugins and this one, started as its command starts it."""
     from tensorboard import default, program
 

@@ -100,6 +100,47 @@ def test_measures_switch(tab: Tab, logdir: Path) -> None:
     assert float(tab.frame.get_attribute("#icicle", "data-root-total") or 0) == peak
 
 
+def test_energy_by_layer_appears_where_a_run_has_it(
+    browser: Browser, address: str, logdir: Path, tmp_path: Path
+) -> None:
+    folder = logdir / "joules"
+    shutil.copytree(logdir / XL, folder)
+    try:
+        with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        # A part of the rows, as a replay of the vision tower alone would leave it.
+        measured = [row for row in rows if row["phase"] == "vision"]
+        assert len(measured) > 300
+        for number, row in enumerate(measured):
+            row["energy_j"], row["energy_source"] = str(0.25 + 0.5 * (number == 7)), "replay"
+        with (folder / "layers.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        tab = open_tab(browser, address)
+        tab.choose(XL)
+        assert tab.frame.is_disabled("#measure-energy")
+        reason = tab.frame.get_attribute("#measure-energy", "title") or ""
+        assert "energy was not measured by layer" in reason
+        tab.choose("joules")
+        tab.frame.click("#measure-energy")
+        whole = 0.25 * len(measured) + 0.5
+        assert float(tab.frame.get_attribute("#icicle", "data-root-total") or 0) == whole
+        assert float(tab.frame.get_attribute("#sums", "data-sum") or 0) == whole
+        assert tab.lines()[0] == measured[7]["layer"]
+        with tab.page.expect_download() as download:
+            tab.frame.click("#csv")
+        download.value.save_as(tmp_path / "shown.csv")
+        with (tmp_path / "shown.csv").open(encoding="utf-8", newline="") as file:
+            saved = list(csv.DictReader(file))
+        assert saved[0]["energy_j"] == "0.75"
+        assert saved[-1]["energy_j"] == ""  # not measured stays blank, and comes last
+        tab.page.close()
+        assert tab.complaints == []
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_a_click_zooms_and_the_breadcrumb_leads_back(tab: Tab) -> None:
     tab.choose(XL)
     whole = tab.sum()

@@ -40,3 +40,10 @@ def test_layers_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     )
     assert "models/instructblip-flan-t5-xl" in listed.stdout.split()
     assert sys.prefix != str(folder)
+    # So do the tab's page and the report's: a wheel without them would serve an empty tab.
+    (installed,) = folder.glob("lib/python*/site-packages/layerscope")
+    parts = [p for p in (ROOT / "layerscope").rglob("*") if p.suffix in {".js", ".css", ".html"}]
+    assert len(parts) > 20
+    for part in parts:
+        held = installed / part.relative_to(ROOT / "layerscope")
+        assert held.read_bytes() == part.read_bytes(), part

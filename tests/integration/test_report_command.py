@@ -6,35 +6,14 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-
-from layerscope.cli.report import command
-from layerscope.errors import LayerscopeError
+from support.report_verb import report
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "traces" / "sample-tiny-b2"
 XL = ROOT / "docs" / "results" / "h200" / "xl-b16-eager"
-Report = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def report() -> Report:
-    """Run the verb's own command; returns exit code, output and the error's line."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        result = CliRunner().invoke(command, [str(a) for a in arguments])
-        error = result.exception
-        if isinstance(error, LayerscopeError):
-            return error.exit_code, result.stdout, str(error)
-        if error is not None and not isinstance(error, SystemExit):
-            raise error
-        return result.exit_code, result.stdout, ""
-
-    return run
 
 
 def device_sum(folder: Path) -> str:
@@ -42,7 +21,7 @@ def device_sum(folder: Path) -> str:
     return f"{saved['device_sum_us'] or saved['host_window_us']:,.3f}"
 
 
-def test_a_folder_without_its_trace_makes_a_whole_report(report: Report, tmp_path: Path) -> None:
+def test_a_folder_without_its_trace_makes_a_whole_report(tmp_path: Path) -> None:
     assert not (XL / "trace.json.gz").exists()
     page = tmp_path / "report.html"
     assert report(XL, "--html", page)[0] == 0
@@ -59,7 +38,7 @@ def test_a_folder_without_its_trace_makes_a_whole_report(report: Report, tmp_pat
     assert again.read_bytes() == page.read_bytes()
 
 
-def test_a_run_with_its_trace_gets_its_figures_drawn(report: Report, tmp_path: Path) -> None:
+def test_a_run_with_its_trace_gets_its_figures_drawn(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("figures"))
     page = tmp_path / "report.html"
@@ -73,7 +52,7 @@ def test_a_run_with_its_trace_gets_its_figures_drawn(report: Report, tmp_path: P
     assert again.read_bytes() == page.read_bytes()
 
 
-def test_markdown_goes_to_the_screen_or_to_a_file(report: Report, tmp_path: Path) -> None:
+def test_markdown_goes_to_the_screen_or_to_a_file(tmp_path: Path) -> None:
     code, shown, _ = report(XL, "--markdown")
     assert code == 0
     assert shown.startswith("### layerscope: instructblip-flan-t5-xl, batch 16, 224 px\n")
@@ -84,24 +63,21 @@ def test_markdown_goes_to_the_screen_or_to_a_file(report: Report, tmp_path: Path
     assert file.read_text(encoding="utf-8") == shown
 
 
-def test_what_is_no_run_is_refused_in_one_line(report: Report, tmp_path: Path) -> None:
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
     assert report(XL)[::2] == (2, "nothing to write: give --html FILE, --markdown, or both.")
     assert report(tmp_path / "gone", "--markdown")[::2] == (
         4,
         f"{tmp_path / 'gone'}: no such folder.",
     )
     code, _, line = report(tmp_path, "--markdown")
-    assert (code, "no run.json" in line) == (4, True)
-    (tmp_path / "sweep.json").write_text("{}")
-    code, _, line = report(tmp_path, "--markdown")
-    assert (code, "a sweep; report takes one run" in line) == (2, True)
+    assert (code, "neither run.json nor sweep.json" in line) == (4, True)
     code, _, line = report(SAMPLE / "trace.json.gz", "--markdown")
     assert (code, "layerscope layers" in line) == (2, True)
     code, _, line = report(XL, "--html", tmp_path / "no" / "such.html")
     assert (code, "cannot write the report" in line) == (3, True)
 
 
-def test_a_run_without_account_is_reported_by_its_record(report: Report, tmp_path: Path) -> None:
+def test_a_run_without_account_is_reported_by_its_record(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(XL / "run.json", folder)
@@ -113,9 +89,7 @@ def test_a_run_without_account_is_reported_by_its_record(report: Report, tmp_pat
     assert "<script" not in text
 
 
-def test_an_account_that_does_not_add_up_is_written_and_ends_with_5(
-    report: Report, tmp_path: Path
-) -> None:
+def test_an_account_that_does_not_add_up_is_written_and_ends_with_5(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(XL / "run.json", folder)
@@ -128,7 +102,7 @@ def test_an_account_that_does_not_add_up_is_written_and_ends_with_5(
     assert "The account does not add up" in page.read_text(encoding="utf-8")
 
 
-def test_in_a_browser_the_root_is_the_device_sum(report: Report, tmp_path: Path) -> None:
+def test_in_a_browser_the_root_is_the_device_sum(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("needs Debian's chromium, which is not installed here")

@@ -94,6 +94,42 @@ def test_the_plan_and_an_estimate_come_first(swept: Path) -> None:
     assert said[5].startswith("estimate: ")
 
 
+def test_tensorboard_finds_the_axes_and_each_cell_on_its_axis(swept: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    def held(folder: Path, tag: str) -> tuple[EventAccumulator, bytes]:
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        return events, events.SummaryMetadata(tag).plugin_data.content
+
+    out = swept / "out"
+    content = held(out, metadata.EXPERIMENT_TAG)[1]
+    columns = metadata.parse_experiment_plugin_data(content).hparam_infos
+    assert [info.name for info in columns] == ["batch_size", "optimization", "dataset"]
+    assert [v.number_value for v in columns[0].domain_discrete.values] == [1, 2]
+    for row in rows(out / "sweep.csv")[:2]:
+        events, content = held(out / row["folder"], metadata.SESSION_START_INFO_TAG)
+        start = metadata.parse_session_start_info_plugin_data(content)
+        assert start.hparams["batch_size"].number_value == int(row["batch"])
+        (point,) = events.Scalars("e2e/latency_s")
+        assert point.step == int(row["batch"])
+        assert point.value == pytest.approx(float(row["latency_s"]), rel=1e-6)
+        assert metadata.EXPERIMENT_TAG not in events.Tags()["tensors"]
+
+
+def test_the_groups_of_a_cell_sum_to_its_layers(swept: Path) -> None:
+    out = swept / "out"
+    groups = rows(out / "sweep_groups.csv")
+    for row in rows(out / "sweep.csv")[:2]:
+        layers = rows(out / row["folder"] / "layers.csv")
+        mine = [part for part in groups if part["cell"] == row["cell"]]
+        for column in ("cpu_self_us", "op_self_us"):
+            ours = sum(round(1000 * float(part[column] or 0)) for part in mine)
+            assert ours == sum(round(1000 * float(layer[column] or 0)) for layer in layers)
+        assert sum(int(part["flops_self"] or 0) for part in mine) == int(row["flops_per_batch"])
+
+
 def test_the_layer_table_is_every_cells_own_behind_its_keys(swept: Path) -> None:
     out = swept / "out"
     with (out / "sweep_layers.csv").open(newline="") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from pathlib import Path
 
 from layerscope.report.figures import FOLDER
@@ -30,10 +31,12 @@ _PROLOG = re.compile(r"\A\s*<\?xml.*?\?>\s*(<!DOCTYPE[^\[>]*>\s*)?", re.DOTALL)
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 
 
-def read_pictures(folder: Path) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
-    """The figures of a run folder, and (figure, reason) for each that is not shown."""
+def read_pictures(
+    folder: Path, roles: Iterable[str] = tuple(CAPTIONS)
+) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
+    """The figures of a folder, and (figure, reason) for each of these roles that is not shown."""
     pictures, absent = [], []
-    for role in CAPTIONS:
+    for role in roles:
         path = folder / FOLDER / f"{role}.svg"
         found = _read(path, role)
         if isinstance(found, Picture):

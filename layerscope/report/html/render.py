@@ -33,17 +33,30 @@ _STATIC = Path(__file__).parents[1] / "static"
 
 def report_html(sent: SentRun) -> str:
     """The whole page. The same run gives the same text."""
+    rows = rows_json(sent.account.table) if sent.account else ""
+    return render_page("page.html", _words(sent), rows)
+
+
+def render_page(template: str, words: dict[str, Any], rows: str) -> str:
+    """A template with its words, the style and, where there are rows to draw, the script.
+
+    Args:
+        rows: from `page_rows`; empty for a page without an icicle, which then has no script at all.
+    """
     from markupsafe import Markup
 
     style = (_STATIC / "report.css").read_text(encoding="utf-8")
-    script = _script() if sent.account is not None else ""
-    template = _environment().get_template("page.html")
-    return template.render(
-        **_words(sent),
-        policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - files of this package
-        rows=Markup(_rows(sent)),  # noqa: S704 - `json_in_html` leaves no markup
+    script = _script() if rows else ""
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **words,
+            policy=_policy(style, script),
+            style=Markup(style),  # noqa: S704 - a file of this package
+            script=Markup(script),  # noqa: S704 - files of this package
+            rows=Markup(rows),  # noqa: S704 - `json_in_html` leaves no markup
+        )
     )
 
 
@@ -51,6 +64,7 @@ def _words(sent: SentRun) -> dict[str, Any]:
     record, account, use = sent.record, sent.account, sent.use
     return {
         "sent": sent,
+        "several": False,
         "record": record,
         "headlines": headlines(record),
         "ran": list(what_ran(record)),
@@ -82,10 +96,6 @@ def _activity(sent: SentRun) -> str:
         f"device active {us_grouped(whole.device_active_ns)} us of the profiled window's "
         f"{us_grouped(whole.window_span_ns)} us: idle {100 * idle / whole.window_span_ns:.2f} %"
     )
-
-
-def _rows(sent: SentRun) -> str:
-    return rows_json(sent.account.table) if sent.account else "{}"
 
 
 def _script() -> str:

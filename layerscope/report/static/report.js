@@ -1,9 +1,10 @@
-/* The report's own part of its module: the table in #rows in, the icicle with its choices out.
+/* The report's own part of its module: the tables in #rows in, the icicle with its choices out.
  *
  * `icicle` stands above in the same module. The page works without all of this; what needs it is
  * hidden until it runs. Data becomes text, never HTML.
  */
 const held = JSON.parse(document.getElementById("rows").textContent);
+let shownTable = held.tables[0];
 const place = Object.fromEntries(held.columns.map((name, at) => [name, at]));
 const textOf = (row, name) => held.texts[name][row[place[name]]];
 const valueOf = (row, name) => (name in place ? row[place[name]] : null);
@@ -28,9 +29,12 @@ const MEASURES = [
   { name: "memory", label: "peak memory", format: (value) => `${grouped(value / 2 ** 20, 1)} MiB`,
     additive: false },
 ].filter((measure) => measure.name in place);
+// What this table measured: a sweep may hold runs with a device and without.
+const measured = (measure) => shownTable.rows.some((row) => row[place[measure.name]] !== null);
 
 const measureChoice = document.getElementById("measure");
 const phaseChoice = document.getElementById("phase");
+const cellChoice = document.getElementById("cell"); // in the report of a sweep alone
 
 function option(value, text) {
   const element = document.createElement("option");
@@ -45,10 +49,10 @@ function chosen() {
 
 function rowsShown() {
   const measure = chosen(), phase = phaseChoice.value;
-  return held.rows
+  return shownTable.rows
     .filter((row) => !phase || textOf(row, "phase") === phase)
     .map((row) => ({
-      layer: valueOf(row, "layer"), phase: textOf(row, "phase"), group: textOf(row, "group"),
+      layer: textOf(row, "layer"), phase: textOf(row, "phase"), group: textOf(row, "group"),
       depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
     }));
 }
@@ -63,7 +67,7 @@ function details(node) {
   return node.rows.flatMap(({ row, phase, group }) => {
     const lines = [["phase", phase], ["module", textOf(row, "module")], ["group", group]];
     lines.push(["calls", grouped(valueOf(row, "calls"), 0)]);
-    if (held.device) lines.push(["device events", grouped(valueOf(row, "kernels"), 0)]);
+    if (shownTable.device) lines.push(["device events", grouped(valueOf(row, "kernels"), 0)]);
     for (const other of MEASURES) {
       const value = valueOf(row, other.name);
       if (other !== measure && value !== null) lines.push([`self ${other.label}`, other.format(value)]);
@@ -76,7 +80,13 @@ function details(node) {
 }
 
 if (MEASURES.length) {
-  measureChoice.append(...MEASURES.map((measure) => option(measure.name, measure.label)));
+  const offerMeasures = () => {
+    const wanted = measureChoice.value;
+    const there = MEASURES.filter(measured);
+    measureChoice.replaceChildren(...there.map((measure) => option(measure.name, measure.label)));
+    measureChoice.value = (there.find((measure) => measure.name === wanted) || there[0]).name;
+  };
+  offerMeasures();
   const phases = held.texts.phase.filter((phase) => phase);
   phaseChoice.append(option("", "all"), ...phases.map((phase) => option(phase, phase)));
   const view = icicle(document.getElementById("icicle"), rowsShown(),
@@ -84,6 +94,14 @@ if (MEASURES.length) {
   const redraw = () => view.update(rowsShown(), { measure: chosen() });
   measureChoice.addEventListener("change", redraw);
   phaseChoice.addEventListener("change", redraw);
+  if (cellChoice) {
+    cellChoice.append(...held.tables.map((table, at) => option(String(at), table.name)));
+    cellChoice.addEventListener("change", () => {
+      shownTable = held.tables[Number(cellChoice.value)];
+      offerMeasures();
+      redraw();
+    });
+  }
   const whole = () => {
     phaseChoice.value = "";
     view.search("");

@@ -74,13 +74,14 @@ function roofsOf(ceilings) {
 
 const MOST_POINTS = 1500; // more would only lie on one another
 
-/* Rate against arithmetic intensity, both logarithmic, under the measured ceilings. */
+/* Rate against arithmetic intensity, both logarithmic, under the measured ceilings. Returns
+ * select(layer), which marks a layer's points without drawing the others again. */
 export function roofline(container, rows, ceilings, { selected, colourOf, onSelect }) {
   const usable = rows.filter((row) => row.intensity > 0 && row.tflops_per_s > 0);
   if (!usable.length) {
     container.replaceChildren(make("p", { class: "absent" },
       "No roofline: it needs layers with counted FLOPs and bytes and a time."));
-    return;
+    return () => {};
   }
   const time = (row) => row.gpu_self_us ?? row.cpu_self_us ?? 0;
   const points = [...usable].sort((a, b) => time(b) - time(a)).slice(0, MOST_POINTS);
@@ -126,15 +127,25 @@ export function roofline(container, rows, ceilings, { selected, colourOf, onSele
     }
   }
   const longest = time(points[0]) || 1;
+  const circles = new Map();
   for (const row of points) {
     const text = `${row.layer} (${row.phase}): ${format.digits(row.intensity)} FLOP/B, `
       + `${format.metric(row.tflops_per_s * 1e12, "FLOP/s")}, ${row.bound || "bound unknown"}`;
-    parts.push(svg("circle", {
+    const circle = svg("circle", {
       cx: x(row.intensity), cy: y(row.tflops_per_s), r: 2 + 6 * Math.sqrt(time(row) / longest),
-      fill: colourOf(row.group), class: row.layer === selected ? "point chosen" : "point",
-      onclick: () => onSelect(row.layer),
-    }, svg("title", {}, text)));
+      fill: colourOf(row.group), class: "point", onclick: () => onSelect(row.layer),
+    }, svg("title", {}, text));
+    parts.push(circle);
+    if (!circles.has(row.layer)) circles.set(row.layer, []);
+    circles.get(row.layer).push(circle);
   }
+  let marked = [];
+  function select(layer) {
+    for (const circle of marked) circle.classList.remove("chosen");
+    marked = circles.get(layer) || [];
+    for (const circle of marked) circle.classList.add("chosen");
+  }
+  select(selected);
   const undrawn = usable.length - points.length;
   container.replaceChildren(
     svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img",
@@ -144,4 +155,5 @@ export function roofline(container, rows, ceilings, { selected, colourOf, onSele
       "One point a layer and phase, area by its time, colour as in the icicle. "
       + (roofs.length ? "Lines: ceilings measured on this device. " : "No ceilings were measured. ")
       + (undrawn ? `${undrawn} rows with less time are not drawn.` : "")));
+  return select;
 }

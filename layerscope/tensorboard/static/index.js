@@ -9,6 +9,7 @@ import * as format from "./format.js";
 import { cautions, headline, place } from "./headline.js";
 import { icicle } from "./icicle.js";
 import { openInPerfetto } from "./perfetto.js";
+import { sweepView } from "./sweep.js";
 import { table } from "./table.js";
 import { traceView } from "./trace_view.js";
 
@@ -19,7 +20,8 @@ const LESS = "#0072b2", MORE = "#d55e00", SAME = "#e6e6e6"; // told apart by col
 // `wanted` is the measure asked for; `measure` is the one shown where a run does not have it.
 const chosen = { run: null, base: null, phase: "", wanted: MEASURES[0], measure: MEASURES[0], layer: null, zoom: null,
                  group: "", text: "", finding: null, all: false };
-let runs = [], listed = "", run = null, base = null, parts, tree = null, rows = [];
+let runs = [], listed = "", run = null, base = null, parts, sweeps, tree = null, rows = [];
+let markInRoofline = () => {};
 const loaded = new Map();
 
 export async function render() {
@@ -30,6 +32,17 @@ export async function render() {
     document.head.append(sheet);
   });
   parts = build();
+  sweeps = sweepView(parts.sweeps, {
+    read: (name, query) => read(here(`${name}?${new URLSearchParams(query)}`)),
+    onOpen: openRun, onCount: (count) => {
+      parts.views.hidden = count === 0;
+      if (count === 0) showView("runs");
+    },
+  });
+  showView("runs");
+  for (const change of ["online", "offline"]) {
+    window.addEventListener(change, () => { if (run) links(); });
+  }
   await look();
 }
 
@@ -67,11 +80,17 @@ function build() {
   ui.phases.className = "phases";
   ui.findings.className = "findings";
   ui.sums.className = "sums";
-  document.body.replaceChildren(make("main", { class: "page" },
+  ui.views = make("div", { class: "switch views", role: "group", "aria-label": "View", hidden: true },
+    ...["Runs", "Sweeps"].map((name) =>
+      make("button", { type: "button", id: `view-${name.toLowerCase()}`,
+                       onclick: () => showView(name.toLowerCase()) }, name)));
+  ui.runs = make("section", { id: "runs" },
     make("div", { class: "bar" },
       make("label", {}, "Run", ui.run), make("label", {}, "Base to compare with", ui.base),
       ui.perfetto, ui.trace),
-    ui.headline, ui.where, ui.note, ui.body));
+    ui.headline, ui.where, ui.note, ui.body);
+  ui.sweeps = make("section", { id: "sweeps", hidden: true });
+  document.body.replaceChildren(make("main", { class: "page" }, ui.views, ui.runs, ui.sweeps));
   ui.body.hidden = true; // until there is a run to fill it
   ui.body.append(
     make("div", { class: "bar" }, ui.measure, make("label", {}, "Phase", ui.phase)),
@@ -92,6 +111,24 @@ function build() {
   return ui;
 }
 
+function showView(name) {
+  for (const view of ["runs", "sweeps"]) {
+    parts[view].hidden = view !== name;
+    document.getElementById(`view-${view}`).setAttribute("aria-pressed", String(view === name));
+  }
+}
+
+/* A sweep's cell, chosen in the view of sweeps. */
+function openRun(id) {
+  showView("runs");
+  if (!runs.some((one) => one.id === id)) {
+    say(`${id}: not among the runs; its folder may have been moved.`);
+    return;
+  }
+  parts.run.value = id;
+  choose({ run: id });
+}
+
 // ---- runs and their files -------------------------------------------------------------------------
 
 /* The runs there are, now and every few seconds: new ones appear while TensorBoard runs. */
@@ -105,6 +142,11 @@ async function look() {
     }
   } catch (problem) {
     say(`The list of runs could not be read: ${problem.message}.`);
+  }
+  try {
+    await sweeps.look();
+  } catch (problem) {
+    say(`The list of sweeps could not be read: ${problem.message}.`);
   }
   setTimeout(look, LOOK_AGAIN_MS);
 }
@@ -216,7 +258,7 @@ function select(layer, from) {
   chosen.layer = layer;
   if (from !== "icicle" && tree) tree.select(layer);
   if (from !== "table") parts.list.select(layer);
-  drawRoofline();
+  markInRoofline(layer);
   parts.viewer.offer(run, chosen);
 }
 
@@ -352,7 +394,7 @@ function zoomed(layer) {
 function drawRoofline() {
   const at = chosen.phase ? run.table.rows.filter((row) => row.phase === chosen.phase)
                           : run.table.rows;
-  roofline(parts.roofline, at, run.ceilings, {
+  markInRoofline = roofline(parts.roofline, at, run.ceilings, {
     selected: chosen.layer, colourOf: tree.colourOf, onSelect: (layer) => select(layer, "roofline"),
   });
 }

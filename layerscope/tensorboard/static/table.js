@@ -11,12 +11,12 @@ const LINE = 24; // pixels; the same as in layers.css
 const LEAST_FIRST = 210; // pixels that the first column keeps, however many stand beside it
 const SPARE = 8; // lines kept above and below what is seen, so that scrolling shows no gap
 
-export function table(container, { onSelect }) {
+export function table(container, { onSelect, label = "Layers; up and down select a line" }) {
   let columns = [], rows = [], sorted = [], order = { name: "", down: true }, selected = null;
   const head = make("div", { class: "line head", role: "row" });
   const body = make("div", { class: "lines" });
   const scroll = make("div", { class: "scroll", role: "table", tabIndex: 0,
-                               "aria-label": "Layers; up and down select a line" }, head, body);
+                               "aria-label": label }, head, body);
   container.replaceChildren(scroll);
 
   function sort() {

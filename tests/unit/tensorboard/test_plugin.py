@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,14 @@ SAMPLE = REPOSITORY / "traces" / "sample-tiny-b2"
 def logdir(tmp_path: Path) -> Path:
     shutil.copytree(SAMPLE, tmp_path / "log" / "sample")
     return tmp_path / "log"
+
+
+def write_sweep(folder: Path) -> Path:
+    folder.mkdir()
+    config = {"name": "mine", "grid": {"batch_size": [1, 2]}, "zip": {"dtype": ["fp32", "bf16"]}}
+    (folder / "sweep.json").write_text(json.dumps({"config": config, "cells": [{}, {}]}))
+    (folder / "sweep.csv").write_text("cell,batch\n")
+    return folder
 
 
 def plugin_over(logdir: Path | str) -> LayersPlugin:
@@ -50,6 +59,14 @@ def test_active_as_soon_as_there_is_a_run(tmp_path: Path) -> None:
     assert plugin.is_active()
 
 
+def test_active_too_where_a_sweep_came_without_its_cells(tmp_path: Path) -> None:
+    plugin = plugin_over(tmp_path / "log")
+    (tmp_path / "log").mkdir()
+    assert not plugin.is_active()
+    write_sweep(tmp_path / "log" / "mine")
+    assert plugin.is_active()
+
+
 @pytest.mark.parametrize("logdir", ["", "gs://bucket/runs", "s3://bucket", "/nonexistent"])
 def test_a_log_folder_that_cannot_be_walked_has_no_runs(logdir: str) -> None:
     plugin = plugin_over(logdir)
@@ -70,9 +87,11 @@ def test_every_import_of_the_page_is_served(logdir: Path) -> None:
         response = Client(apps[route]).get(route)
         assert response.mimetype == "text/javascript"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        for line in response.text.splitlines():
-            if line.startswith("import "):
-                assert "/" + line.split('"')[1].removeprefix("./") in apps, f"{route}: {line}"
+        for name in re.findall(r'^import [^;]*?from "\./([^"]+)";$', response.text, re.MULTILINE):
+            assert f"/{name}" in apps, f"{route} imports {name}"
+        assert response.text.count("\nimport ") == len(
+            re.findall(r'^import [^;]*?from "\./[^"]+";$', response.text, re.MULTILINE)
+        )
     assert "/icicle.js" in apps
     assert "/report.js" not in apps  # the HTML report's own
     assert Client(apps["/layers.css"]).get("/layers.css").mimetype == "text/css"
@@ -96,7 +115,7 @@ def test_tables_and_the_trace_come_as_they_lie(logdir: Path) -> None:
     trace = get(plugin, "/trace", run="sample")
     assert trace.mimetype == "application/gzip"
     assert "Content-Encoding" not in trace.headers  # the file itself is the gzip
-    assert "attachment" in trace.headers["Content-Disposition"]
+    assert trace.headers["Content-Disposition"] == 'attachment; filename="sample.trace.json.gz"'
     assert trace.data == (SAMPLE / "trace.json.gz").read_bytes()
     assert b"traceEvents" in gzip.decompress(trace.data)
 
@@ -112,9 +131,17 @@ def test_tables_and_the_trace_come_as_they_lie(logdir: Path) -> None:
         ("/file", {"run": "../log/sample", "name": "layers"}),
         ("/file", {"run": "..", "name": "layers"}),
         ("/trace", {"run": "/etc"}),
+        ("/sweep_file", {}),
+        ("/sweep_file", {"sweep": "mine"}),
+        ("/sweep_file", {"sweep": "mine", "name": "groups"}),  # it lacks this one
+        ("/sweep_file", {"sweep": "mine", "name": "sweep.json"}),
+        ("/sweep_file", {"sweep": "mine", "name": "../../secret"}),
+        ("/sweep_file", {"sweep": "../log/mine", "name": "table"}),
+        ("/sweep_file", {"sweep": "sample", "name": "table"}),
     ],
 )
 def test_anything_else_is_not_found(logdir: Path, route: str, query: dict[str, str]) -> None:
+    write_sweep(logdir / "mine")
     response = get(plugin_over(logdir), route, **query)
     assert response.status_code == 404
     assert response.mimetype == "text/plain"
@@ -184,6 +211,48 @@ def test_a_damaged_trace_is_said_and_a_mended_one_read_again(logdir: Path) -> No
     assert "trace.json.gz" in response.text
     trace.write_bytes(whole)
     assert get(plugin, "/window", run="sample").status_code == 200
+
+
+def test_a_folders_name_cannot_leave_the_header(logdir: Path) -> None:
+    (logdir / "sample").rename(logdir / 'a"b;c é')
+    trace = get(plugin_over(logdir), "/trace", run='a"b;c é')
+    assert trace.headers["Content-Disposition"] == 'attachment; filename="a-b-c.trace.json.gz"'
+
+
+def test_sweeps_list_with_their_axes_and_hand_out_their_small_tables(logdir: Path) -> None:
+    plugin = plugin_over(logdir)
+    assert get(plugin, "/sweeps").json == []
+    folder = write_sweep(logdir / "mine")
+    (listed,) = get(plugin, "/sweeps").json or []
+    assert listed.pop("written_ns") == str((folder / "sweep.csv").stat().st_mtime_ns)
+    assert listed == {
+        "id": "mine", "name": "mine", "axes": ["batch_size", "dtype"], "together": ["dtype"],
+        "cells": 2, "problem": "", "files": ["table"],
+    }  # fmt: skip
+    answer = get(plugin, "/sweep_file", sweep="mine", name="table")
+    assert (answer.mimetype, answer.data) == ("text/csv", b"cell,batch\n")
+    assert [run["id"] for run in get(plugin, "/runs").json or []] == ["sample"]
+
+
+@pytest.mark.parametrize("plan", ["", "{", "[]", '{"cells": 3}', "\xff"])
+def test_a_broken_plan_lists_with_its_problem(logdir: Path, plan: str) -> None:
+    folder = write_sweep(logdir / "mine")
+    (folder / "sweep.json").write_bytes(plan.encode("latin-1"))
+    (listed,) = get(plugin_over(logdir), "/sweeps").json or []
+    assert listed["problem"].startswith("sweep.json is not a sweep's plan")
+
+
+def test_links_of_a_sweep_that_lead_out_are_refused(logdir: Path, tmp_path: Path) -> None:
+    outside = write_sweep(tmp_path / "outside")
+    (logdir / "linked").symlink_to(outside, target_is_directory=True)
+    inside = write_sweep(logdir / "mine")
+    (inside / "sweep.csv").unlink()
+    (inside / "sweep.csv").symlink_to(outside / "sweep.csv")
+    plugin = plugin_over(logdir)
+    (listed,) = get(plugin, "/sweeps").json or []
+    assert (listed["id"], listed["files"]) == ("mine", [])
+    assert get(plugin, "/sweep_file", sweep="mine", name="table").status_code == 404
+    assert get(plugin, "/sweep_file", sweep="linked", name="table").status_code == 404
 
 
 def test_nothing_can_be_posted(logdir: Path) -> None:

@@ -1,17 +1,15 @@
 """A run's record and its account in, a TensorBoard event file in the run's folder out.
 
 Tags: `e2e/…` for what was measured end to end, `gpu_ms/…` (or `cpu_ms/…` without a device) for the
-self time of each phase, group and non-empty bucket, and the text `layers`. What was not measured
-has no tag.
+self time of each phase, group and non-empty bucket, `power_w/…`, the text `layers`, the pictures
+`figures/…`, and the configuration for HPARAMS. What was not measured has no tag.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from layerscope.errors import EnvironmentProblem
 from layerscope.records.energy_record import PowerSample
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
@@ -20,6 +18,8 @@ from layerscope.report.accounting_line import accounting_line
 from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
 from layerscope.report.quantities import per_batch, per_sample
 from layerscope.report.sums import Part, by_group, by_phase
+from layerscope.report.tensorboard.event_file import Entry, Image, Scalar, Text, write_event_file
+from layerscope.report.tensorboard.hparams import run_columns, session
 
 LAYERS_TAG = "layers"
 TOP_LAYERS = 50
@@ -30,61 +30,48 @@ def write_events(
     record: RunRecord,
     account: Account | None,
     power: Sequence[PowerSample] = (),
+    *,
+    step: int = 0,
+    in_sweep: bool = False,
 ) -> Path:
     """Write one event file into `folder` and return its path.
 
-    `power` becomes `power_w/<n>`, a device each, over milliseconds since its first sample.
-
-    The file's name and content hold no host name, so that a run folder can be published.
+    Args:
+        power: becomes `power_w/<n>`, a device each, over milliseconds since its first sample.
+        step: of every other scalar: a sweep's numeric axis, so that cells stand along it.
+        in_sweep: the sweep's own event file says which columns HPARAMS shows.
 
     Raises:
         EnvironmentProblem: tensorboard is not installed, or the file cannot be written.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.types_pb2 import DT_STRING
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ImportError:
-        raise EnvironmentProblem(
-            f"{folder}: writing TensorBoard events needs the package tensorboard; "
-            "pip install tensorboard."
-        ) from None
-    now = time.time()
-    values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record, account)]
+    entries: list[Entry] = [*session(record.name, record.config, record.created_utc)]
+    if not in_sweep:
+        entries.append(run_columns(record.config))
+    entries += [Scalar(tag, value, step) for tag, value in scalars(record, account)]
     if account is not None:
         text = layers_text(account.table, record.files.get("layers", "layers.csv"))
-        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
-        values.append(Summary.Value(tag=LAYERS_TAG, metadata=metadata, tensor=tensor))
-    events = [Event(wall_time=now, file_version="brain.Event:2")]
-    events += [Event(wall_time=now, step=0, summary=Summary(value=[value])) for value in values]
+        entries.append(Text(LAYERS_TAG, text, step))
+    entries += pictures(folder, step)
+    entries += power_line(power)
+    return write_event_file(folder, entries)
+
+
+def pictures(folder: Path, step: int = 0) -> Iterator[Image]:
+    """The figures that lie in a folder's `figures/`, by their names."""
+    from layerscope.report.figures import FOLDER  # draws, so it loads numpy
+
+    for path in sorted((folder / FOLDER).glob("*.png")):
+        yield Image(f"{FOLDER}/{path.stem}", path.read_bytes(), step)
+
+
+def power_line(power: Sequence[PowerSample]) -> Iterator[Scalar]:
+    """Power over time: a point a sample, at whole milliseconds since the first."""
     origin = min((sample.time_ns for sample in power), default=0)
     devices = list(dict.fromkeys(sample.device for sample in power))
-    events += [
-        Event(
-            wall_time=now + (sample.time_ns - origin) / 1e9,
-            step=(sample.time_ns - origin) // 1_000_000,
-            summary=Summary(
-                value=[
-                    Summary.Value(
-                        tag=f"power_w/{devices.index(sample.device)}", simple_value=sample.power_w
-                    )
-                ]
-            ),
-        )
-        for sample in power
-    ]
-    path = folder / f"events.out.tfevents.{int(now)}.layerscope"
-    try:
-        with path.open("wb") as file:
-            writer = RecordWriter(file)
-            for event in events:
-                writer.write(event.SerializeToString())
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot write the events ({error.strerror}).") from None
-    return path
+    for sample in power:
+        since = sample.time_ns - origin
+        tag = f"power_w/{devices.index(sample.device)}"
+        yield Scalar(tag, sample.power_w, since // 1_000_000, since / 1e9)
 
 
 def scalars(record: RunRecord, account: Account | None) -> Iterator[tuple[str, float]]:

@@ -1,0 +1,55 @@
+"""A log folder in, the folders in it that hold a certain file out; nothing outside it is reached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+RECORD = "run.json"
+
+
+class LogFolder:
+    """One log folder. Everything the tab serves was found by walking it, so no name can leave it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def holding(self, name: str) -> Iterator[Path]:
+        """Folders that hold this file, none below a run; a link that leads out does not count."""
+        for parent, folders, files in os.walk(self._root):
+            folder = Path(parent)
+            if name in files and self.inside(folder / name):
+                yield folder
+            if RECORD in files and self.inside(folder / RECORD):
+                folders.clear()  # a run holds neither runs nor sweeps
+            else:
+                # Hidden: runs being written stand under `.partial-…` until they are whole.
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+    def inside(self, path: Path) -> Path | None:
+        """The file, where it really lies; None where that is not below the log folder, or no file.
+
+        The path's folder is one that the walk found. Walking follows no links, so a file leads out
+        of the log folder only by being a link itself, and only links are resolved: 200 runs of six
+        files each are asked about every few seconds.
+        """
+        real = path.resolve() if path.is_symlink() else path
+        if real is not path and not real.is_relative_to(self._root.resolve()):
+            return None
+        return real if real.is_file() else None
+
+    def id(self, folder: Path) -> str:
+        """The folder's path below the log folder, "." for the log folder itself."""
+        return folder.relative_to(self._root).as_posix()
+
+    def file(self, folder_id: str, holding: str, name: str) -> Path | None:
+        """A file of the folder with this id among those that hold `holding`; None if there is none.
+
+        The id is looked for among the folders found, never joined to a path, so `..` cannot leave
+        the log folder; a link that leads out of it is refused like a file that is not there.
+        """
+        for folder in self.holding(holding):
+            if self.id(folder) == folder_id:
+                return self.inside(folder / name)
+        return None
