@@ -68,6 +68,7 @@ def profile(
     load: Load = load_model,
     name: str | None = None,
     single: bool = True,
+    into: Path | None = None,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -82,6 +83,8 @@ def profile(
         name: of the run folder; None makes it from the time and the configuration.
         single: draw figures and derive the file for torch-tb-profiler too; a sweep's cells do
             without. That plugin starts a process for every such file when TensorBoard starts.
+        into: where the run folder is made; None: the configuration's `out`, which the record names
+            in any case.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
@@ -89,7 +92,7 @@ def profile(
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
     name = name or run_name(resolved.config, created)
-    with RunFolder(Path(resolved.config.out), name) as folder:
+    with RunFolder(into or Path(resolved.config.out), name) as folder:
         run = _Run(resolved, progress, announce, folder.path, load, single=single)
         finished = run.execute(folder.name, created)
     return dataclasses.replace(finished, folder=folder.path)

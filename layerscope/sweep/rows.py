@@ -13,17 +13,21 @@ from layerscope.measure.energy.summary import summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
+from layerscope.records.sweep_places import CellPlace
 from layerscope.report.csv import read_layers_csv
 from layerscope.sweep.last_batch import last_batch_flops
 
 _NS = 1e9
 
 
-def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepRow:
+def row_of(
+    cell: Cell, record: RunRecord, folder: Path, *, root: Path, place: CellPlace | None = None
+) -> SweepRow:
     """The row of a finished cell.
 
     Args:
         root: the sweep's folder; the row names the run's folder relative to it.
+        place: where in a cluster it was measured; left out if it is of another run folder.
 
     Raises:
         DataError: `layers.csv` or `work.json` of the run is damaged.
@@ -64,6 +68,8 @@ def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepR
         memory_peak_bytes=record.memory.peak_bytes if record.memory else None,
         kv_cache_bytes=record.memory.kv_cache_bytes if record.memory else None,
         warnings=record.warnings,
+        environment=record.environment,
+        place=place if place is not None and place.folder == folder.name else None,
         group_ns=group_times(folder / record.files["layers"]) if "layers" in record.files else {},
     )
 

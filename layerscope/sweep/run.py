@@ -10,6 +10,7 @@ from layerscope import __version__
 from layerscope.errors import LayerscopeError
 from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
 from layerscope.report.progress import ProgressReporter
+from layerscope.sweep.executor import Executor
 from layerscope.sweep.folder import (
     Finished,
     SweepFolder,
@@ -18,6 +19,7 @@ from layerscope.sweep.folder import (
     settings_text,
 )
 from layerscope.sweep.lock import SweepLock
+from layerscope.sweep.places import read_places
 from layerscope.sweep.rows import row_of, row_without_run
 
 Say = Callable[[str], None]
@@ -48,6 +50,7 @@ def run_sweep(
     say: Say,
     *,
     fresh: bool = False,
+    executor: Executor | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     then: Callable[[SweepResult], None] = lambda result: None,
 ) -> SweepResult:
@@ -57,6 +60,7 @@ def run_sweep(
         cells: the plan, from `layerscope.sweep.plan.plan` with `out` = `cells_path(root)`.
         say: takes one line at a time.
         fresh: remove what is finished first.
+        executor: runs the cells; None: this process does.
         interrupted: as in `execute`.
         then: takes the result while the folder is still locked; it writes the tables.
 
@@ -79,9 +83,9 @@ def run_sweep(
         failures: tuple[CellFailure, ...] = ()
         ran = 0
         if missing:
-            from layerscope.sweep.execute import execute
-
-            execution = execute(missing, folder, progress, say, interrupted=interrupted)
+            execution = (executor or _local())(
+                missing, folder, progress, say, interrupted=interrupted
+            )
             ran = len(execution.ran)
             place = {cell.id: index for index, cell in enumerate(cells)}
             failures = tuple(sorted(execution.failed, key=lambda failed: place[failed.id]))
@@ -91,6 +95,13 @@ def run_sweep(
         result = SweepResult(config=config, root=root, rows=rows, problem=problem, ran=ran)
         then(result)
         return result
+
+
+def _local() -> Executor:
+    # Imported when cells run: it imports torch, which a plan does without.
+    from layerscope.sweep.execute import execute
+
+    return execute
 
 
 def cells_path(root: Path) -> Path:
@@ -153,14 +164,15 @@ def _say_invalidated(
 def _rows(
     cells: Sequence[Cell], folder: SweepFolder, finished: dict[str, Finished]
 ) -> tuple[SweepRow, ...]:
-    failures = folder.failures()
+    failures, places = folder.failures(), read_places(folder.root).cells
     rows = []
     for cell in cells:
         done = finished.get(cell.id)
         if done is None:
             rows.append(row_without_run(cell, failures.get(cell.id)))
         else:
-            rows.append(row_of(cell, done.record, done.folder, root=folder.root))
+            place = places.get(cell.id)
+            rows.append(row_of(cell, done.record, done.folder, root=folder.root, place=place))
     return tuple(rows)
 
 
