@@ -78,8 +78,8 @@ class Go:
         """
         self._began = self._progressed = time.monotonic()
         while self._waiting or any(seat.cell for seat in self._seats):
-            self._open_seats()
             self._hand_out()
+            self._open_seats()
             if not self._seats:
                 self._give_up()
                 break
