@@ -35,7 +35,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'laye
 # Long enough to be hit while it runs, and eight of them so that every seat gets some.
 SWEEP = """
 base: {model: tiny, weights: random, device: cpu, dtype: fp32, dataset: synthetic-textvqa, samples: 2,
-       warmup: 25, max_new_tokens: 2, measure_limit_s: 0.1, image_size: 56, trace: false}
+       warmup: 8, max_new_tokens: 2, measure_limit_s: 0.1, image_size: 56, trace: false}
 grid: {batch_size: [1, 2], max_input_len: [14, 16, 18, 20]}
 """
 QUIET = ProgressReporter(Console(), quiet=True)
@@ -129,14 +129,14 @@ def test_a_killed_nodes_cells_run_elsewhere_and_no_other_twice(
         screen, said = process.communicate(timeout=120)
     finally:
         process.kill()
-    (tmp_path / "said.txt").write_text(said)
     assert process.returncode == 0, said
     # None lost, none twice: one folder per cell of the plan.
     assert sorted(name.rsplit("-", 1)[1] for name in folders(root)) == sorted(c.id for c in cells)
     assert before.items() <= folders(root).items()
     assert 0 < len(before) < len(cells)
     assert said.count("was lost, it runs again") == 1
-    assert sum(" done on all 1 CPUs of " in line for line in said.splitlines()) == len(cells)
+    assert sum(" done on " in line for line in said.splitlines()) == len(cells)
+    assert "Ray: cells run at once on the CPUs of 2 nodes" in said.splitlines()
     assert not list(root.glob(".partial-*"))
     assert not list((root / "cells").glob(".*"))
     # The same cells and the same tables as by the local executor.

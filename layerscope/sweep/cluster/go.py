@@ -77,6 +77,7 @@ class Go:
             EnvironmentProblem: the sweep's folder cannot be written.
         """
         self._began = self._progressed = time.monotonic()
+        self._say_where()
         while self._waiting or any(seat.cell for seat in self._seats):
             self._hand_out()
             self._open_seats()
@@ -94,6 +95,15 @@ class Go:
         """Give every device back."""
         for seat in list(self._seats):
             self._close(seat)
+
+    def _say_where(self) -> None:
+        """What works at once; the estimate before it is for one cell after the other."""
+        nodes = alive_nodes(self._ray)
+        used = {self._claims(cell.config) for cell in self._waiting}
+        count = {claim: sum(places(claim, node.resources) for node in nodes) for claim in used}
+        parts = [f"{count[Claim.GPU]} GPUs"] if Claim.GPU in used else []
+        parts += [f"the CPUs of {count[Claim.NODE]} nodes"] if Claim.NODE in used else []
+        self._announce(f"Ray: cells run at once on {' and '.join(parts)}")
 
     def _open_seats(self) -> None:
         """One seat per device that could take a waiting cell, the nodes in turn."""
@@ -235,7 +245,7 @@ class Go:
             self._fail(failure(cell, reason, EnvironmentProblem.exit_code), seat)
             return
         self._waiting.insert(0, cell)
-        self._announce(f"{self._name(cell)}: {seat.place} was lost, it runs again")
+        self._announce(f"{self._name(cell)}: its process on {seat.place} was lost, it runs again")
 
     def _died_early(self, seat: OpenSeat, error: Exception) -> None:
         if "No module named 'layerscope'" in str(error):

@@ -85,7 +85,7 @@ class OpenSeat:
 
     @property
     def place(self) -> str:
-        """Where this seat is, in words: `GPU 0 of gpu-node-3`."""
-        if self.report is None:
+        """Where this seat is, in words: `GPU 0 of gpu-node-3`, or the node alone that it fills."""
+        if self.report is None or self.claim is Claim.NODE:
             return self.node.host
         return f"{', '.join(self.report.devices)} of {self.node.host}"

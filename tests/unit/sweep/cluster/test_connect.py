@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from layerscope.cli.main import run
 from layerscope.errors import EnvironmentProblem, UsageError
 from layerscope.sweep.cluster.connect import check_address, connected
 
@@ -57,3 +59,24 @@ def test_a_cluster_that_was_killed_left_its_address(
             (tmp_path / "ray" / "ray_current_cluster").write_text(left)
         with pytest.raises(EnvironmentProblem, match="no Ray cluster runs on this machine"):
             enter("auto")
+
+
+def test_without_ray_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python itself marks what cannot be imported
+    (tmp_path / "s.yaml").write_text("base: {model: tiny, device: cpu, samples: 2, batch_size: 1}")
+    code = run(
+        ["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--executor", "ray"]
+    )
+    said = capsys.readouterr().err
+    assert code == 3
+    assert len(said.splitlines()) == 1
+    assert "pip install 'layerscope[ray]'" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_belongs_to_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text("base: {model: tiny, device: cpu, samples: 2, batch_size: 1}")
+    assert run(["sweep", str(tmp_path / "s.yaml"), "--address", "auto"]) == 2
+    assert "--address: give --executor ray with it." in capsys.readouterr().err
