@@ -13,7 +13,7 @@ from typing import Any
 
 from layerscope.errors import EnvironmentProblem, UsageError
 
-_ADDRESS_VARIABLE = "RAY_ADDRESS"  # set by `ray job submit`
+_ADDRESS_VARIABLE = "RAY_ADDRESS"
 _REACH_S = 5.0
 # Only run folders go through it, and those of one machine lie on its own disk.
 _LOCAL_STORE_BYTES = 128 << 20
@@ -46,8 +46,7 @@ def check_address(address: str | None) -> None:
         return
     if "://" in address:
         raise UsageError(
-            f"--address {address}: run the command on a machine of the cluster and give HOST:PORT, "
-            "or submit it with `ray job submit`."
+            f"--address {address}: give HOST:PORT, and run the command on a machine of the cluster."
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:

@@ -175,7 +175,7 @@ def _cuda_problem(visible: int) -> str | None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _to_log(line: str) -> None:
