@@ -153,7 +153,6 @@ def test_a_killed_nodes_cells_run_elsewhere_and_no_other_twice(
         assert done.record.environment.torch_threads == 1  # the driver's OMP_NUM_THREADS
     assert "unlike" not in screen
     no_two_at_once(found)
-    cluster.remove_node(stays)
 
 
 def no_two_at_once(found: SweepPlaces) -> None:

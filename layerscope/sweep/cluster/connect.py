@@ -69,13 +69,18 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if target == "local":
+        # Ray listens on every interface: without a token anyone who reaches it could run code here.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
         options |= {"include_dashboard": False, "object_store_memory": _LOCAL_STORE_BYTES}
     with _own_sigterm():
         try:
             ray.init(address=target, **options)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise EnvironmentProblem(f"--executor ray: {target}: {first}") from None
+            raise EnvironmentProblem(
+                f"--executor ray: {target}: {first.rstrip('.')}. Every machine needs the same Ray and "
+                "Python, and RAY_AUTH_MODE=token where the cluster asks for a token."
+            ) from None
     try:
         yield
     finally:
@@ -90,7 +95,8 @@ def _target(address: str | None) -> str:
     if said is None or said == "auto":
         found = _of_this_machine()
         if found is not None and _answers(found):
-            return found
+            # By this name, not by its address: only so does Ray use the machine's token for it.
+            return "auto"
         if said is None:
             return "local"
         raise EnvironmentProblem(
