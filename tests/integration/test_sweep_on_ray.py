@@ -203,14 +203,18 @@ def test_two_cells_never_share_a_device_and_folders_come_back_without_a_shared_d
     """Ray's GPUs are only numbers here: the cells are CPU runs that claim one each."""
     config, cells, root = cells_of(tmp_path, "out")
     root.mkdir()
-    with node_without_the_folder(cluster, root):
+    said: list[str] = []
+    with (
+        node_without_the_folder(cluster, root),
+        RayExecutor(cluster.address, claims=lambda config: Claim.GPU) as executor,
+    ):
+        # One after the other: two that start at once on one machine may take the same socket's name.
+        wait_for_gpus(1, executor)
         two = cluster.add_node(num_cpus=2, num_gpus=2, **STORE)
-        said: list[str] = []
-        with RayExecutor(cluster.address, claims=lambda config: Claim.GPU) as executor:
-            wait_for_gpus(3, executor)
-            result = run_sweep(config, cells, root, QUIET, said.append, executor=executor)
-    cluster.remove_node(two)
+        wait_for_gpus(3, executor)
+        result = run_sweep(config, cells, root, QUIET, said.append, executor=executor)
     assert result.problem is None
+    assert "Ray: cells run at once on 3 GPUs" in said
     assert result.ran == len(cells)
     assert counted(root) == counted(local)
     found = read_places(root)
@@ -226,7 +230,7 @@ def test_two_cells_never_share_a_device_and_folders_come_back_without_a_shared_d
 
 def wait_for_gpus(count: int, executor: RayExecutor) -> None:
     executor.has_cuda()  # connects
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while ray.cluster_resources().get("GPU", 0) < count:
         assert time.monotonic() < until, ray.nodes()
         time.sleep(0.1)

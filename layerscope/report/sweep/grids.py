@@ -93,7 +93,8 @@ def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
     for row in rows:
         name = name_of(row, axes)
         if row.reason is not None:
-            found.setdefault(f"{row.status}: {row.reason}", []).append(name)
+            said = row.reason.removeprefix("not run: ")
+            found.setdefault(f"{row.status}: {said}", []).append(name)
         if row.measured:
             for label, estimate in (("wer", row.wer), ("energy", row.energy_j)):
                 if estimate.value is None:

@@ -69,8 +69,7 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if target == "local":
-        # Ray listens on every interface: without a token anyone who reaches it could run code here.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray listens on every interface; since 2.60, the least we ask for, it starts with a token.
         options |= {"include_dashboard": False, "object_store_memory": _LOCAL_STORE_BYTES}
     with _own_sigterm():
         try:
