@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from layerscope.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from layerscope.records.sweep import Cell, SweepConfig
+    from layerscope.sweep.cluster.executor import RayExecutor
     from layerscope.sweep.run import SweepResult
     from layerscope.sweep.show import Choice
 
@@ -32,7 +34,17 @@ _INTERRUPTED = 130
     help="Keep finished cells and run what is missing, or remove them and start anew. "
     "Default: --resume.",
 )
-@click.option("--executor", type=click.Choice(["local"]), default="local", help="Where cells run.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where cells run: one after the other in this process, or on every device of a Ray cluster.",
+)
+@click.option(
+    "--address",
+    help="With --executor ray: HOST:PORT of the cluster; auto, the one on this machine; or local, "
+    "this machine alone. Default: RAY_ADDRESS, else auto, else local.",
+)
 @click.option("--plan-only", is_flag=True, help="Say the plan and the estimate, run nothing.")
 @click.option("--where", "rule", help="Show only cells such as 'wer<0.3 and batch_size>=4'.")
 @click.option("--minimize", help="Show cells by this number, least first: energy, latency, wer, …")
@@ -47,6 +59,7 @@ def command(
     out: Path | None,
     resume: bool,
     executor: str,
+    address: str | None,
     plan_only: bool,
     rule: str | None,
     minimize: str | None,
@@ -73,28 +86,47 @@ def command(
             f"--beside-reference: {path} names no published table; add a line such as "
             "`reference: batch_size`."
         )
+    if address is not None and executor != "ray":
+        raise UsageError("--address: give --executor ray with it.")
     root = out or Path("traces") / f"sweep-{config.name}"
-    cells = _plan(config, str(path), root)
-    if plan_only:
-        _show_plan(config, cells, root)
-        return
+    with _cluster(executor, address) as cluster:
+        cells = _plan(config, str(path), root, cluster)
+        if plan_only:
+            _show_plan(config, cells, root)
+            return
 
-    from layerscope.sweep.show import Choice
+        from layerscope.sweep.show import Choice
 
-    choice = Choice(rule=parsed, minimise=minimize, beside_reference=beside_reference, quiet=quiet)
-    try:
-        result = _run(context, config, cells, root, choice, fresh=not resume)
-    except KeyboardInterrupt:
-        click.echo(
-            f"layerscope: interrupted; finished cells are kept in {root}, the same command goes on.",
-            err=True,
+        choice = Choice(
+            rule=parsed, minimise=minimize, beside_reference=beside_reference, quiet=quiet
         )
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        try:
+            result = _run(context, config, cells, root, choice, cluster, fresh=not resume)
+        except KeyboardInterrupt:
+            click.echo(
+                f"layerscope: interrupted; finished cells are kept in {root}, the same command goes "
+                "on.",
+                err=True,
+            )
+            raise click.exceptions.Exit(_INTERRUPTED) from None
     if result.problem is not None:
         raise result.problem
 
 
-def _plan(config: SweepConfig, where: str, root: Path) -> tuple[Cell, ...]:
+def _cluster(
+    executor: str, address: str | None
+) -> contextlib.AbstractContextManager[RayExecutor | None]:
+    """The Ray cluster that cells run on; None for this process."""
+    if executor == "local":
+        return contextlib.nullcontext()
+    from layerscope.sweep.cluster.executor import RayExecutor
+
+    return RayExecutor(address)
+
+
+def _plan(
+    config: SweepConfig, where: str, root: Path, cluster: RayExecutor | None
+) -> tuple[Cell, ...]:
     from layerscope.sweep.plan import plan
     from layerscope.sweep.run import cells_path
 
@@ -102,10 +134,16 @@ def _plan(config: SweepConfig, where: str, root: Path) -> tuple[Cell, ...]:
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
     cells = plan(config, cuda=False, where=where, out=out)
     if any(choice.startswith("device ") for cell in cells for choice in cell.choices):
-        import torch
-
-        cells = plan(config, cuda=torch.cuda.is_available(), where=where, out=out)
+        cells = plan(config, cuda=_has_cuda(cluster), where=where, out=out)
     return cells
+
+
+def _has_cuda(cluster: RayExecutor | None) -> bool:
+    if cluster is not None:
+        return cluster.has_cuda()
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _show_plan(config: SweepConfig, cells: tuple[Cell, ...], root: Path) -> None:
@@ -123,6 +161,7 @@ def _run(
     cells: tuple[Cell, ...],
     root: Path,
     choice: Choice,
+    cluster: RayExecutor | None,
     *,
     fresh: bool,
 ) -> SweepResult:
@@ -145,6 +184,7 @@ def _run(
         ProgressReporter(beside, quiet=choice.quiet),
         say,
         fresh=fresh,
+        executor=cluster,
         interrupted=_pressed(context),
         then=lambda result: publish_and_show(result, Console(), choice),
     )

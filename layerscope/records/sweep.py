@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from layerscope.records.interval import Interval
 from layerscope.records.run_config import RunConfig
+from layerscope.records.run_record import Environment
+from layerscope.records.sweep_places import CellPlace
 
 Setting = str | int | float | bool | None
 CellStatus = Literal["done", "accounting failed", "failed", "not run"]
@@ -117,6 +119,8 @@ class SweepRow:
             inside operators.
         memory_peak_bytes, kv_cache_bytes: of one full batch, from the count pass.
         warnings: the run's own.
+        environment: of the machine and process that measured it.
+        place: where in a cluster, for a cell that ran on one.
     """
 
     cell: str
@@ -146,6 +150,8 @@ class SweepRow:
     kv_cache_bytes: int | None = None
     group_ns: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    environment: Environment | None = None
+    place: CellPlace | None = None
 
     @property
     def measured(self) -> bool:

@@ -70,6 +70,7 @@ def profile(
     name: str | None = None,
     single: bool = True,
     step: int = 0,
+    into: Path | None = None,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -85,6 +86,8 @@ def profile(
         single: draw figures and derive the file for torch-tb-profiler too; a sweep's cells do
             without. That plugin starts a process for every such file when TensorBoard starts.
         step: of its points in TensorBoard; a cell's place on the sweep's axis.
+        into: where the run folder is made; None: the configuration's `out`, which the record names
+            in any case.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
@@ -92,7 +95,7 @@ def profile(
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
     name = name or run_name(resolved.config, created)
-    with RunFolder(Path(resolved.config.out), name) as folder:
+    with RunFolder(into or Path(resolved.config.out), name) as folder:
         run = _Run(resolved, progress, announce, folder.path, load, single=single, step=step)
         finished = run.execute(folder.name, created)
     return dataclasses.replace(finished, folder=folder.path)

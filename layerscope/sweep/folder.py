@@ -3,6 +3,7 @@
 OUT/sweep.json      the plan it was made by
 OUT/cells/          one run folder per finished cell; its name ends in the cell's id
 OUT/failed/         one file per cell that could not be run, with the reason
+OUT/nodes.json      where cells were measured, of a sweep on a cluster
 OUT/sweep.lock      held while a process writes
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from layerscope.errors import DataError, EnvironmentProblem
 from layerscope.records import RunConfig, RunRecord, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.sweep import Cell, CellFailure, SweepFile
+from layerscope.records.sweep_places import PLACES_FILE
 from layerscope.run.folder import run_name
 from layerscope.sweep.plan import same_run
 
@@ -70,6 +73,11 @@ class SweepFolder:
         """The name of the run folder that this cell gets now."""
         return f"{run_name(cell.config)}-{cell.id}"
 
+    def staging(self) -> Path:
+        """A new folder inside that counts as half-written, for cells made elsewhere to arrive in."""
+        self.cells.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}arriving-", dir=self.root))
+
     def clear_partial(self) -> int:
         """Remove what a killed process left half-written; returns how many folders."""
         left = [*self.root.glob(f"{_PARTIAL}*"), *self.cells.glob(f"{_PARTIAL}*")]
@@ -85,6 +93,7 @@ class SweepFolder:
         for path in (self.cells, self._failed):
             if path.is_dir():
                 path.rename(self.root / f"{_PARTIAL}{path.name}")
+        (self.root / PLACES_FILE).unlink(missing_ok=True)
         self.clear_partial()
 
     def previous(self) -> SweepFile | None:
@@ -103,7 +112,7 @@ class SweepFolder:
 
     def write_plan(self, plan: SweepFile) -> None:
         """Write `sweep.json` in one step."""
-        _write(self.root / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=2))
+        write_file(self.root / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=2))
 
     def failures(self) -> dict[str, CellFailure]:
         """Cell id -> why it could not be run.
@@ -123,9 +132,9 @@ class SweepFolder:
     def write_failure(self, failure: CellFailure, traceback: str = "") -> None:
         """Keep the reason; `traceback` goes beside it for what layerscope does not know."""
         encoded = msgspec.json.format(msgspec.json.encode(failure), indent=2)
-        _write(self._failed / f"{failure.id}.json", encoded)
+        write_file(self._failed / f"{failure.id}.json", encoded)
         if traceback:
-            _write(self._failed / f"{failure.id}.txt", traceback.encode())
+            write_file(self._failed / f"{failure.id}.txt", traceback.encode())
 
     def forget_failure(self, cell_id: str) -> None:
         """The cell is done after all."""
@@ -187,7 +196,7 @@ def _seconds(record: RunRecord, folder: Path) -> float | None:
     return seconds if 0 < seconds < 24 * 3600 else None
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """In one step: a kill leaves the old file or the new one.
 
     Raises:

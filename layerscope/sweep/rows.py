@@ -14,6 +14,7 @@ from layerscope.measure.energy.summary import summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
+from layerscope.records.sweep_places import CellPlace
 from layerscope.report.csv import read_layers_csv
 from layerscope.sweep.folder import Finished
 from layerscope.sweep.last_batch import last_batch_flops
@@ -25,10 +26,14 @@ def rows_of(
     cells: Sequence[Cell],
     finished: Mapping[str, Finished],
     failures: Mapping[str, CellFailure],
+    places: Mapping[str, CellPlace],
     *,
     root: Path,
 ) -> tuple[SweepRow, ...]:
     """A row for each cell of a plan, in its order.
+
+    Args:
+        places: cell -> where it was measured, of a sweep on several machines.
 
     Raises:
         DataError: a file of a finished run is damaged.
@@ -39,15 +44,19 @@ def rows_of(
         if done is None:
             rows.append(row_without_run(cell, failures.get(cell.id)))
         else:
-            rows.append(row_of(cell, done.record, done.folder, root=root))
+            place = places.get(cell.id)
+            rows.append(row_of(cell, done.record, done.folder, root=root, place=place))
     return tuple(rows)
 
 
-def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepRow:
+def row_of(
+    cell: Cell, record: RunRecord, folder: Path, *, root: Path, place: CellPlace | None = None
+) -> SweepRow:
     """The row of a finished cell.
 
     Args:
         root: the sweep's folder; the row names the run's folder relative to it.
+        place: where in a cluster it was measured; left out if it is of another run folder.
 
     Raises:
         DataError: `layers.csv` or `work.json` of the run is damaged.
@@ -88,6 +97,8 @@ def row_of(cell: Cell, record: RunRecord, folder: Path, *, root: Path) -> SweepR
         memory_peak_bytes=record.memory.peak_bytes if record.memory else None,
         kv_cache_bytes=record.memory.kv_cache_bytes if record.memory else None,
         warnings=record.warnings,
+        environment=record.environment,
+        place=place if place is not None and place.folder == folder.name else None,
         group_ns=group_times(folder / record.files["layers"]) if "layers" in record.files else {},
     )
 

@@ -10,6 +10,7 @@ from layerscope import __version__
 from layerscope.errors import LayerscopeError
 from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
 from layerscope.report.progress import ProgressReporter
+from layerscope.sweep.executor import Executor
 from layerscope.sweep.folder import (
     Finished,
     SweepFolder,
@@ -18,6 +19,7 @@ from layerscope.sweep.folder import (
     settings_text,
 )
 from layerscope.sweep.lock import SweepLock
+from layerscope.sweep.places import read_places
 from layerscope.sweep.rows import rows_of
 
 Say = Callable[[str], None]
@@ -48,6 +50,7 @@ def run_sweep(
     say: Say,
     *,
     fresh: bool = False,
+    executor: Executor | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     then: Callable[[SweepResult], None] = lambda result: None,
 ) -> SweepResult:
@@ -57,6 +60,7 @@ def run_sweep(
         cells: the plan, from `layerscope.sweep.plan.plan` with `out` = `cells_path(root)`.
         say: takes one line at a time.
         fresh: remove what is finished first.
+        executor: runs the cells; None: this process does.
         interrupted: as in `execute`.
         then: takes the result while the folder is still locked; it writes the tables.
 
@@ -79,18 +83,25 @@ def run_sweep(
         failures: tuple[CellFailure, ...] = ()
         ran = 0
         if missing:
-            from layerscope.sweep.execute import execute
-
-            execution = execute(missing, folder, progress, say, interrupted=interrupted)
+            execution = (executor or _local())(
+                missing, folder, progress, say, interrupted=interrupted
+            )
             ran = len(execution.ran)
             place = {cell.id: index for index, cell in enumerate(cells)}
             failures = tuple(sorted(execution.failed, key=lambda failed: place[failed.id]))
             finished = folder.finished()
-        rows = rows_of(cells, finished, folder.failures(), root=root)
+        rows = rows_of(cells, finished, folder.failures(), read_places(root).cells, root=root)
         problem = _problem(failures, rows, len(cells))
         result = SweepResult(config=config, root=root, rows=rows, problem=problem, ran=ran)
         then(result)
         return result
+
+
+def _local() -> Executor:
+    # Imported when cells run: it imports torch, which a plan does without.
+    from layerscope.sweep.execute import execute
+
+    return execute
 
 
 def cells_path(root: Path) -> Path:

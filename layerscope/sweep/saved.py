@@ -21,6 +21,7 @@ from layerscope.report.sweep.figures import FOLDER, write_sweep_figures
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.run.findings import FINDINGS_FILE
 from layerscope.sweep.folder import PLAN_FILE, Finished, SweepFolder, check_same
+from layerscope.sweep.places import read_places
 from layerscope.sweep.publish import derive
 from layerscope.sweep.rows import rows_of
 
@@ -40,7 +41,7 @@ def read_sent_sweep(root: Path) -> SentSweep:
     if plan is None:
         raise DataError(f"{root}: no {PLAN_FILE} in it, so it is no sweep's folder.")
     finished = _of_plan(plan.cells, folder.finished())
-    rows = rows_of(plan.cells, finished, folder.failures(), root=root)
+    rows = rows_of(plan.cells, finished, folder.failures(), read_places(root).cells, root=root)
     derived = derive(plan.config, rows, beside_reference=plan.config.reference is not None)
     layers = _layers(finished)
     pictures, absent = _pictures(root, rows, plan.config.axes, plan.config.name)

@@ -13,15 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from rich.console import Console
 from support.command import layerscope
+from support.sweep_counts import counted
 
 from layerscope.config.sweep import read_sweep
 from layerscope.records import load
 from layerscope.records.sweep import Cell
-from layerscope.records.work import CountedWork
 from layerscope.report.columns import COLUMNS
 from layerscope.report.progress import ProgressReporter
 from layerscope.sweep.execute import execute
@@ -223,21 +222,6 @@ def cells_of(tmp_path: Path, name: str, text: str) -> tuple[Any, tuple[Cell, ...
     path.write_text(text)
     config, root = read_sweep(path), tmp_path / name
     return config, plan(config, cuda=False, where=name, out=str(cells_path(root))), root
-
-
-def counted(root: Path) -> dict[str, Any]:
-    """What a run counts, by cell: nothing of it may depend on what ran before."""
-    found = {}
-    for cell, done in SweepFolder(root).finished().items():
-        work = msgspec.json.decode((done.folder / "work.json").read_bytes(), type=CountedWork)
-        found[cell] = (
-            work.flops,
-            [(row.layer, row.phase, row.calls, row.flops) for row in work.rows],
-            done.record.predictions,
-            [b.pixel_values_shape for b in done.record.workload.batches],
-            {s.new_tokens for s in done.record.latency},
-        )
-    return found
 
 
 def test_cells_do_not_depend_on_their_order_and_load_the_model_once(tmp_path: Path) -> None:

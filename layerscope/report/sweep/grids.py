@@ -11,6 +11,7 @@ from layerscope.analysis.sweep_tables import (
     lines_along,
     sizes_without_effect,
 )
+from layerscope.analysis.unlike_nodes import neighboured, unlike
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.page import Grid
 
@@ -87,12 +88,13 @@ def flops_text(flops: float) -> str:
 
 
 def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
-    """Why cells failed and why numbers are absent, each reason once with the cells it is of."""
+    """Why cells failed, why numbers are absent and which do not compare, each with its cells."""
     found: dict[str, list[str]] = {}
     for row in rows:
         name = name_of(row, axes)
         if row.reason is not None:
-            found.setdefault(f"{row.status}: {row.reason}", []).append(name)
+            said = row.reason.removeprefix("not run: ")
+            found.setdefault(f"{row.status}: {said}", []).append(name)
         if row.measured:
             for label, estimate in (("wer", row.wer), ("energy", row.energy_j)):
                 if estimate.value is None:
@@ -109,6 +111,7 @@ def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:
     return [
         *([without_effect] if without_effect else []),
         *_lines_of_equal_work(rows, axes),
+        *_where_lines(rows, axes, measured),
         *(f"{reason} ({_cells_text(names, measured)})" for reason, names in found.items()),
     ]
 
@@ -129,6 +132,27 @@ def _lines_of_equal_work(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[
                 "depend on it there, and it has no exponent"
             )
     return said
+
+
+def _where_lines(rows: Sequence[SweepRow], axes: Sequence[str], measured: list[str]) -> list[str]:
+    """Warnings about the machines: cells on unlike ones, and cells that shared one."""
+    lines = []
+    for difference in unlike(rows):
+        values = "; ".join(
+            f"{value} ({_cells_text([name_of(row, axes) for row in of], measured)})"
+            for value, of in difference.values
+        )
+        lines.append(
+            f"cells ran on unlike machines, times and joules compare within one only: "
+            f"{difference.what}: {values}"
+        )
+    beside = [name_of(row, axes) for row in neighboured(rows)]
+    if beside:
+        lines.append(
+            "ran while another cell ran on another device of the same machine, which shares its CPU "
+            f"and power supply but not the device ({_cells_text(beside, measured)})"
+        )
+    return lines
 
 
 def _cells_text(names: list[str], measured: list[str]) -> str:

@@ -13,8 +13,9 @@ from layerscope.errors import DataError, EnvironmentProblem, ModelError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
 from layerscope.report.progress import ProgressReporter
-from layerscope.sweep import execute as module
-from layerscope.sweep.execute import Execution, execute
+from layerscope.sweep import attempt as module
+from layerscope.sweep.execute import execute
+from layerscope.sweep.executor import Execution
 from layerscope.sweep.folder import SweepFolder
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.plan import id_of

@@ -1,0 +1,92 @@
+"""A cell and the models that are kept in; its run folder, or why it has none, out."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from layerscope.config.resolve import Resolved
+from layerscope.errors import EnvironmentProblem, LayerscopeError
+from layerscope.records.sweep import Cell, CellFailure
+from layerscope.report.progress import ProgressReporter
+from layerscope.report.tensorboard.sweep_events import is_whole
+from layerscope.run.load import Announce, Load
+from layerscope.run.profile import profile
+
+# What CUDA says when the device or the process's context on it is gone.
+_LOST_MARK = "CUDA error"
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A cell that has no run. `traceback` is empty unless the error is one layerscope does not know."""
+
+    failure: CellFailure
+    traceback: str = ""
+
+
+def attempt(
+    cell: Cell,
+    name: str,
+    models: Load,
+    progress: ProgressReporter,
+    announce: Announce,
+    interrupted: Callable[[], bool],
+    *,
+    into: Path | None = None,
+) -> Missed | None:
+    """Run one cell; None when it is done.
+
+    Args:
+        name: of its run folder.
+        models: yields the model, kept from cell to cell.
+        interrupted: whether Ctrl-C was pressed, for libraries that turn it into another error.
+        into: where the run folder is made; None: where the cell's configuration says.
+    """
+    resolved = Resolved(config=cell.config, choices=cell.choices)
+    try:
+        profile(
+            resolved,
+            progress,
+            announce,
+            load=models,
+            name=name,
+            single=False,
+            step=step_of(cell),
+            into=into,
+        )
+    except LayerscopeError as error:
+        if interrupted():
+            raise KeyboardInterrupt from None
+        return Missed(failure(cell, str(error), error.exit_code))
+    except Exception as error:
+        # The border between one cell and the sweep: whatever a data set, a library or a device
+        # raises is this cell's reason, and its traceback is kept.
+        if interrupted():
+            raise KeyboardInterrupt from None
+        first = next(iter(str(error).splitlines()), "")
+        reason = f"{type(error).__name__}: {first}".rstrip(": ")
+        code = EnvironmentProblem.exit_code if is_lost(reason) else LayerscopeError.exit_code
+        return Missed(failure(cell, reason, code), traceback.format_exc())
+    return None
+
+
+def failure(cell: Cell, reason: str, code: int) -> CellFailure:
+    """Why this cell has no run, as of now."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return CellFailure(
+        id=cell.id, reason=reason, exit_code=code, when_utc=now, settings=cell.settings
+    )
+
+
+def is_lost(reason: str) -> bool:
+    """Whether the reason says that the process can use its GPU no more."""
+    return _LOST_MARK in reason and "out of memory" not in reason
+
+
+def step_of(cell: Cell) -> int:
+    """Where a cell stands in TensorBoard's charts: its first axis that is a whole number."""
+    return next((value for value in cell.settings.values() if is_whole(value)), 0)

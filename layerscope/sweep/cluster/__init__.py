@@ -1,0 +1,1 @@
+"""A sweep's cells on the machines of a Ray cluster. Ray is imported when it is asked for."""
