@@ -20,15 +20,18 @@ from .conftest import Tab
 TINY, WITHOUT = "sample-tiny-b2", "xl-b16-eager"
 VIEWER = """<!doctype html><script>
 window.lost = [];
-window.addEventListener("message", (event) => { if (!window.ready) window.lost.push(event.data); });
-setTimeout(() => {
-  window.ready = true;
+function listen() {
   window.addEventListener("message", (event) => {
     if (event.source !== window.opener) return;
     if (event.data === "PING") event.source.postMessage("PONG", "*");
     else if (event.data.perfetto) window.received = event.data.perfetto;
   });
-}, 600);
+}
+// It is ready only after a first message was lost: whoever asks once waits for ever.
+window.addEventListener("message", (event) => {
+  window.lost.push(event.data);
+  setTimeout(listen, 200);
+}, { once: true });
 </script>"""
 
 
