@@ -217,6 +217,8 @@ def test_two_cells_never_share_a_device_and_folders_come_back_without_a_shared_d
     assert "Ray: cells run at once on 3 GPUs" in said
     assert result.ran == len(cells)
     assert counted(root) == counted(local)
+    for done in SweepFolder(root).finished().values():
+        assert done.record.name == done.folder.name
     found = read_places(root)
     no_two_at_once(found)
     used = {(place.node, *place.devices) for place in found.cells.values()}

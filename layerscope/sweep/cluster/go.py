@@ -188,7 +188,7 @@ class Go:
                 self._strike(seat, f"its GPU was lost {_TRIES} times")
             return
         try:
-            name = self._keep(cell, delivery)
+            self._keep(seat.name, delivery)
         except DataError as error:
             self._fail(failure(cell, str(error), error.exit_code), seat)
             return
@@ -200,31 +200,28 @@ class Go:
             process=seat.report.process,
             began_utc=delivery.began_utc,
             ended_utc=delivery.ended_utc,
-            folder=name,
+            folder=seat.name,
         )
         self._book.add(cell.id, place, seat.report.node)
         self._folder.forget_failure(cell.id)
         self._ran.append(cell.id)
         self._announce(f"{self._name(cell)} done on {seat.place}; {self._left()}")
 
-    def _keep(self, cell: Cell, delivery: Delivery) -> str:
+    def _keep(self, name: str, delivery: Delivery) -> None:
         """Give the run folder its name among the finished ones. Only here does a cell become done."""
-        name = self._folder.name_of(cell)
         try:
             if delivery.archive is not None:
-                arrived = self._staging / f"unpacked-{self._attempts}-{cell.id}"
+                arrived = self._staging / f"unpacked-{name}-{len(self._ran)}"
                 unpack(delivery.archive, arrived)
             else:
                 assert delivery.folder is not None
                 arrived = Path(delivery.folder)
-                name = arrived.name
             os.rename(arrived, self._folder.cells / name)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{self._folder.cells / name}: a cell that is done cannot be kept "
                 f"({error.strerror}); free the disk and start the same command again."
             ) from None
-        return name
 
     def _fail(self, missed: CellFailure, seat: OpenSeat, traceback: str = "") -> None:
         self._failed.append(missed)

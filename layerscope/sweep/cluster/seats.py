@@ -44,6 +44,7 @@ class OpenSeat:
         waits_for: what Ray will answer next; None when the seat has nothing to do.
         report: what the seat said of itself; None until it has.
         cell: the one it measures now.
+        name: of the run folder that the cell gets.
         loaded: the model it had last.
     """
 
@@ -52,6 +53,7 @@ class OpenSeat:
         self.node, self.claim = node, claim
         self.report: Report | None = None
         self.cell: Cell | None = None
+        self.name = ""
         self.loaded: LoadKey | None = None
         pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         # Neither restarts nor retries by Ray: it would repeat a cell whose folder has arrived.
@@ -66,7 +68,7 @@ class OpenSeat:
 
     def start(self, cell: Cell, name: str, number: int) -> None:
         """Measure a cell; the arguments are those of `Seat.run`."""
-        self.cell, self.loaded = cell, load_key(cell.config)
+        self.cell, self.name, self.loaded = cell, name, load_key(cell.config)
         self.waits_for = self._actor.run.remote(cell, name, number)
 
     def answer(self) -> Any:
