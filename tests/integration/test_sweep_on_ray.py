@@ -74,7 +74,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from layerscope.sweep.publish import derive, publish
 
     def write(result: Any) -> None:
-        publish(result, derive(result, beside_reference=False))
+        publish(result, derive(result.config, result.rows, beside_reference=False))
 
     assert run_sweep(config, cells, root, QUIET, lambda line: None, then=write).problem is None
     return root
