@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from layerscope.analysis.devices import device_rows, rank_of
+from layerscope.analysis.intervals import union_ns
 from layerscope.analysis.layers import build_rows
 from layerscope.analysis.phases import LayerRange, Ranges, layer_walls_ns, read_ranges
 from layerscope.analysis.structure import expected_calls
 from layerscope.records import LayerTable, ModuleRecord, Whole
-from layerscope.records.tables import Account, KernelRow, OperatorRow, StepRow
+from layerscope.records.tables import Account, KernelRow, LayerSource, OperatorRow, StepRow
 from layerscope.taxonomy import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
 from layerscope.trace.attribution import Attribution, attribute
-from layerscope.trace.columns import LAUNCH_KINDS, Ints, TraceColumns, read_trace
+from layerscope.trace.columns import LAUNCH_KINDS, TraceColumns, read_trace
+from layerscope.trace.layer_source import Layers, find_layers, our_layers
 from layerscope.trace.tree import NONE, SpanTree, build_tree
 
 Key = tuple[str, str]  # (layer, phase)
@@ -45,21 +48,31 @@ class Workings:
     ranges: Ranges
     links: Attribution
     keys: tuple[Key, ...]
+    source: LayerSource = "ranges"
 
 
-def work_out(columns: TraceColumns) -> Workings:
-    """Nest the spans, name the ranges and attribute the device events of a trace."""
-    tree = build_tree(columns)
-    ranges = read_ranges(columns, tree)
+def work_out(columns: TraceColumns, layers: Layers | None = None) -> Workings:
+    """Nest the spans, name the ranges and attribute the device events of a trace.
+
+    Layers are the capture's own ranges unless others are given, see `find_layers`.
+    """
+    layers = layers or our_layers(columns)
+    columns = layers.columns
+    tree = build_tree(columns, layers)
+    ranges = read_ranges(columns, tree, layers)
     links = attribute(columns, tree)
-    return Workings(columns, tree, ranges, links, tuple(_device_keys(columns, ranges, links)))
+    keys = tuple(_device_keys(columns, ranges, links))
+    return Workings(columns, tree, ranges, links, keys, layers.source)
 
 
 def account_of(
     path: Path, modules: Sequence[ModuleRecord] = (), steps: int | None = None
 ) -> Account:
-    """Read a trace file and account for it; see `account`."""
-    return account(work_out(read_trace(path)), source=str(path), modules=modules, steps=steps)
+    """Read a trace file and account for it, by the best layers it has; see `account`."""
+    columns = read_trace(path)
+    # A capture's own trace has its ranges, or no layers at all.
+    workings = work_out(columns, our_layers(columns) if modules else find_layers(columns))
+    return account(workings, source=str(path), modules=modules, steps=steps)
 
 
 def account(
@@ -100,6 +113,9 @@ def account(
         operators=_operator_rows(columns, tree, ranges),
         steps=_step_rows(columns, tree, ranges, links),
         source=source,
+        devices=device_rows(columns, links, keys),
+        layer_source=workings.source,
+        rank=rank_of(columns.metadata),
     )
 
 
@@ -209,18 +225,6 @@ def _active_ns(columns: TraceColumns) -> int:
         mine = device.device == current
         total += union_ns(device.start_ns[mine], device.start_ns[mine] + device.dur_ns[mine])
     return total
-
-
-def union_ns(starts: Ints, ends: Ints) -> int:
-    """Length of the union of intervals. Shapes (n,), (n,)."""
-    if not len(starts):
-        return 0
-    order = np.argsort(starts, kind="stable")
-    start, end = starts[order], ends[order]
-    reached = np.maximum.accumulate(end)
-    # Each interval adds what it reaches beyond everything before it.
-    before = np.concatenate([start[:1], np.maximum(reached[:-1], start[1:])])
-    return int(np.maximum(end - before, 0).sum())
 
 
 def _kernel_rows(
@@ -343,7 +347,7 @@ def _warnings(
             f"{links.ambiguous} device events share a correlation id between processes; "
             "matched by External id and time"
         )
-    if not ranges.items:
+    if not ranges.items and _has_device(columns):
         found.append("no layer ranges in this trace: all device time lies outside the model")
     threads = {int(columns.spans.thread[r.span]) for r in _roots(ranges)}
     if len(threads) > 1:

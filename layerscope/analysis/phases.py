@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerscope.taxonomy import (
-    LAYER_PREFIX,
     PHASE_FORWARD,
     PHASE_PREFIX,
     ROOT_FORWARD,
@@ -23,6 +22,7 @@ from layerscope.taxonomy import (
     step_of,
 )
 from layerscope.trace.columns import TraceColumns
+from layerscope.trace.layer_source import Layers, our_layers
 from layerscope.trace.tree import NONE, SpanTree
 
 
@@ -65,11 +65,12 @@ class Ranges:
         return "other" if self.known else PHASE_FORWARD
 
 
-def read_ranges(columns: TraceColumns, tree: SpanTree) -> Ranges:
+def read_ranges(columns: TraceColumns, tree: SpanTree, layers: Layers | None = None) -> Ranges:
     """Name every layer range's layer, phase and step."""
+    layers = layers or our_layers(columns)
     spans = tree.order[tree.is_layer[tree.order]].tolist()
-    fqns = {span: columns.names[columns.spans.name[span]][len(LAYER_PREFIX) :] for span in spans}
-    known = is_instructblip(fqns.values())
+    fqns = _paths(columns, tree, layers, spans)
+    known = layers.source == "ranges" and is_instructblip(fqns.values())
     root = ROOT_GENERATE if ROOT_GENERATE in fqns.values() else ROOT_FORWARD
     items: list[LayerRange] = []
     of_span: dict[int, int] = {}
@@ -93,6 +94,24 @@ def read_ranges(columns: TraceColumns, tree: SpanTree) -> Ranges:
         layer = root if fqn in ROOTS else fqn
         items.append(LayerRange(span=span, layer=layer, phase=phase, step=step, above=above))
     return Ranges(items=tuple(items), root=root, known=known, of_span=of_span)
+
+
+def _paths(
+    columns: TraceColumns, tree: SpanTree, layers: Layers, spans: list[int]
+) -> dict[int, str]:
+    found: dict[int, str] = {}
+    known: dict[tuple[int, str | None], str] = {}
+    names = columns.spans.name.tolist()
+    parent, layer = tree.parent.tolist(), tree.layer.tolist()
+    for span in spans:
+        outer = parent[span]
+        above = found[layer[outer]] if outer != NONE and layer[outer] != NONE else None
+        key = (names[span], above)
+        path = known.get(key)
+        if path is None:
+            path = known[key] = layers.path(columns.names[names[span]], above)
+        found[span] = path
+    return found
 
 
 def _static(fqn: str) -> str | None:

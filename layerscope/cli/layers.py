@@ -14,6 +14,7 @@ import click
 @click.option("--depth", type=click.IntRange(min=0), help="Only layers this far below the root.")
 @click.option("--sort", help="A column of layers.csv; largest first. Default: self time.")
 @click.option("--top", type=click.IntRange(min=1), help="At most this many rows.")
+@click.option("--device", help="Only the events of this device: 0, 1, …")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here."
 )
@@ -24,9 +25,14 @@ def command(
     depth: int | None,
     sort: str | None,
     top: int | None,
+    device: str | None,
     csv_file: Path | None,
 ) -> None:
     """Account for RUN_OR_TRACE: a run folder, or a trace that torch.profiler exported.
+
+    A trace may be plain, gzipped, or alone in a zip. Its layers are layerscope's ranges; without
+    any, the modules that with_stack=True recorded; else your record_function ranges; else its
+    operators. The first line printed says which.
 
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
@@ -39,7 +45,7 @@ def command(
     from layerscope.run.findings import findings_of
     from layerscope.run.tables import read_saved
 
-    saved = read_saved(run_or_trace)
+    saved = read_saved(run_or_trace, device)
     account = saved.account
     if not account.table.rows:
         raise DataError(

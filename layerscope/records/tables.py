@@ -11,6 +11,9 @@ from typing import Literal
 from layerscope.records.layer_table import LayerTable
 
 Launch = Literal["runtime", "driver", "graph", "none"]
+# What stands for layers in a trace: layerscope's ranges, the Python tracer's modules, the user's
+# `record_function` ranges, operators; the first that the trace has.
+LayerSource = Literal["ranges", "modules", "annotations", "operators"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,41 @@ class StepRow:
     kernels: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceRow:
+    """What one device did. Nanoseconds; `layers_ns` + `buckets_ns` are all its events' durations.
+
+    Attributes:
+        device: its number, or its name where several processes share the number.
+        processes: ids of the processes that launched its events.
+        active_ns: union of its events' intervals.
+    """
+
+    device: str
+    processes: tuple[str, ...]
+    events: int
+    layers_ns: int
+    buckets_ns: int
+    active_ns: int
+
+    @property
+    def sum_ns(self) -> int:
+        """The durations of all its events."""
+        return self.layers_ns + self.buckets_ns
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One trace, accounted for. `source` names the file that it was computed from."""
+    """One trace, accounted for. `source` names the file that it was computed from.
+
+    `layer_source` is None for a table read back from a file; `rank` is empty outside distributed runs.
+    """
 
     table: LayerTable
     kernels: tuple[KernelRow, ...]
     operators: tuple[OperatorRow, ...]
     steps: tuple[StepRow, ...]
     source: str
+    devices: tuple[DeviceRow, ...] = ()
+    layer_source: LayerSource | None = None
+    rank: str = ""

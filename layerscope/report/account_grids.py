@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from layerscope.records.layer_table import LayerRow, LayerTable
+from layerscope.records.tables import DeviceRow
 from layerscope.report.columns import BY_NAME, Column, share_of, value_of
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Grid
@@ -22,6 +23,33 @@ UNMEASURED = "-"
 def phase_grid(table: LayerTable) -> Grid:
     """Self times by phase; the footer is the measured whole that they sum to."""
     return _part_grid(table, by_phase(table), "phase", "by phase, self time")
+
+
+def device_grid(devices: tuple[DeviceRow, ...], rank: str = "") -> Grid:
+    """What each device did; the footer is the sum over all, which the account's whole is."""
+    rows = [
+        (row.device, ", ".join(row.processes) or UNMEASURED, *_device_cells(row)) for row in devices
+    ]
+    whole = DeviceRow(
+        device="sum",
+        processes=(),
+        events=sum(row.events for row in devices),
+        layers_ns=sum(row.layers_ns for row in devices),
+        buckets_ns=sum(row.buckets_ns for row in devices),
+        active_ns=sum(row.active_ns for row in devices),
+    )
+    return Grid(
+        title="by device" + (f", {rank}" if rank else ""),
+        header=("device", "processes", "events", "layers us", "buckets us", "sum us", "active us"),
+        rows=tuple(rows),
+        footer=("sum", "", *_device_cells(whole)),
+        text=frozenset({"processes"}),
+    )
+
+
+def _device_cells(row: DeviceRow) -> tuple[str, ...]:
+    times = (row.layers_ns, row.buckets_ns, row.sum_ns, row.active_ns)
+    return (f"{row.events:,}", *(us_grouped(ns) for ns in times))
 
 
 def group_grid(table: LayerTable, phase: str | None = None) -> Grid:

@@ -13,7 +13,13 @@ from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
 from layerscope.records.work import CountedWork
-from layerscope.report.account_grids import group_grid, layer_grid, phase_grid, top_grid
+from layerscope.report.account_grids import (
+    device_grid,
+    group_grid,
+    layer_grid,
+    phase_grid,
+    top_grid,
+)
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.findings import render_findings
 from layerscope.report.microseconds import us_grouped
@@ -101,11 +107,27 @@ def render_account(
         raise UsageError("--group shows sums by group: leave out --depth and --sort.")
     chosen = select(table, Selection(phase=phase, depth=depth, sort=sort, top=top))
     page = Page(console)
-    page.line(f"{account.source}: {_extent(table)}", style="bold")
+    page.line(_headline(account), style="bold")
+    if len(account.devices) > 1 or account.rank:
+        page.grid(device_grid(account.devices, account.rank))
     page.grid(group_grid(table, phase) if group else layer_grid(table, chosen, sort))
     _accounting(page, table)
     _notes(page, table)
     _warnings(page, table.warnings)
+
+
+_LAYERS_ARE = {
+    "ranges": "layers are layerscope's ranges",
+    "modules": "layers are the nn.Module events of the Python tracer",
+    "annotations": "layers are the record_function ranges of the user",
+    "operators": "no layers in it: each operator name stands for one",
+}
+
+
+def _headline(account: Account) -> str:
+    found = f"{account.source}: {_extent(account.table)}"
+    source = account.layer_source
+    return found if source is None else f"{found}; {_LAYERS_ARE[source]}"
 
 
 def _extent(table: LayerTable) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from layerscope.analysis.account import Workings, account, work_out
+from layerscope.analysis.devices import of_device
 from layerscope.analysis.enrich import with_counted_work
 from layerscope.analysis.idle import Idle, idle_of
 from layerscope.errors import AccountingError
 from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
 from layerscope.trace.columns import read_trace
+from layerscope.trace.layer_source import find_layers, our_layers
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,22 @@ def examine(
     ceilings: Ceilings | None = None,
     fp32_matmul: Literal["highest", "high"] = "highest",
     compiled: Sequence[str] = (),
+    device: str | None = None,
 ) -> Examined:
     """Account for a trace and lay the counted work over it.
 
+    Args:
+        device: only this device's events; None for all.
+
     Raises:
         DataError: the trace cannot be read.
+        UsageError: the trace has no such device.
     """
-    workings = work_out(read_trace(trace))
+    columns = read_trace(trace)
+    if device is not None:
+        columns = of_device(columns, device)
+    # A run's own trace has layerscope's ranges, or no layers at all.
+    workings = work_out(columns, our_layers(columns) if modules else find_layers(columns))
     found = account(workings, source=str(trace), modules=modules, steps=steps, compiled=compiled)
     failures: tuple[str, ...] = ()
     if work is not None:

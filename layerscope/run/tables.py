@@ -9,7 +9,7 @@ import msgspec
 
 from layerscope.analysis.idle import Idle
 from layerscope.analysis.structure import expected_calls
-from layerscope.errors import DataError
+from layerscope.errors import DataError, UsageError
 from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
@@ -79,20 +79,25 @@ def read_account(path: Path) -> Account:
     return read_saved(path).account
 
 
-def read_saved(path: Path) -> SavedRun:
+def read_saved(path: Path, device: str | None = None) -> SavedRun:
     """The account and the idle time of a run folder or of any Kineto trace, from the files alone.
+
+    `device` leaves out the events of all others.
 
     Raises:
         DataError: no such file, no trace in the folder, or a trace that cannot be read.
+        UsageError: no such device in the trace.
     """
     if not path.is_dir():
-        return _saved(path, None, None)
+        return _saved(path, None, None, device)
     trace = path / TRACE_FILE
     if not (path / RUN_FILE).exists():
         raise DataError(f"{path}: no {RUN_FILE} in it, so it is no run folder.")
     record = load(path)
     if trace.exists():
-        return _saved(trace, record, read_work(path / WORK_FILE))
+        return _saved(trace, record, read_work(path / WORK_FILE), device)
+    if device is not None:
+        raise UsageError(f"--device {device}: {path} holds no trace, so its events are not known.")
     return _without_trace(path, record)
 
 
@@ -126,9 +131,11 @@ def _ns(us: float | None) -> int | None:
     return None if us is None else round(us * 1000)
 
 
-def _saved(trace: Path, record: RunRecord | None, work: CountedWork | None) -> SavedRun:
+def _saved(
+    trace: Path, record: RunRecord | None, work: CountedWork | None, device: str | None = None
+) -> SavedRun:
     if record is None:
-        found = examine(trace)
+        found = examine(trace, device=device)
     else:
         found = examine(
             trace,
@@ -138,6 +145,7 @@ def _saved(trace: Path, record: RunRecord | None, work: CountedWork | None) -> S
             record.ceilings,
             record.config.fp32_matmul,
             record.compiled_parts,
+            device,
         )
     return SavedRun(found.account, found.idle, record, work, found.failures)
 

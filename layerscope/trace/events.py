@@ -22,6 +22,8 @@ _KINETO_END = b"\n  ]"
 # A string, a bracket, or a lone quote: the start of a string that the block cuts off.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
 _SPACE = b" \t\r\n"
+# One event, or the head before the events, beyond this is no trace; it bounds the memory.
+MOST_PIECE_BYTES = 64 << 20
 # Beyond this many µs a float no longer tells neighbouring nanoseconds apart (2**53 ns).
 _EXACT_FLOAT_US = 9.0e12
 
@@ -72,7 +74,8 @@ class EventStream:
     """Decodes one trace. Iterate `pieces()`; `metadata` holds the keys beside `traceEvents`.
 
     Attributes:
-        metadata: the top-level keys before the events (device properties, base time, versions).
+        metadata: the top-level keys beside the events (device properties, base time, versions);
+            those after the events are there once all pieces have been read.
         exact: events come as `ExactEvent` because the clock's values need it.
     """
 
@@ -83,6 +86,7 @@ class EventStream:
         self._path = path
         self._offset = 0  # of the buffer's first byte in the plain text, for messages
         self._probed = False
+        self._bare = False
 
     def pieces(self) -> Iterator[list[Event] | list[ExactEvent]]:
         """Yield lists of events in file order.
@@ -91,46 +95,73 @@ class EventStream:
             DataError: not JSON, no `traceEvents`, or an end before the array's end; with position.
         """
         buffer = self._find_array()
+        wanted = 0
         for block in self._blocks:
             buffer += block
+            # An event longer than a block is looked at again only when it has doubled: linear time.
+            if len(buffer) < wanted:
+                continue
             events, buffer, ended = self._cut(buffer)
+            wanted = 0 if events else 2 * len(buffer)
             if events:
                 yield events
             if ended:
-                self._drain()
+                self._read_tail(buffer)
                 return
+            if len(buffer) > MOST_PIECE_BYTES:
+                raise self._broken(f"one event is longer than {MOST_PIECE_BYTES:,} bytes", 0)
         events, rest, ended = self._last(buffer)
         if events:
             yield events
         if not ended:
             raise self._broken("the file ends inside the list of events", len(rest))
+        self._read_tail(rest)
+
+    @property
+    def position(self) -> int:
+        """Bytes of plain text before what is being read, for messages."""
+        return self._offset
 
     def _find_array(self) -> bytes:
         """Read up to the `[` of the events; keep what stands before it as metadata."""
         buffer = b""
+        wanted = 0
         for block in self._blocks:
             buffer += block
-            text = buffer.lstrip(b"\xef\xbb\xbf" + _SPACE)
-            if text[:1] == b"[":
-                self._offset = len(buffer) - len(text) + 1
-                return text[1:]
-            if text and text[:1] != b"{":
-                raise self._broken("neither a JSON object nor a list of events", 0)
-            start = _array_start(buffer)
-            if start is not None:
-                self._read_metadata(buffer[:start])
-                self._offset = start
-                return buffer[start:]
+            if len(buffer) >= wanted:
+                wanted = 2 * len(buffer)
+                if (rest := self._open_array(buffer)) is not None:
+                    return rest
+            if len(buffer) > MOST_PIECE_BYTES:
+                raise self._broken(f"no `traceEvents` in the first {MOST_PIECE_BYTES:,} bytes", 0)
+        if (rest := self._open_array(buffer)) is not None:
+            return rest
         raise DataError(
-            f"{self._path}: no `traceEvents` in it; `layers` reads a run folder, or the JSON that "
-            "torch.profiler's export_chrome_trace writes."
+            f"{self._path}: no `traceEvents` in its {len(buffer):,} bytes; `layers` reads a run "
+            "folder, or the JSON that torch.profiler's export_chrome_trace writes."
         )
+
+    def _open_array(self, buffer: bytes) -> bytes | None:
+        """What follows the events' `[`; None where the buffer does not reach so far."""
+        text = buffer.lstrip(b"\xef\xbb\xbf" + _SPACE)
+        if text[:1] == b"[":
+            self._offset = len(buffer) - len(text) + 1
+            self._bare = True
+            return text[1:]
+        if text and text[:1] != b"{":
+            raise self._broken("neither a JSON object nor a list of events", 0)
+        start = _array_start(text)
+        if start is None:
+            return None
+        self._read_metadata(text[:start])
+        self._offset = len(buffer) - len(text) + start
+        return text[start:]
 
     def _read_metadata(self, head: bytes) -> None:
         try:
             found = msgspec.json.decode(head + b"]}")
-        except msgspec.DecodeError as error:
-            raise self._broken(f"damaged JSON before the events ({error})", 0) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._broken(f"damaged JSON before the events ({_why(error)})", 0) from None
         self.metadata = {key: value for key, value in found.items() if key != "traceEvents"}
 
     def _cut(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
@@ -149,8 +180,9 @@ class EventStream:
         if end >= 0:
             events = self._try(buffer[:end])
             if events is not None:
-                self._check_tail(buffer[end + len(_KINETO_END) :])
-                return events, b"", True
+                rest = end + len(_KINETO_END)
+                self._offset += rest
+                return events, buffer[rest:], True
         return self._walk(buffer)
 
     def _walk(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
@@ -182,7 +214,7 @@ class EventStream:
     def _try(self, body: bytes) -> list[Event] | list[ExactEvent] | None:
         try:
             return self._typed(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
 
     def _decode(self, body: bytes) -> list[Event] | list[ExactEvent]:
@@ -191,8 +223,8 @@ class EventStream:
         body = body.removesuffix(b",")
         try:
             return self._typed(body)
-        except msgspec.DecodeError as error:
-            raise self._broken(f"damaged JSON ({error})", 0) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._broken(f"damaged JSON ({_why(error)})", 0) from None
 
     def _typed(self, body: bytes) -> list[Event] | list[ExactEvent]:
         body = b"[" + body.lstrip(_SPACE).removeprefix(b",") + b"]"
@@ -208,21 +240,31 @@ class EventStream:
                 return _EXACT_DECODER.decode(body)
         return events
 
-    def _check_tail(self, tail: bytes) -> None:
+    def _read_tail(self, tail: bytes) -> None:
         """What follows the array must close the document, else the file was cut or glued."""
-        text = tail.strip()
+        for block in self._blocks:
+            tail += block
+            if len(tail) > MOST_PIECE_BYTES:
+                raise self._broken(f"more than {MOST_PIECE_BYTES:,} bytes after the events", 0)
+        text = tail.strip(_SPACE)
+        if self._bare and not text:
+            return
         try:
-            msgspec.json.decode(b'{"events":0' + text if text[:1] in (b",", b"}") else b"[]" + text)
-        except msgspec.DecodeError as error:
-            raise self._broken(f"damaged JSON after the events ({error})", 0) from None
-
-    def _drain(self) -> None:
-        for _ in self._blocks:
-            pass
+            if self._bare:
+                raise msgspec.DecodeError("a list of events must end the file")
+            found = msgspec.json.decode(b'{"traceEvents":0' + text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            why = _why(error)
+            raise self._broken(f"damaged JSON after the events ({why})", 0) from None
+        self.metadata |= {key: value for key, value in found.items() if key != "traceEvents"}
 
     def _broken(self, what: str, ahead: int) -> DataError:
         where = self._offset + ahead
         return DataError(f"{self._path}: {what}, near byte {where:,} of the uncompressed text.")
+
+
+def _why(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _array_start(buffer: bytes) -> int | None:

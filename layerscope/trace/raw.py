@@ -15,12 +15,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from layerscope.trace.columns import (
-    BLOCK_BYTES,
-    DEVICE_CATEGORIES,
-    LAUNCH_CATEGORIES,
-    SPAN_CATEGORIES,
-)
+from layerscope.trace.categories import DEVICE_CATEGORIES, LAUNCH_CATEGORIES, SPAN_CATEGORIES
+from layerscope.trace.columns import BLOCK_BYTES
 from layerscope.trace.events import EventStream
 from layerscope.trace.source import read_blocks
 

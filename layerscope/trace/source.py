@@ -1,45 +1,89 @@
-"""A trace file in, blocks of its plain bytes out; gzip is recognised by its magic, not its name."""
+"""A trace file in, blocks of its plain bytes out: plain, gzipped, or alone in a zip archive.
+
+What it is follows from its first bytes, not from its name. Memory is one block, whatever the file.
+"""
 
 from __future__ import annotations
 
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from layerscope.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZIP_MAGIC = b"PK\x03\x04"
 _READ_BYTES = 1 << 18
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
+# Traces shrink 10 to 60 times. What unfolds beyond this is made to fill a disk or a memory.
+MOST_EXPANSION = 300
+_EXPANSION_FROM_BYTES = 64 << 20
+
+Read = Callable[[int], bytes]
 
 
 def read_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
     """Yield the file's uncompressed bytes in blocks of at most `block_bytes`.
 
     Raises:
-        DataError: the file is missing or unreadable, empty, or its gzip stream is damaged or cut.
+        DataError: the file is missing, unreadable or empty; its compressed data is damaged, cut, or
+            unfolds more than `MOST_EXPANSION` times; a zip that does not hold exactly one file.
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(2)
+            magic = file.read(4)
             if not magic:
                 raise DataError(f"{path}: the file is empty; a Kineto trace was expected.")
             file.seek(0)
-            if magic == _GZIP_MAGIC:
-                yield from _gunzip(file.read, path, block_bytes)
+            if magic == _ZIP_MAGIC:
+                yield from _unzip(file, path, block_bytes)
             else:
-                while block := file.read(block_bytes):
-                    yield block
+                yield from _plain_or_gzip(file.read, magic, path, block_bytes)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
-def _gunzip(read: object, path: Path, block_bytes: int) -> Iterator[bytes]:
+def _plain_or_gzip(
+    read: Read, magic: bytes, path: Path, block_bytes: int, ahead: bytes = b""
+) -> Iterator[bytes]:
+    """`magic` are the first bytes; `ahead` those that were taken from `read` to see them."""
+    if magic.startswith(_GZIP_MAGIC):
+        yield from _gunzip(read, path, block_bytes, ahead)
+        return
+    if ahead:
+        yield ahead
+    while block := read(block_bytes):
+        yield block
+
+
+def _unzip(file: IO[bytes], path: Path, block_bytes: int) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1:
+                names = ", ".join(repr(member.filename) for member in members[:3])
+                raise DataError(
+                    f"{path}: the zip holds {len(members)} files ({names}); "
+                    "unpack it and give one trace."
+                )
+            with archive.open(members[0]) as inner:
+                limit = _Expansion(path)
+                ahead = inner.read(len(_ZIP_MAGIC))
+                for block in _plain_or_gzip(inner.read, ahead, path, block_bytes, ahead):
+                    limit.check(members[0].compress_size, len(block))
+                    yield block
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        raise DataError(f"{path}: the zip cannot be unpacked ({error}).") from None
+
+
+def _gunzip(read: Read, path: Path, block_bytes: int, ahead: bytes) -> Iterator[bytes]:
     """Inflate member after member; `max_length` bounds each block however well it compresses."""
-    assert callable(read)
     inflater = zlib.decompressobj(_GZIP_WBITS)
-    compressed = b""
-    read_so_far = 0
+    compressed = ahead
+    read_so_far = len(ahead)
+    limit = _Expansion(path)
     while True:
         if not compressed:
             compressed = read(_READ_BYTES)
@@ -57,9 +101,26 @@ def _gunzip(read: object, path: Path, block_bytes: int) -> Iterator[bytes]:
             ) from None
         compressed = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
         if block:
+            limit.check(read_so_far, len(block))
             yield block
     if not inflater.eof:
         raise DataError(
             f"{path}: the gzip data ends early, after {read_so_far} compressed bytes; "
             "the copy or the export was cut short."
         )
+
+
+class _Expansion:
+    """Counts what came out and refuses a file that unfolds as no trace does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._out = 0
+
+    def check(self, compressed: int, block: int) -> None:
+        self._out += block
+        if self._out > _EXPANSION_FROM_BYTES and self._out > MOST_EXPANSION * compressed:
+            raise DataError(
+                f"{self._path}: {compressed:,} compressed bytes unfold to more than "
+                f"{self._out:,}; no trace shrinks {MOST_EXPANSION} times, so this is no trace."
+            )

@@ -1,7 +1,8 @@
 """Host spans in, their nesting out: who lies in whom, self time, and the innermost range at a time.
 
-A range is a span that the capture wrote (`layer:<fqn>`, `phase:<name>`); all other spans are
-operators. Spans of one thread nest; one that ends after the span it started in is clamped to it.
+A range is a span that stands for a layer (the capture's `layer:<fqn>`, or see `layer_source`) or a
+phase (`phase:<name>`); all other spans are operators. Spans of one thread nest; one that ends after
+the span it started in is clamped to it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from layerscope.taxonomy import LAYER_PREFIX, PHASE_PREFIX
+from layerscope.taxonomy import PHASE_PREFIX
 from layerscope.trace.columns import HostSpans, Ints, TraceColumns
+from layerscope.trace.layer_source import Layers, our_layers
 
 NONE = -1
 
@@ -27,9 +29,9 @@ class SpanTree:
         parent: the span each span lies in, on its thread.
         end_ns: ends after clamping; start and clamped end give every span's wall time.
         self_ns: wall time minus the walls of the spans directly inside.
-        layer: the innermost `layer:` range around each span, itself included.
+        layer: the innermost layer around each span, itself included.
         phase: the innermost `phase:` range around each span, itself included.
-        is_layer: the span is a `layer:` range.
+        is_layer: the span stands for a layer.
         is_phase: the span is a `phase:` range.
         clamped: how many spans ended after the span they started in.
     """
@@ -45,19 +47,23 @@ class SpanTree:
     clamped: int
 
     def layer_parent(self, span: int) -> int:
-        """The `layer:` range directly around a span, itself excluded."""
+        """The layer directly around a span, itself excluded."""
         parent = int(self.parent[span])
         return int(self.layer[parent]) if parent != NONE else NONE
 
 
-def build_tree(columns: TraceColumns) -> SpanTree:
-    """Nest the host spans of every thread."""
+def build_tree(columns: TraceColumns, layers: Layers | None = None) -> SpanTree:
+    """Nest the host spans of every thread. Layers are the capture's ranges unless others are given."""
     spans = columns.spans
-    is_layer = _named(columns, LAYER_PREFIX)
+    is_layer = (layers or our_layers(columns)).is_layer
     is_phase = _named(columns, PHASE_PREFIX)
     # lexsort is stable, so equal intervals keep the file's order, in which Kineto writes the
     # outer one first.
-    order = np.lexsort((-spans.dur_ns, spans.start_ns, spans.thread)).astype(np.int64)
+    keys = [-spans.dur_ns, spans.start_ns, spans.thread]
+    if layers is not None and layers.source == "modules":
+        # Modules stand behind the operators, yet are around them.
+        keys.insert(0, (~is_layer).astype(np.int64))
+    order = np.lexsort(keys).astype(np.int64)
     parent, end_ns, layer, phase, clamped = _nest(spans, order, is_layer, is_phase)
     wall = end_ns - spans.start_ns
     self_ns = wall.copy()
@@ -128,7 +134,7 @@ def _nest(
 
 
 def innermost_layer(spans: HostSpans, tree: SpanTree, thread: Ints, at_ns: Ints) -> Ints:
-    """The innermost `layer:` range open at each (thread, time); see `innermost`."""
+    """The innermost layer open at each (thread, time); see `innermost`."""
     return innermost(spans, tree, tree.is_layer, thread, at_ns)
 
 

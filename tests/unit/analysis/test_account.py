@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import account_of, union_ns
+from layerscope.analysis.account import account_of
+from layerscope.analysis.intervals import union_ns
 from layerscope.records import LayerRow, LayerTable
 from layerscope.records.tables import Account
 
