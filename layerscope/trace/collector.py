@@ -29,12 +29,18 @@ Ints = npt.NDArray[np.int64]
 Events = Sequence[Event] | Sequence[ExactEvent]
 Columns = tuple[Ints, ...]
 
+# Beyond this many ns a float of µs no longer tells neighbours apart (2**53 ns).
+_EXACT_FLOAT_NS = 9.0e15
 # Start and duration up to here add up within 64 bits; 73 years of ns, and clocks count from 1970.
 MOST_NS = 1 << 61
 _MOST_DIGITS = 30
 _NO_ARGS = EventArgs()
 # Ids that are text get numbers from here down, where no writer's own ids lie.
 _TEXT_IDS = -(1 << 62)
+
+
+class NeedsExactTimes(Exception):
+    """Times too large for floats: add the same piece again with its times as text."""
 
 
 class _Numbering(dict[Any, int]):
@@ -77,7 +83,10 @@ class Collector:
 
         Raises:
             ValueError: a time that is no number or does not fit 64 bits of ns.
+            NeedsExactTimes: floats cannot hold a time; nothing was added.
         """
+        unknown: Counter[str] = Counter()
+        edges: list[Any] = []
         kinds: dict[str, list[Any]] = {"span": [], "launch": [], "device": [], "module": []}
         ignored: list[Any] = []
         routes: dict[str | None, Callable[[Any], None]] = {
@@ -90,17 +99,20 @@ class Collector:
                 if route is not None:
                     route(event)
                 else:
-                    self._unknown[str(event.cat)] += 1
+                    unknown[str(event.cat)] += 1
             elif event.ph in ("B", "E"):
-                at = int(_times([event.ts], exact=exact)[0])
-                self._edges[event.pid, event.tid].append(_Edge(at, event.ph == "B", event))
+                edges.append(event)
+        kinds["module"] = [e for e in kinds["module"] if e.name.startswith(MODULE_MARK)]
+        kinds = {kind: found for kind, found in kinds.items() if found}
+        # All times before anything is kept: they may have to be read again.
+        starts = {k: _times([e.ts for e in found], exact=exact) for k, found in kinds.items()}
+        durations = {k: _times([e.dur for e in found], exact=exact) for k, found in kinds.items()}
+        at = _times([event.ts for event in edges], exact=exact).tolist()
+        self._unknown += unknown
+        for event, at_ns in zip(edges, at, strict=True):
+            self._edges[event.pid, event.tid].append(_Edge(at_ns, event.ph == "B", event))
         for kind, found in kinds.items():
-            if kind == "module":
-                found = [event for event in found if event.name.startswith(MODULE_MARK)]
-            if found:
-                start = _times([event.ts for event in found], exact=exact)
-                duration = _times([event.dur for event in found], exact=exact)
-                self._append(kind, found, start, duration)
+            self._append(kind, found, starts[kind], durations[kind])
 
     def finish(self) -> tuple[str, ...]:
         """Pair what began and ended in events of their own; returns warnings.
@@ -279,10 +291,14 @@ def _times(values: list[Any], *, exact: bool) -> Ints:
     """µs -> `round(µs * 1000)` ns."""
     if exact:
         return np.array([_exact_ns(value) for value in values], np.int64)
-    ns = np.rint(np.array(values, np.float64) * 1000)
-    outside = ~(np.abs(ns) <= MOST_NS)
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        ns = np.rint(np.array(values, np.float64) * 1000)
+    size = np.abs(ns)
+    outside = ~(size <= MOST_NS)
     if outside.any():
         raise ValueError(f"{values[int(outside.argmax())]!r} µs")
+    if (size > _EXACT_FLOAT_NS).any():
+        raise NeedsExactTimes
     return ns.astype(np.int64)
 
 

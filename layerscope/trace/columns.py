@@ -10,7 +10,7 @@ from typing import Any
 
 from layerscope.errors import DataError
 from layerscope.trace.categories import ABSENT, LAUNCH_KINDS
-from layerscope.trace.collector import Collector, Ints
+from layerscope.trace.collector import Collector, Ints, NeedsExactTimes
 from layerscope.trace.events import EventStream
 from layerscope.trace.source import read_blocks
 
@@ -101,7 +101,10 @@ def read_trace(path: Path, block_bytes: int = BLOCK_BYTES) -> TraceColumns:
     gc.disable()
     try:
         for events in stream.pieces():
-            collector.add(events, exact=stream.exact)
+            try:
+                collector.add(events, exact=stream.exact)
+            except NeedsExactTimes:
+                collector.add(stream.exactly(), exact=True)
         warnings = collector.finish()
     except (OverflowError, ValueError) as error:
         raise DataError(

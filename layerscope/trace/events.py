@@ -24,9 +24,6 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
 _SPACE = b" \t\r\n"
 # One event, or the head before the events, beyond this is no trace; it bounds the memory.
 MOST_PIECE_BYTES = 64 << 20
-# Beyond this many µs a float no longer tells neighbouring nanoseconds apart (2**53 ns).
-_EXACT_FLOAT_US = 9.0e12
-
 Id = int | float | str
 
 
@@ -76,7 +73,7 @@ class EventStream:
     Attributes:
         metadata: the top-level keys beside the events (device properties, base time, versions);
             those after the events are there once all pieces have been read.
-        exact: events come as `ExactEvent` because the clock's values need it.
+        exact: events come as `ExactEvent`, since `exactly` was called.
     """
 
     def __init__(self, blocks: Iterable[bytes], path: Path) -> None:
@@ -85,7 +82,7 @@ class EventStream:
         self._blocks = iter(blocks)
         self._path = path
         self._offset = 0  # of the buffer's first byte in the plain text, for messages
-        self._probed = False
+        self._body = b"[]"
         self._bare = False
 
     def pieces(self) -> Iterator[list[Event] | list[ExactEvent]]:
@@ -228,17 +225,13 @@ class EventStream:
 
     def _typed(self, body: bytes) -> list[Event] | list[ExactEvent]:
         body = b"[" + body.lstrip(_SPACE).removeprefix(b",") + b"]"
-        if self.exact:
-            return _EXACT_DECODER.decode(body)
-        events = _DECODER.decode(body)
-        if not self._probed:
-            # Once per file: a trace has one clock, so its first timed events tell its range.
-            timed = [event for event in events if event.ph == "X"]
-            self._probed = bool(timed)
-            if any(abs(event.ts) > _EXACT_FLOAT_US for event in timed):
-                self.exact = True
-                return _EXACT_DECODER.decode(body)
-        return events
+        self._body = body
+        return _EXACT_DECODER.decode(body) if self.exact else _DECODER.decode(body)
+
+    def exactly(self) -> list[ExactEvent]:
+        """The piece yielded last once more, with its times as text; so are all that follow."""
+        self.exact = True
+        return _EXACT_DECODER.decode(self._body)
 
     def _read_tail(self, tail: bytes) -> None:
         """What follows the array must close the document, else the file was cut or glued."""

@@ -5,6 +5,7 @@ What it is follows from its first bytes, not from its name. Memory is one block,
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +20,19 @@ _READ_BYTES = 1 << 18
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 # Traces shrink 10 to 60 times. What unfolds beyond this is made to fill a disk or a memory.
 MOST_EXPANSION = 300
-_EXPANSION_FROM_BYTES = 64 << 20
+_EXPANSION_FROM_BYTES = 16 << 20
+
+# All that zipfile raises on damaged, encrypted or unknown archives; OSError when told to seek nowhere.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    EOFError,
+    OSError,
+)
 
 Read = Callable[[int], bytes]
 
@@ -69,12 +82,11 @@ def _unzip(file: IO[bytes], path: Path, block_bytes: int) -> Iterator[bytes]:
                     "unpack it and give one trace."
                 )
             with archive.open(members[0]) as inner:
-                limit = _Expansion(path)
+                # zipfile gives out no more than the archive's list says, so one look is enough.
+                _Expansion(path).check(members[0].compress_size, members[0].file_size)
                 ahead = inner.read(len(_ZIP_MAGIC))
-                for block in _plain_or_gzip(inner.read, ahead, path, block_bytes, ahead):
-                    limit.check(members[0].compress_size, len(block))
-                    yield block
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+                yield from _plain_or_gzip(inner.read, ahead, path, block_bytes, ahead)
+    except _ZIP_ERRORS as error:
         raise DataError(f"{path}: the zip cannot be unpacked ({error}).") from None
 
 

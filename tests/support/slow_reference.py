@@ -35,6 +35,16 @@ def innermost(ranges: list[Range], tid: int, at: int) -> Range | None:
     return min(open_now)[2] if open_now else None
 
 
+def clamped(ranges: list[Range]) -> list[Range]:
+    """Ranges that nest: one that ends after the range it starts in ends with it. Outer ones first."""
+    found: list[Range] = []
+    for r in sorted(ranges, key=lambda r: (r.tid, r.start, -r.end)):
+        around = [o for o in found if o.tid == r.tid and o.start <= r.start < o.end]
+        end = min([r.end, *(o.end for o in around)])
+        found.append(Range(r.fqn, r.start, end, r.tid))
+    return found
+
+
 def device_self(ranges: list[Range], work: list[Work]) -> Counter[str]:
     first = min((r.start for r in ranges), default=None)
     total: Counter[str] = Counter()
