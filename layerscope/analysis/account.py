@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from layerscope.analysis.devices import device_rows, rank_of
+from layerscope.analysis.grouping import sums_by
 from layerscope.analysis.intervals import union_ns
 from layerscope.analysis.layers import build_rows
 from layerscope.analysis.phases import LayerRange, Ranges, layer_walls_ns, read_ranges
@@ -184,13 +185,10 @@ def _tally(
 
 def _operator_self_by_range(columns: TraceColumns, tree: SpanTree, ranges: Ranges) -> list[int]:
     """Self time of the operators whose innermost range is each range."""
-    total = [0] * len(ranges.items)
     operators = np.flatnonzero(~tree.is_layer & ~tree.is_phase & (tree.layer != NONE))
-    for span, self_ns in zip(
-        tree.layer[operators].tolist(), tree.self_ns[operators].tolist(), strict=True
-    ):
-        total[ranges.of_span[span]] += self_ns
-    return total
+    total = np.zeros(len(tree.layer), np.int64)
+    np.add.at(total, tree.layer[operators], tree.self_ns[operators])
+    return total[[item.span for item in ranges.items]].tolist() if ranges.items else []
 
 
 def _host_window_ns(columns: TraceColumns, tree: SpanTree, ranges: Ranges) -> int:
@@ -261,25 +259,24 @@ def _operator_rows(
     columns: TraceColumns, tree: SpanTree, ranges: Ranges
 ) -> tuple[OperatorRow, ...]:
     """Every operator inside a layer range, by name, layer and phase."""
-    sums: dict[tuple[int, Key], list[int]] = defaultdict(lambda: [0, 0, 0])
     spans = np.flatnonzero(~tree.is_layer & ~tree.is_phase & (tree.layer != NONE))
+    if not len(spans):
+        return ()
+    codes: dict[Key, int] = {}
+    code_of_span = np.zeros(len(tree.layer), np.int64)
+    for item in ranges.items:
+        code_of_span[item.span] = codes.setdefault((item.layer, item.phase), len(codes))
+    keys = tuple(codes)
     walls = tree.end_ns[spans] - columns.spans.start_ns[spans]
-    items = ranges.items
-    for name, layer_span, self_ns, wall in zip(
-        columns.spans.name[spans].tolist(),
-        tree.layer[spans].tolist(),
-        tree.self_ns[spans].tolist(),
-        walls.tolist(),
-        strict=True,
-    ):
-        item = items[ranges.of_span[layer_span]]
-        entry = sums[name, (item.layer, item.phase)]
-        entry[0] += 1
-        entry[1] += self_ns
-        entry[2] += wall
+    groups = columns.spans.name[spans] * len(keys) + code_of_span[tree.layer[spans]]
+    found, (calls, self_ns, wall_ns) = sums_by(
+        groups, np.ones(len(spans), np.int64), tree.self_ns[spans], walls
+    )
     rows = [
-        OperatorRow(columns.names[name], layer, phase, calls, self_ns, wall)
-        for (name, (layer, phase)), (calls, self_ns, wall) in sums.items()
+        OperatorRow(columns.names[group // len(keys)], *keys[group % len(keys)], n, own, wall)
+        for group, n, own, wall in zip(
+            found.tolist(), calls.tolist(), self_ns.tolist(), wall_ns.tolist(), strict=True
+        )
     ]
     return tuple(sorted(rows, key=lambda r: (-r.self_ns, r.operator, r.layer, r.phase)))
 

@@ -36,6 +36,8 @@ def command(
 
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
+    import gc
+
     from rich.console import Console
 
     from layerscope.errors import DataError
@@ -45,7 +47,12 @@ def command(
     from layerscope.run.findings import findings_of
     from layerscope.run.tables import read_saved
 
-    saved = read_saved(run_or_trace, device)
+    # Hundreds of thousands of objects that live until the end: the collector would only scan them.
+    gc.disable()
+    try:
+        saved = read_saved(run_or_trace, device)
+    finally:
+        gc.enable()
     account = saved.account
     if not account.table.rows:
         raise DataError(

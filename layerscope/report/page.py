@@ -54,7 +54,7 @@ class Page:
         rows = [[printable(cell, encoding) for cell in row] for row in grid.rows]
         footer = None if grid.footer is None else [printable(c, encoding) for c in grid.footer]
         measured = [list(grid.header), *rows, *([footer] if footer else [])]
-        widths = [max(map(cell_len, column)) for column in zip(*measured, strict=True)]
+        widths = [max(map(_cells, column)) for column in zip(*measured, strict=True)]
         widths[0] = self._first_width(widths)
         left = [i == 0 or name in grid.text for i, name in enumerate(grid.header)]
         rule = _GAP.join("-" * width for width in widths)
@@ -62,8 +62,9 @@ class Page:
         self.line(grid.title, style="bold")
         self.line(_aligned(list(grid.header), widths, left), style="bold")
         self.line(rule, style="dim")
-        for row in rows:
-            self.line(_aligned(row, widths, left))
+        if lines := [_aligned(row, widths, left) for row in rows]:
+            # All at once: rich takes its time for each piece of text, however short.
+            self._console.print(Text("\n".join(lines)), soft_wrap=True, highlight=False)
         if footer:
             self.line(rule, style="dim")
             self.line(_aligned(footer, widths, left), style="bold")
@@ -77,6 +78,8 @@ class Page:
 
 def printable(text: str, encoding: str = "utf-8") -> str:
     """The text with control characters, and what the encoding lacks, as visible escapes."""
+    if text.isascii() and text.isprintable():
+        return text
     if not text.isprintable():
         text = "".join(
             c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
@@ -86,10 +89,15 @@ def printable(text: str, encoding: str = "utf-8") -> str:
 
 def shorten_middle(name: str, width: int) -> str:
     """The name in at most `width` terminal cells; head and tail stay, `..` stands between them."""
-    if cell_len(name) <= width:
+    if _cells(name) <= width:
         return name
     head, tail = (width - 2 + 1) // 2, (width - 2) // 2
     return f"{_fitting(name, head)}..{_fitting(name[::-1], tail)[::-1]}"
+
+
+def _cells(text: str) -> int:
+    """Terminal cells of printable text; rich's own count walks every character."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _fitting(text: str, width: int) -> str:
@@ -103,6 +111,6 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) 
     parts = []
     for index, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         shown = shorten_middle(cell, width) if index == 0 else cell
-        pad = " " * (width - cell_len(shown))
+        pad = " " * (width - _cells(shown))
         parts.append(shown + pad if left[index] else pad + shown)
     return _GAP.join(parts).rstrip()

@@ -50,6 +50,8 @@ def _match_launches(columns: TraceColumns) -> tuple[Ints, int]:
     """
     launches, device = columns.launches, columns.device
     pids = [pid for pid, _ in columns.threads]
+    if len({pids[thread] for thread in np.unique(launches.thread).tolist()}) == 1:
+        return _first_launches(launches.correlation, device.correlation), 0
     by_id: dict[int, list[int]] = {}
     seen: set[tuple[str, int]] = set()
     threads = launches.thread.tolist()
@@ -71,6 +73,14 @@ def _match_launches(columns: TraceColumns) -> tuple[Ints, int]:
         else:
             found[event] = candidates[0]
     return found, ambiguous
+
+
+def _first_launches(launched: Ints, wanted: Ints) -> Ints:
+    """The first launch of each correlation id, within one process."""
+    ids, first = np.unique(launched, return_index=True)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    known = (ids[at] == wanted) & (wanted != ABSENT)
+    return np.where(known, first[at], NONE).astype(np.int64)
 
 
 def _settle(columns: TraceColumns, event: int, candidates: list[int]) -> int:

@@ -24,7 +24,7 @@ __all__ = [
     "TraceColumns",
 ]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

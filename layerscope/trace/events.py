@@ -21,6 +21,7 @@ _KINETO_SEPARATOR = b"\n  },\n  {"
 _KINETO_END = b"\n  ]"
 # A string, a bracket, or a lone quote: the start of a string that the block cuts off.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
+_LEAD = re.compile(rb"[ \t\r\n]*,?")
 _SPACE = b" \t\r\n"
 # One event, or the head before the events, beyond this is no trace; it bounds the memory.
 MOST_PIECE_BYTES = 64 << 20
@@ -82,7 +83,7 @@ class EventStream:
         self._blocks = iter(blocks)
         self._path = path
         self._offset = 0  # of the buffer's first byte in the plain text, for messages
-        self._body = b"[]"
+        self._text = b"[]"
         self._bare = False
 
     def pieces(self) -> Iterator[list[Event] | list[ExactEvent]]:
@@ -165,7 +166,7 @@ class EventStream:
         """Decode the whole events at the front of `buffer`; return them, the rest, array ended."""
         cut = buffer.rfind(_KINETO_SEPARATOR)
         if cut >= 0:
-            events = self._try(buffer[:cut] + b"}")
+            events = self._try(_array(buffer, cut, b"}]"))
             if events is not None:
                 rest = cut + len(_KINETO_SEPARATOR) - 1
                 self._offset += rest
@@ -175,7 +176,7 @@ class EventStream:
     def _last(self, buffer: bytes) -> tuple[list[Event] | list[ExactEvent], bytes, bool]:
         end = buffer.rfind(_KINETO_END)
         if end >= 0:
-            events = self._try(buffer[:end])
+            events = self._try(_array(buffer, end))
             if events is not None:
                 rest = end + len(_KINETO_END)
                 self._offset += rest
@@ -195,43 +196,43 @@ class EventStream:
                 if depth == 0:
                     whole = token.end()
                 elif depth < 0:
-                    events = self._decode(buffer[: token.start()])
+                    events = self._decode(buffer, token.start())
                     self._offset += token.end()
                     return events, buffer[token.end() :], True
             elif mark == b'"':
                 break
         if not whole:
             return [], buffer, False
-        events = self._decode(buffer[:whole])
+        events = self._decode(buffer, whole)
         rest = buffer[whole:].lstrip(_SPACE)
         rest = rest[1:] if rest[:1] == b"," else rest
         self._offset += len(buffer) - len(rest)
         return events, rest, False
 
-    def _try(self, body: bytes) -> list[Event] | list[ExactEvent] | None:
+    def _try(self, text: bytes) -> list[Event] | list[ExactEvent] | None:
         try:
-            return self._typed(body)
+            return self._typed(text)
         except (msgspec.DecodeError, RecursionError):
             return None
 
-    def _decode(self, body: bytes) -> list[Event] | list[ExactEvent]:
-        body = body.rstrip(_SPACE)
+    def _decode(self, buffer: bytes, end: int) -> list[Event] | list[ExactEvent]:
+        end = len(buffer[:end].rstrip(_SPACE))
         # A comma after the last event is no JSON, yet interrupted writers leave one.
-        body = body.removesuffix(b",")
+        end -= buffer[end - 1 : end] == b","
         try:
-            return self._typed(body)
+            return self._typed(_array(buffer, end))
         except (msgspec.DecodeError, RecursionError) as error:
             raise self._broken(f"damaged JSON ({_why(error)})", 0) from None
 
-    def _typed(self, body: bytes) -> list[Event] | list[ExactEvent]:
-        body = b"[" + body.lstrip(_SPACE).removeprefix(b",") + b"]"
-        self._body = body
-        return _EXACT_DECODER.decode(body) if self.exact else _DECODER.decode(body)
+    def _typed(self, text: bytes) -> list[Event] | list[ExactEvent]:
+        """Decode a list of events."""
+        self._text = text
+        return _EXACT_DECODER.decode(text) if self.exact else _DECODER.decode(text)
 
     def exactly(self) -> list[ExactEvent]:
         """The piece yielded last once more, with its times as text; so are all that follow."""
         self.exact = True
-        return _EXACT_DECODER.decode(self._body)
+        return _EXACT_DECODER.decode(self._text)
 
     def _read_tail(self, tail: bytes) -> None:
         """What follows the array must close the document, else the file was cut or glued."""
@@ -254,6 +255,13 @@ class EventStream:
     def _broken(self, what: str, ahead: int) -> DataError:
         where = self._offset + ahead
         return DataError(f"{self._path}: {what}, near byte {where:,} of the uncompressed text.")
+
+
+def _array(buffer: bytes, end: int, closing: bytes = b"]") -> bytes:
+    """The events before `end` as a list of their own, with one copy: this is most of what is read."""
+    lead = _LEAD.match(buffer, 0, end)
+    start = lead.end() if lead else 0
+    return b"".join((b"[", memoryview(buffer)[start:end], closing))
 
 
 def _why(error: Exception) -> str:

@@ -44,8 +44,8 @@ class RawEvent:
 class _Untouched(EventStream):
     """Decodes an event into its keys and the bytes of their values."""
 
-    def _typed(self, body: bytes) -> Any:
-        return _DECODER.decode(b"[" + body.strip().removeprefix(b",") + b"]")
+    def _typed(self, text: bytes) -> Any:
+        return _DECODER.decode(text)
 
 
 class RawTrace:
