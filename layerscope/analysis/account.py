@@ -272,12 +272,13 @@ def _operator_rows(
     found, (calls, self_ns, wall_ns) = sums_by(
         groups, np.ones(len(spans), np.int64), tree.self_ns[spans], walls
     )
-    rows = [
-        OperatorRow(columns.names[group // len(keys)], *keys[group % len(keys)], n, own, wall)
-        for group, n, own, wall in zip(
-            found.tolist(), calls.tolist(), self_ns.tolist(), wall_ns.tolist(), strict=True
-        )
-    ]
+    rows = []
+    for group, n, own, wall in zip(
+        found.tolist(), calls.tolist(), self_ns.tolist(), wall_ns.tolist(), strict=True
+    ):
+        layer, phase = keys[group % len(keys)]
+        name = columns.names[group // len(keys)]
+        rows.append(OperatorRow(name, layer, phase, n, own, wall))
     return tuple(sorted(rows, key=lambda r: (-r.self_ns, r.operator, r.layer, r.phase)))
 
 
