@@ -30,14 +30,15 @@ orjson.loads((gzip.open if sys.argv[1].endswith(".gz") else open)(sys.argv[1], "
 """
 _HTA = """
 import sys
-from hta.common.trace_parser import parse_trace_file
-parse_trace_file(sys.argv[1])
+from hta.common.trace_parser import parse_trace_dataframe
+from hta.configs.parser_config import ParserConfig
+parse_trace_dataframe(sys.argv[1], ParserConfig.get_default_cfg())
 """
 _TB = """
-import sys
+import sys, tempfile
 from torch_tb_profiler.profiler.data import RunProfileData
-from torch_tb_profiler.io import Cache
-RunProfileData.parse("w", 0, sys.argv[1], Cache()).process()
+with tempfile.TemporaryDirectory() as cache:
+    RunProfileData.parse("w", 0, sys.argv[1], cache)
 """
 _CODE = {ORJSON: _ORJSON, "HolisticTraceAnalysis parse": _HTA, "torch-tb-profiler parse": _TB}
 _FIRST = b'"traceEvents"'

@@ -98,7 +98,7 @@ def account(
     """
     columns, tree, ranges = workings.columns, workings.tree, workings.ranges
     links, keys = workings.links, workings.keys
-    tally = _tally(columns, tree, ranges, keys)
+    tally = _tally(workings)
     expected, notes = _expected(ranges, modules, steps, compiled)
     table = LayerTable(
         rows=build_rows(tally, ranges, modules, has_device=_has_device(columns)),
@@ -159,13 +159,14 @@ def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> l
     return keys
 
 
-def _tally(
-    columns: TraceColumns, tree: SpanTree, ranges: Ranges, device_keys: Sequence[Key]
-) -> Tally:
+def _tally(workings: Workings) -> Tally:
+    columns, tree, ranges = workings.columns, workings.tree, workings.ranges
     tally = Tally(Counter(), Counter(), Counter(), Counter(), Counter())
     thread = _calling_thread(columns, tree, ranges)
     _, own = layer_walls_ns(columns, tree, ranges)
-    operator_ns = _operator_self_by_range(columns, tree, ranges)
+    # Where operators stand for layers, all of a layer's own time is an operator's.
+    in_operators = workings.source == "operators"
+    operator_ns = own if in_operators else _operator_self_by_range(columns, tree, ranges)
     for index, item in enumerate(ranges.items):
         key = (item.layer, item.phase)
         # forward() inside generate() is the same module, the root: one call of it, not two.
@@ -177,7 +178,7 @@ def _tally(
     outside = _host_window_ns(columns, tree, ranges) - sum(tally.cpu_ns.values())
     if outside:
         tally.cpu_ns[OUTSIDE_MODEL, ranges.resting_phase] += outside
-    for key, duration in zip(device_keys, columns.device.dur_ns.tolist(), strict=True):
+    for key, duration in zip(workings.keys, columns.device.dur_ns.tolist(), strict=True):
         tally.kernels[key] += 1
         tally.gpu_ns[key] += duration
     return tally

@@ -94,7 +94,8 @@ def find_layers(columns: TraceColumns) -> Layers:
     annotated = _of_spans(columns, users) & columns.spans.annotation.astype(np.bool_)
     if annotated.any():
         return Layers("annotations", columns, annotated)
-    return Layers("operators", columns, ~columns.spans.annotation.astype(np.bool_))
+    operators = _of_spans(columns, ~_begins(columns, (PHASE_PREFIX,)))
+    return Layers("operators", columns, operators & ~columns.spans.annotation.astype(np.bool_))
 
 
 def _with_modules(columns: TraceColumns) -> Layers:

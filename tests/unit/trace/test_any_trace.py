@@ -101,6 +101,7 @@ def test_marks_of_torch_alone_are_no_layers(tmp_path: Path) -> None:
     account = account_of(writer.write(tmp_path / "t.json"))
     assert account.layer_source == "operators"
     assert host_self(account) == {"aten::add": 20}
+    assert [row.op_self_ns for row in account.table.rows if row.calls] == [20]
 
 
 def test_names_cannot_pass_for_buckets_or_make_up_layers(tmp_path: Path) -> None:
