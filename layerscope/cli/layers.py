@@ -38,6 +38,8 @@ def command(
     """
     import gc
 
+    # Hundreds of thousands of objects that live until the end: the collector would only scan them.
+    gc.disable()
     from rich.console import Console
 
     from layerscope.errors import DataError
@@ -47,8 +49,6 @@ def command(
     from layerscope.run.findings import findings_of
     from layerscope.run.tables import read_saved
 
-    # Hundreds of thousands of objects that live until the end: the collector would only scan them.
-    gc.disable()
     try:
         saved = read_saved(run_or_trace, device)
     finally:

@@ -200,7 +200,7 @@ class Collector:
 
     def _ids(self, values: list[Id | None]) -> Ints:
         """Ids as integers: ints and whole floats keep their value, other text gets a number."""
-        if all(type(value) is int for value in values):
+        if set(map(type, values)) == {int}:
             try:
                 return np.array(values, np.int64)
             except OverflowError:
