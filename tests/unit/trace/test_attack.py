@@ -248,3 +248,16 @@ def test_random_damage_is_read_or_refused_in_one_line(tmp_path: Path, seed: int)
     assert found.total() == 500
     assert found["read"] > 20
     assert found["refused"] > 20
+
+
+@pytest.mark.parametrize("at", [12, 16])
+@pytest.mark.parametrize("value", [0, 0x7FFFFFFF, 0xFFFFFFF0])
+def test_a_zip_whose_list_lies_elsewhere_is_refused(tmp_path: Path, at: int, value: int) -> None:
+    """Found by mutation: told to seek before the file, zipfile raises what a bad disk raises."""
+    data = bytearray(seeds()[-1])
+    end = data.rindex(b"PK\x05\x06") + at  # 12: size of the list of files, 16: its offset
+    data[end : end + 4] = value.to_bytes(4, "little")
+    path = tmp_path / "t.zip"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="zip"):
+        read_trace(path)
