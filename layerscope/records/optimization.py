@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# Graphs that a compiled run may hold for one function. Each length bucket and batch size is a graph
+# of its own; torch's default of 8 is two batch sizes of one data set, and beyond it everything runs
+# uncompiled without a word.
+RECOMPILE_LIMIT = 64
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompiledPart:

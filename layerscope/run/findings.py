@@ -9,6 +9,7 @@ from layerscope.analysis.findings import Evidence, find, not_judged
 from layerscope.analysis.idle import Idle
 from layerscope.records import Account, RunRecord
 from layerscope.records.finding import Finding, NotJudged
+from layerscope.records.optimization import RECOMPILE_LIMIT
 from layerscope.report.findings import write_findings_json
 
 FINDINGS_FILE = "findings.json"
@@ -31,6 +32,7 @@ def findings_of(account: Account, idle: Idle | None, record: RunRecord | None) -
         ceilings=record.ceilings if record else None,
         first_call_us=record.first_call_us if record else None,
         recompiles=_recompiles(record),
+        recompile_limit=RECOMPILE_LIMIT,
     )
     return Findings(find(evidence), not_judged(evidence))
 

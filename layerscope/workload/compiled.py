@@ -17,13 +17,10 @@ from typing import Any, Literal
 import torch
 
 from layerscope.errors import EnvironmentProblem
-from layerscope.records.optimization import CompiledPart
+from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
 
 CompiledMode = Literal["compile", "cudagraphs"]
 PARTS = ("vision_model", "qformer", "language_model.encoder", "language_model")
-# Each length bucket and batch size is a graph of its own; torch's default of 8 is two batch sizes
-# of one data set, and beyond it everything runs uncompiled without a word.
-RECOMPILE_LIMIT = 64
 
 
 class CompiledParts:
@@ -58,7 +55,6 @@ class CompiledParts:
                 f"--optimization cudagraphs: CUDA graphs need a CUDA device, the model is on the "
                 f"{device}; use --optimization compile or eager."
             )
-        self._mode = mode
         self._backend = backend or _inductor(cudagraphs=mode == "cudagraphs")
         self._graphs: Counter[str] = Counter()
         self._compile_ns: Counter[str] = Counter()
