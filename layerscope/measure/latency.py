@@ -55,14 +55,18 @@ class BatchTimer:
 
     def first(self, samples: Sequence[Sample], index: int, *, warmup: bool = False) -> TimedBatch:
         """Prepare a batch of samples and run it once."""
+        batch, preprocess_ns = self.prepare(samples, index)
+        return self.run(batch, preprocess_ns, warmup=warmup)
+
+    def prepare(self, samples: Sequence[Sample], index: int) -> tuple[Batch, int]:
+        """A batch, and the nanoseconds that preparing it took; nothing runs."""
         began = self._clock()
         batch = self._batcher.prepare(samples, index)
-        return self._run(batch, self._clock() - began, 0, self._generator, warmup=warmup)
+        return batch, self._clock() - began
 
-    def shape_of(self, samples: Sequence[Sample], index: int) -> tuple[object, ...]:
-        """The shapes of a batch's inputs, by name; nothing runs."""
-        inputs = self._batcher.prepare(samples, index).inputs
-        return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
+    def run(self, batch: Batch, preprocess_ns: int, *, warmup: bool = False) -> TimedBatch:
+        """Run a batch that was just prepared."""
+        return self._run(batch, preprocess_ns, 0, self._generator, warmup=warmup)
 
     def again(self, batch: Batch, repeat: int, generator: Generator | None = None) -> TimedBatch:
         """Run a prepared batch once more; with another generator, the window of its own it asks for."""

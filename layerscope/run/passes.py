@@ -123,11 +123,12 @@ class Passes:
         kept: list[Batch] = []
         with self._progress.task("measure, unprofiled", count) as advance:
             for index, samples in enumerate(itertools.chain([first], chunks)):
+                batch, preprocess_ns = self._timer.prepare(samples, index)
                 if self._compiled is not None:
-                    warmups = (*warmups, *self._warm_shape(samples, index))
+                    warmups = (*warmups, *self._warm_shape(batch, preprocess_ns))
                 with uncompiled(self._compiled if len(samples) < len(first) else None):
                     # A partial batch is not timed; a graph for it alone would be made in vain.
-                    timed = self._timer.first(samples, index)
+                    timed = self._timer.run(batch, preprocess_ns)
                 keep = timed.sample.full and len(kept) < KEPT_BATCHES
                 if keep:
                     kept.append(timed.batch)
@@ -165,15 +166,17 @@ class Passes:
                 advance(1)
         return tuple(done), first_calls
 
-    def _warm_shape(self, samples: Sequence[Sample], index: int) -> tuple[LatencySample, ...]:
+    def _warm_shape(self, batch: Batch, preprocess_ns: int) -> tuple[LatencySample, ...]:
         """Compile for this batch's shape, where it is new, outside of what is measured."""
         assert self._compiled is not None
-        shape = self._timer.shape_of(samples, index)
-        if shape in self._shapes or len(samples) < self._config.batch_size:
+        shape = tuple((name, tuple(value.shape)) for name, value in sorted(batch.inputs.items()))
+        if shape in self._shapes or len(batch.samples) < self._config.batch_size:
             return ()
         self._shapes.add(shape)
         with self._compiled.warming_up():
-            done = [self._timer.first(samples, index, warmup=True) for _ in range(_SHAPE_WARMUPS)]
+            done = [
+                self._timer.run(batch, preprocess_ns, warmup=True) for _ in range(_SHAPE_WARMUPS)
+            ]
         return tuple(item.sample for item in done)
 
     def against_eager(self, batches: Sequence[TimedBatch]) -> TokensAgainstEager | None:
