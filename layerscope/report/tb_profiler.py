@@ -315,8 +315,9 @@ class _Ends:
         return raw_us(int(self._dur_ns[span])) if fitted is None else fitted
 
     def inside(self, span: int, start_ns: int, dur_ns: int) -> float:
-        """The duration in µs of something that lies in this span."""
-        return _within(start_ns / 1000, dur_ns / 1000, self._end[span])
+        """The duration in µs of something that lies in this span and may touch its neighbour."""
+        latest = min(self._end[span], (start_ns + dur_ns) / 1000)
+        return _within(start_ns / 1000, dur_ns / 1000, latest)
 
 
 def _within(start: float, duration: float, end: float) -> float:

@@ -14,7 +14,7 @@ export async function openInPerfetto(address, title) {
     if (!answer.ok) throw new Error(`the trace could not be read (${answer.status})`);
     buffer = await answer.arrayBuffer();
   } catch (problem) {
-    viewer.close(); // an empty viewer would look like an empty trace
+    closeForGood(viewer); // an empty viewer would look like an empty trace
     throw problem;
   }
   const ready = new Promise((resolve, reject) => {
@@ -36,4 +36,13 @@ export async function openInPerfetto(address, title) {
   // Handed over, not copied: an XL trace has tens of megabytes. Perfetto unpacks gzip by itself.
   viewer.postMessage({ perfetto: { buffer, title, fileName: `${title}.trace.json.gz` } }, PERFETTO,
                      [buffer]);
+}
+
+/* Chromium forgets a close() that meets the window's first navigation, about once in 60 times. */
+function closeForGood(viewer) {
+  viewer.close();
+  const again = setInterval(() => {
+    if (viewer.closed) clearInterval(again);
+    else viewer.close();
+  }, 200);
 }

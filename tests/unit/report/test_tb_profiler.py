@@ -257,6 +257,19 @@ def test_a_trace_without_layers_keeps_its_annotations_and_its_python_events(tmp_
     assert seen.device_active_us == 8
 
 
+def test_launches_that_touch_are_both_kept(tmp_path: Path) -> None:
+    # 0.008 + 0.001 is more than 0.009 in floats once the clock's zero is added.
+    trace = TraceWriter()
+    trace.layer("generate", 0, 10)
+    trace.launch(5, 9)
+    trace.kernel(5, 9, 2)
+    trace.launch(6, 8)
+    workings, out = derive(trace.write(tmp_path / "t.json"))
+    seen = Seen(out, tmp_path)
+    assert seen.modules["generate",].device_duration == pytest.approx(0.002, abs=1e-6)
+    assert_equal(workings, seen)
+
+
 def test_a_damaged_trace_leaves_no_file(by_hand: Path) -> None:
     workings = work_out(read_trace(by_hand))
     cut = by_hand.with_name("cut.json")
@@ -316,7 +329,7 @@ def traces(draw: st.DrawFn) -> TraceWriter:
 
 
 @given(trace=traces())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_plugin_counts_what_we_count_on_any_trace(
     tmp_path_factory: pytest.TempPathFactory, trace: TraceWriter
 ) -> None:
