@@ -6,7 +6,8 @@ const PERFETTO = "https://ui.perfetto.dev";
 
 export async function openInPerfetto(address, title) {
   // Opened before anything is awaited: later, the browser takes it for a pop-up nobody asked for.
-  const viewer = window.open(PERFETTO);
+  // Empty until the trace is there: Chromium forgets a close() that meets a navigation.
+  const viewer = window.open("about:blank");
   if (!viewer) throw new Error("the browser refused to open a window for ui.perfetto.dev");
   let buffer;
   try {
@@ -14,9 +15,10 @@ export async function openInPerfetto(address, title) {
     if (!answer.ok) throw new Error(`the trace could not be read (${answer.status})`);
     buffer = await answer.arrayBuffer();
   } catch (problem) {
-    closeForGood(viewer); // an empty viewer would look like an empty trace
+    viewer.close(); // an empty viewer would look like an empty trace
     throw problem;
   }
+  viewer.location.replace(PERFETTO);
   const ready = new Promise((resolve, reject) => {
     const asking = setInterval(() => viewer.postMessage("PING", PERFETTO), 100);
     const tired = setTimeout(() => stop(() => reject(new Error("ui.perfetto.dev does not answer"))),
@@ -36,13 +38,4 @@ export async function openInPerfetto(address, title) {
   // Handed over, not copied: an XL trace has tens of megabytes. Perfetto unpacks gzip by itself.
   viewer.postMessage({ perfetto: { buffer, title, fileName: `${title}.trace.json.gz` } }, PERFETTO,
                      [buffer]);
-}
-
-/* Chromium forgets a close() that meets the window's first navigation, about once in 60 times. */
-function closeForGood(viewer) {
-  viewer.close();
-  const again = setInterval(() => {
-    if (viewer.closed) clearInterval(again);
-    else viewer.close();
-  }, 200);
 }
