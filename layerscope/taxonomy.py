@@ -15,6 +15,8 @@ ROOTS = (ROOT_GENERATE, ROOT_FORWARD)
 # Ranges written by the capture: the module's FQN, or a phase that the user marked.
 LAYER_PREFIX = "layer:"
 PHASE_PREFIX = "phase:"
+# A call of a compiled graph: `compiled:<number>:<FQN of its frame, or ?>`.
+COMPILED_PREFIX = "compiled:"
 
 PHASES = ("vision", "qformer", "projection", "encoder", "prefill", "decode", "other")
 PHASE_FORWARD = "forward"

@@ -11,7 +11,7 @@ from layerscope.records import LayerRow, ModuleRecord, parent_of
 from layerscope.taxonomy import BUCKETS, PHASES, group_of
 
 if TYPE_CHECKING:
-    from layerscope.analysis.account import Tally
+    from layerscope.analysis.tally import Tally
 
 Key = tuple[str, str]
 
@@ -23,7 +23,7 @@ def build_rows(
     root = ranges.root
     keys = set(tally.calls) | {key for key in tally.gpu_ns if key[0] not in BUCKETS}
     phases = {phase for _, phase in keys} | {ranges.resting_phase}
-    layers = _in_tree_order([item.layer for item in ranges.items], root)
+    layers = _in_tree_order(tuple(tally.layers), root)
     keys |= {(root, phase) for phase in phases} if layers else set()
     keys |= {(above, phase) for layer, phase in keys for above in _ancestors(layer, root)}
     gpu_total, cpu_total = _totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root)
@@ -70,6 +70,8 @@ def _layer_row(
         params=module.params if module else None,
         dtype=module.dtype if module else None,
         op_self_ns=tally.operator_ns[key],
+        attribution="+".join(tally.how.get(key, ())) or None,
+        modelled_ns=tally.modelled_ns[key] if tally.how else None,
     )
 
 

@@ -51,6 +51,12 @@ class ProfilerSession:
             with without_kineto_noise():
                 self._profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
 
+    @staticmethod
+    def prepare(*, cuda: bool) -> None:
+        """Load what the first session of a process loads: it has to come before any CUDA graph is
+        captured (pytorch #75504), and must not lie in a window."""
+        _warm(cuda=cuda)
+
     def export(self, path: Path) -> None:
         """Write the trace as Kineto gives it, gzipped when the name ends in `.gz`.
 
@@ -89,10 +95,7 @@ def _activities(*, cuda: bool) -> list[ProfilerActivity]:
 
 
 def _warm(*, cuda: bool) -> None:
-    """One empty session a process: the first one loads CUPTI, which must not lie in a window.
-
-    It also has to come before the first CUDA graph capture (pytorch #75504).
-    """
+    """One empty session a process: the first one loads CUPTI."""
     if cuda in _warmed:
         return
     with without_kineto_noise(), profile(activities=_activities(cuda=cuda)):

@@ -18,6 +18,7 @@ from torch._C._profiler import _RecordFunctionFast
 from torch.compiler import is_compiling
 
 from layerscope.taxonomy import LAYER_PREFIX, PHASE_PREFIX, ROOT_FORWARD, ROOT_GENERATE
+from layerscope.workload.module_list import is_compiled_wrapper, plain_fqn
 
 _Call = Callable[..., Any]
 _MISSING = object()
@@ -46,7 +47,10 @@ class LayerRanges:
                 if isinstance(module, torch.jit.ScriptModule):
                     self.uninstrumented.append(fqn)
                     continue
-                if getattr(module, "_compiled_call_impl", None) is not None:
+                if is_compiled_wrapper(module):
+                    compiled.append(f"{fqn}." if fqn else "")
+                    self._wrap(module, "forward", plain_fqn(fqn) or ROOT_FORWARD)
+                elif getattr(module, "_compiled_call_impl", None) is not None:
                     # Set by module.compile() and called instead of forward. A changed `forward`
                     # below it would make torch compile again, in the middle of the traced run.
                     compiled.append(f"{fqn}." if fqn else "")

@@ -48,6 +48,7 @@ class LayerRow:
     attribution: str | None = None
     energy_j: float | None = None
     energy_source: str | None = None
+    modelled_ns: int | None = None  # part of the self time that was split by a model
 
     @property
     def is_bucket(self) -> bool:

@@ -54,6 +54,7 @@ COLUMNS = (
     Column("attribution", "text", "attribution"),
     Column("energy_j", "real", "energy_j"),
     Column("energy_source", "text", "energy_source"),
+    Column("modelled_us", "time", "modelled_ns"),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 

@@ -10,8 +10,10 @@ from types import TracebackType
 
 import torch
 
-from layerscope.errors import LayerscopeError
+from layerscope.errors import EnvironmentProblem, LayerscopeError
 from layerscope.instrument.profiler import ProfilerSession
+from layerscope.instrument.provenance import ProvenanceWatch
+from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.instrument.ranges import LayerRanges, phase_range
 from layerscope.records import LayerTable
 from layerscope.records.tables import Account
@@ -26,8 +28,14 @@ class Capture:
     which lets rule 4 (calls) be checked for InstructBLIP.
     """
 
-    def __init__(self, model: torch.nn.Module, trace: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        trace: Path | None = None,
+        watch: ProvenanceWatch | None = None,
+    ) -> None:
         self._model = model
+        self._watch = watch
         self._trace = trace
         self._account: Account | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -79,7 +87,8 @@ class Capture:
                 raise LayerscopeError("no trace: the captured block has not ended, or it failed.")
             from layerscope.analysis.account import account_of
 
-            self._account = account_of(self.trace_path, self._modules, self.steps)
+            provenance = self._watch.record() if self._watch is not None else None
+            self._account = account_of(self.trace_path, self._modules, self.steps, provenance)
         return self._account
 
     @property
@@ -88,7 +97,11 @@ class Capture:
         return self.account.table
 
 
-def capture(model: torch.nn.Module, trace: str | Path | None = None) -> Capture:
+def capture(
+    model: torch.nn.Module,
+    trace: str | Path | None = None,
+    compiled: ProvenanceWatch | None = None,
+) -> Capture:
     """Profile what happens to `model` inside a `with` block.
 
     Example:
@@ -99,8 +112,32 @@ def capture(model: torch.nn.Module, trace: str | Path | None = None) -> Capture:
     Args:
         model: any module, on any device. It is left without a trace of the capture.
         trace: file for the Kineto trace (`.json` or `.json.gz`); temporary when left out.
+        compiled: what `watch_compile` yielded, for a model that runs compiled: give the compiled
+            module as `model`, and let it compile before the block.
     """
-    return Capture(model, Path(trace) if trace is not None else None)
+    return Capture(model, Path(trace) if trace is not None else None, compiled)
+
+
+def watch_compile(model: torch.nn.Module) -> ProvenanceWatch:
+    """Note which layers compiled code comes from, for `capture`.
+
+    Example:
+        >>> with layerscope.watch_compile(model) as watch:
+        ...     fast = torch.compile(model)
+        ...     fast(inputs)  # compiles
+        ...     with layerscope.capture(fast, compiled=watch) as cap:
+        ...         fast(inputs)
+
+    Args:
+        model: the module as it is before compiling. It must be compiled and called inside.
+
+    Raises:
+        EnvironmentProblem: this version of torch's compiler is not understood.
+    """
+    reason = why_not_understood()
+    if reason:
+        raise EnvironmentProblem(reason)
+    return ProvenanceWatch(model)
 
 
 def _on_cuda(model: torch.nn.Module) -> bool:

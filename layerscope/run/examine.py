@@ -13,6 +13,7 @@ from layerscope.analysis.enrich import with_counted_work
 from layerscope.analysis.idle import Idle, idle_of
 from layerscope.errors import AccountingError
 from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
+from layerscope.records.provenance import Provenance
 from layerscope.trace.columns import read_trace
 from layerscope.trace.layer_source import find_layers, our_layers
 
@@ -36,11 +37,13 @@ def examine(
     fp32_matmul: Literal["highest", "high"] = "highest",
     compiled: Sequence[str] = (),
     device: str | None = None,
+    provenance: Provenance | None = None,
 ) -> Examined:
     """Account for a trace and lay the counted work over it.
 
     Args:
         device: only this device's events; None for all.
+        provenance: of the compiled code that ran; None for an eager run or a bare trace.
 
     Raises:
         DataError: the trace cannot be read.
@@ -50,7 +53,12 @@ def examine(
     if device is not None:
         columns = of_device(columns, device)
     # A run's own trace has layerscope's ranges, or no layers at all.
-    workings = work_out(columns, our_layers(columns) if modules else find_layers(columns))
+    workings = work_out(
+        columns,
+        our_layers(columns) if modules else find_layers(columns),
+        provenance=provenance,
+        fqns={module.fqn for module in modules},
+    )
     found = account(workings, source=str(trace), modules=modules, steps=steps, compiled=compiled)
     failures: tuple[str, ...] = ()
     if work is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from layerscope.analysis.account import Workings, work_out
 from layerscope.errors import DataError
 from layerscope.records import ModelRecord, RunRecord, load
+from layerscope.records.provenance import load_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.report import perfetto, tb_profiler
 from layerscope.run.tables import TRACE_FILE
@@ -40,14 +41,15 @@ def read_source(path: Path) -> Source:
     Raises:
         DataError: no such file, no trace in the folder, or a trace that cannot be read or is empty.
     """
-    record, trace = None, path
+    record, trace, provenance = None, path, None
     if path.is_dir():
         if not (path / RUN_FILE).exists():
             raise DataError(f"{path}: no {RUN_FILE} in it, so it is no run folder.")
         record, trace = load(path), path / TRACE_FILE
         if not trace.exists():
             raise DataError(f"{path}: no {TRACE_FILE} in it, so there is no trace to export.")
-    workings = work_out(read_trace(trace))
+        provenance = load_provenance(path)
+    workings = work_out(read_trace(trace), provenance=provenance)
     columns = workings.columns
     if not len(columns.spans.name) and not len(columns.device.name):
         raise DataError(

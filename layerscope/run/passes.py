@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from layerscope.records import (
 )
 from layerscope.records.optimization import TokensAgainstEager
 from layerscope.report.progress import ProgressReporter
+from layerscope.run.captures import captures_noted
 from layerscope.run.eager_guard import against_eager
+from layerscope.run.optimized import CompiledModel
 from layerscope.taxonomy import ROOT_GENERATE
 from layerscope.workload.batching import Batch, Batcher
-from layerscope.workload.compiled import CompiledParts, uncompiled
+from layerscope.workload.compiled import uncompiled
 from layerscope.workload.data.sample import Sample, SampleSource
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generated, Generator
@@ -42,6 +45,7 @@ _FIRST_TOKEN_RUNS = 8
 _FIRST_TOKEN_LIMIT_S = 5.0
 # The second call of a shape may still capture CUDA graphs; the third replays.
 _SHAPE_WARMUPS = 3
+_CAPTURING_ROUND = 1  # of the warm-up, from 0
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,11 @@ class Passes:
         config: RunConfig,
         loaded: LoadedModel,
         progress: ProgressReporter,
-        compiled: CompiledParts | None = None,
+        compiled: CompiledModel | None = None,
     ) -> None:
-        self._compiled = compiled
+        self._compiled = compiled.parts if compiled is not None else None
+        graphed = config.optimization == "cudagraphs"
+        self._watch = compiled.watch if compiled is not None and graphed else None
         self._shapes: set[tuple[object, ...]] = set()
         self._config = config
         self._loaded = loaded
@@ -151,11 +157,16 @@ class Passes:
     ) -> tuple[tuple[LatencySample, ...], dict[str, float]]:
         done: list[LatencySample] = []
         first_calls: dict[str, float] = {}
-        with self._progress.task("warm up", self._config.warmup) as advance:
-            for number in range(self._config.warmup):
+        rounds = self._config.warmup
+        if self._watch is not None:
+            # The first call of a graph runs it eagerly, the second captures: that one is looked at.
+            ProfilerSession.prepare(cuda=True)
+            rounds = max(rounds, _CAPTURING_ROUND + 1)
+        with self._progress.task("warm up", rounds) as advance:
+            for number in range(rounds):
                 if self._compiled is not None:
                     # No wrapper around a convolution here: torch would compile it with the part.
-                    with self._compiled.warming_up():
+                    with self._compiled.warming_up(), self._noting_captures(number):
                         done.append(self._timer.first(samples, 0, warmup=True).sample)
                 elif number == 0:
                     with FirstConvolutionCalls(self._loaded.model) as calls:
@@ -165,6 +176,11 @@ class Passes:
                     done.append(self._timer.first(samples, 0, warmup=True).sample)
                 advance(1)
         return tuple(done), first_calls
+
+    def _noting_captures(self, number: int) -> AbstractContextManager[None]:
+        if self._watch is None or number != _CAPTURING_ROUND:
+            return nullcontext()
+        return captures_noted(self._watch, cuda=self._config.device == "cuda")
 
     def _warm_shape(self, batch: Batch, preprocess_ns: int) -> tuple[LatencySample, ...]:
         """Compile for this batch's shape, where it is new, outside of what is measured."""

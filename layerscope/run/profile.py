@@ -26,6 +26,7 @@ from layerscope.records import (
     WorkloadRecord,
     save,
 )
+from layerscope.records.provenance import Provenance, save_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
@@ -40,11 +41,15 @@ from layerscope.run.findings import Findings, findings_of, write_findings
 from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
 from layerscope.run.load import Announce, Load, Ready, load_for
-from layerscope.run.optimized import compiled_parts, optimization_record, refuse_flash
+from layerscope.run.optimized import (
+    CompiledModel,
+    compiled_model,
+    optimization_record,
+    refuse_flash,
+)
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
 from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
-from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
@@ -129,13 +134,13 @@ class _Run:
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
         source = open_samples(self._resolved.config)
         ready = load_for(self._resolved, self._progress, self._announce, self._load)
-        with compiled_parts(ready.model.model, ready.config.optimization) as compiled:
+        with compiled_model(ready.model.model, ready.config.optimization) as compiled:
             return self._measured(ready, compiled, source, name, created)
 
     def _measured(
         self,
         ready: Ready,
-        compiled: CompiledParts | None,
+        compiled: CompiledModel | None,
         source: SampleSource,
         name: str,
         created: datetime,
@@ -155,12 +160,17 @@ class _Run:
             self._files["trace"] = TRACE_FILE
         counted = passes.count(measured.batches[0])
         optimization = optimization_record(
-            config.optimization, compiled, passes.against_eager(measured.batches)
+            config.optimization,
+            compiled.parts if compiled is not None else None,
+            passes.against_eager(measured.batches),
         )
         work = counted.work
         ceilings = self._ceilings(config, environment) if config.trace else None
         regions = tuple(part.part for part in optimization.parts) if optimization else ()
-        examined = self._examine(config, loaded, traced, work, ceilings, regions)
+        provenance = compiled.provenance() if compiled is not None else None
+        if provenance is not None:
+            self._files |= save_provenance(provenance, self._folder)
+        examined = self._examine(config, loaded, traced, work, ceilings, regions, provenance)
         verdict = None
         if examined is not None:
             further = (*failures, *counted.failures, *examined.failures)
@@ -226,6 +236,7 @@ class _Run:
         work: CountedWork,
         ceilings: Ceilings | None,
         regions: tuple[str, ...],
+        provenance: Provenance | None,
     ) -> Examined | None:
         if traced is None:
             return None
@@ -238,6 +249,7 @@ class _Run:
                 ceilings,
                 config.fp32_matmul,
                 regions,
+                provenance=provenance,
             )
             advance(1)
         return examined

@@ -11,6 +11,7 @@ from layerscope.analysis.idle import Idle
 from layerscope.analysis.structure import expected_calls
 from layerscope.errors import DataError, UsageError
 from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load
+from layerscope.records.provenance import Provenance, load_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
 from layerscope.report.csv import (
@@ -95,7 +96,7 @@ def read_saved(path: Path, device: str | None = None) -> SavedRun:
         raise DataError(f"{path}: no {RUN_FILE} in it, so it is no run folder.")
     record = load(path)
     if trace.exists():
-        return _saved(trace, record, read_work(path / WORK_FILE), device)
+        return _saved(trace, record, read_work(path / WORK_FILE), device, load_provenance(path))
     if device is not None:
         raise UsageError(f"--device {device}: {path} holds no trace, so its events are not known.")
     return _without_trace(path, record)
@@ -132,7 +133,11 @@ def _ns(us: float | None) -> int | None:
 
 
 def _saved(
-    trace: Path, record: RunRecord | None, work: CountedWork | None, device: str | None = None
+    trace: Path,
+    record: RunRecord | None,
+    work: CountedWork | None,
+    device: str | None = None,
+    provenance: Provenance | None = None,
 ) -> SavedRun:
     if record is None:
         found = examine(trace, device=device)
@@ -146,6 +151,7 @@ def _saved(
             record.config.fp32_matmul,
             record.compiled_parts,
             device,
+            provenance,
         )
     return SavedRun(found.account, found.idle, record, work, found.failures)
 

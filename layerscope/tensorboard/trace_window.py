@@ -15,6 +15,7 @@ from layerscope.analysis.account import work_out
 from layerscope.analysis.choice import Choice
 from layerscope.analysis.window import Timeline
 from layerscope.errors import LayerscopeError
+from layerscope.records.provenance import load_provenance
 from layerscope.report.perfetto import SUFFIX, write_perfetto
 from layerscope.trace.columns import read_trace
 
@@ -68,12 +69,16 @@ class TraceWindows:
         stat = trace.stat()
         key = (trace, stat.st_mtime_ns, stat.st_size)
         with self._lock:
-            found = self._kept.get(key) or Timeline(work_out(read_trace(trace)))
+            found = self._kept.get(key) or _read(trace)
             self._kept[key] = found
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return found
+
+
+def _read(trace: Path) -> Timeline:
+    return Timeline(work_out(read_trace(trace), provenance=load_provenance(trace.parent)))
 
 
 def _number(asked: Mapping[str, str], name: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layerscope.records.tables import Launch
+from layerscope.taxonomy import COMPILED_PREFIX
 
 LAUNCH_KINDS: tuple[Launch, ...] = ("none", "runtime", "driver", "graph")
 GRAPH_LAUNCHES = ("cudaGraphLaunch", "cuGraphLaunch", "hipGraphLaunch")
@@ -39,6 +40,16 @@ DEVICE_CATEGORIES = frozenset(
         "mtia_ccp_events",
         "hpu_op",
     }
+)
+# What torch writes around compiled code, and layerscope around a call of it: no operators.
+COMPILER_RANGES = (
+    COMPILED_PREFIX,
+    "## Call CompiledFxGraph",
+    "Torch-Compiled Region",
+    "CompiledFunction",
+    "TorchDynamo Cache Lookup",
+    "Pregraph bytecode",
+    "AOTDispatcher Runtime Wrapper",
 )
 PYTHON_CATEGORIES = frozenset({"python_function", "PythonFunction"})
 MODULE_MARK = "nn.Module: "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from layerscope.records.tables import LayerSource
 from layerscope.taxonomy import BUCKETS, LAYER_PREFIX, PHASE_PREFIX
-from layerscope.trace.categories import MODULE_MARK
+from layerscope.trace.categories import COMPILER_RANGES, MODULE_MARK
 from layerscope.trace.columns import HostSpans, TraceColumns
 
 # Ranges that torch and its profiler write on their own: no layers of the user's.
@@ -24,14 +24,10 @@ _NOT_THE_USERS = (
     "nccl:",
     "gloo:",
     "c10d::",
-    "Torch-Compiled Region",
-    "CompiledFunction",
-    "## Call CompiledFxGraph",
-    "TorchDynamo Cache Lookup",
     "PyTorch Profiler",
     "record_param_comms",
-    "Pregraph bytecode",
     PHASE_PREFIX,
+    *COMPILER_RANGES,
 )
 # Deeper nesting is none of a model's; what lies below is counted in the layer at this depth.
 MOST_DEPTH = 64

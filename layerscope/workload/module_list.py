@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 _PARTS = {"vision": "vision_config", "qformer": "qformer_config", "language": "text_config"}
 
 
+def is_compiled_wrapper(module: nn.Module) -> bool:
+    """Whether `torch.compile(module)` made it: the module itself is its `_orig_mod`."""
+    return "_orig_mod" in module._modules and type(module).__name__ == "OptimizedModule"
+
+
+def plain_fqn(name: str) -> str:
+    """A module's name as it is without `torch.compile`, which puts `_orig_mod` into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
 def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
     """Every module in `named_modules()` order, the root first with FQN "".
 
@@ -25,7 +35,10 @@ def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
     """
     seen: set[int] = set()
     records = []
-    for fqn, module in model.named_modules():
+    for name, module in model.named_modules():
+        if is_compiled_wrapper(module):
+            continue  # its module inside goes by the wrapper's name
+        fqn = plain_fqn(name)
         own = tuple(module.parameters(recurse=False))
         cls = type(module).__name__
         records.append(

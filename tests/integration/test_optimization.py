@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.command import layerscope
 from support.small_model import small_yaml
 
+from layerscope.instrument.call_sites import heavy_operator
 from layerscope.records import RunRecord, load
 
 COMMON = (
@@ -75,9 +77,49 @@ def test_every_nanosecond_lies_in_a_region_a_layer_or_a_bucket(
     calls = {(row["layer"], row["phase"]): int(row["calls"]) for row in rows}
     assert calls["language_model", "decode"] == 2
     assert calls["language_model", "prefill"] == calls["vision_model", "vision"] == 1
-    assert not any(layer.startswith("vision_model.") for layer, _ in calls)
+    # Layers inside the parts: in each call of a part's graph in which a kernel of theirs ran.
+    assert calls["vision_model.encoder.layers.0.mlp.fc1", "vision"] == 1
+    assert calls["language_model.decoder.block.0.layer.2.DenseReluDense.wo", "decode"] == 2
+    assert {row["attribution"] for row in rows} >= {"range", "exact", "fused"}
+    assert all(float(r["modelled_us"]) <= float(r["op_self_us"]) for r in rows if r["op_self_us"])
     total_us = sum(float(row["cpu_self_us"]) for row in rows)
     assert total_us == pytest.approx(record.account.host_window_us, abs=1e-3 * len(rows))
+
+
+def _heavy(folder: Path) -> Counter[tuple[str, str, str]]:
+    with (folder / "operators.csv").open(newline="") as file:
+        rows = [
+            (r, heavy_operator(r["operator"].removeprefix("aten::"))) for r in csv.DictReader(file)
+        ]
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row, operator in rows:
+        if operator:
+            found[operator, row["layer"], row["phase"]] += int(row["calls"])
+    return found
+
+
+def test_eager_and_compiled_run_the_same_operators_in_the_same_layers(
+    runs: tuple[Path, Path, str],
+) -> None:
+    eager, compiled = _heavy(runs[0]), _heavy(runs[1])
+    assert eager == compiled
+    assert eager["mm", "language_model.lm_head", "decode"] == 2
+    assert {operator for operator, _, _ in eager} == {"mm", "convolution", "sdpa"}
+
+
+def test_a_layers_flops_are_those_of_the_eager_run(runs: tuple[Path, Path, str]) -> None:
+    found = []
+    for folder in runs[:2]:
+        with (folder / "layers.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        found.append(
+            {(r["layer"], r["phase"]): int(r["flops_self"]) for r in rows if r["flops_self"]}
+        )
+    eager, compiled = found
+    wo = ("language_model.encoder.block.0.layer.1.DenseReluDense.wo", "encoder")
+    assert eager[wo] == compiled[wo] > 0
+    with_work = {key for key, flops in eager.items() if flops}
+    assert with_work == {key for key, flops in compiled.items() if flops}
 
 
 def test_the_parts_flops_are_those_of_their_layers(runs: tuple[Path, Path, str]) -> None:

@@ -22,7 +22,7 @@ HEADER = (
     "phase,layer,module,group,depth,calls,kernels,gpu_self_us,gpu_total_us,gpu_share,cpu_self_us,"
     "cpu_total_us,flops_self,flops_total,macs_total,params,op_self_us,dtype,bytes_self,intensity,"
     "tflops_per_s,gb_per_s,roofline_us,roofline_fraction,bound,memory_peak_mib,attribution,"
-    "energy_j,energy_source"
+    "energy_j,energy_source,modelled_us"
 )
 
 
@@ -34,7 +34,7 @@ def test_columns_and_cells(gpu_table: LayerTable, tmp_path: Path) -> None:
     # 253,056 / 210,096,345 = 0.001204476...
     assert lines[3] == (
         "vision,vision_model.patch_embedding,Conv2d,vision.conv,2,1,1,253.056,253.056,0.001204476,"
-        "40000.000,40000.000,,,,20,,,,,,,,,,,,,"
+        "40000.000,40000.000,,,,20,,,,,,,,,,,,,,"
     )
     assert len(lines) == 1 + len(gpu_table.rows)
 
@@ -43,7 +43,7 @@ def test_without_a_device_its_cells_are_blank(cpu_table: LayerTable, tmp_path: P
     path = tmp_path / "layers.csv"
     write_layers_csv(cpu_table, path)
     first = path.read_text(encoding="utf-8").splitlines()[1]
-    assert first == "vision,generate,Tiny,other,0,1,,,,,1000.000,101000.000,,,,0,,,,,,,,,,,,,"
+    assert first == "vision,generate,Tiny,other,0,1,,,,,1000.000,101000.000,,,,0,,,,,,,,,,,,,,"
     assert read_layers_csv(path) == cpu_table.rows
 
 
@@ -84,6 +84,7 @@ _table_rows = st.lists(
         attribution=_texts,
         energy_j=_reals,
         energy_source=_texts,
+        modelled_ns=_counts,
     ),
     max_size=4,
 )
@@ -141,7 +142,7 @@ def _edited(table: LayerTable, path: Path, old: str, new: str) -> Path:
         ("layer,", "layr,", "has no column layer"),
         ("253.056", "253.06", "row 4, column gpu_self_us"),
         (",2,1,1,", ",,1,1,", "row 4, column depth: the cell is blank"),
-        ("Conv2d,", "", "row 4: 28 cells under 29 columns"),
+        ("Conv2d,", "", "row 4: 29 cells under 30 columns"),
         ("Conv2d", '"Conv"2d', "not a layer table in CSV"),
     ],
 )

@@ -1,0 +1,62 @@
+"""A trace worked out in, sentences about how its compiled code was attributed out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from layerscope.analysis.workings import Workings
+from layerscope.trace.columns import LAUNCH_KINDS
+from layerscope.trace.tree import NONE
+
+
+def attribution_notes(workings: Workings) -> Iterator[str]:
+    """What is known of compiled code and of replayed graphs, in shares of the time."""
+    columns = workings.columns
+    if workings.provenance is not None and workings.provenance.reason:
+        yield workings.provenance.reason
+    if workings.compiled is None:
+        kinds = columns.launches.kind[workings.links.launch[workings.links.launch != NONE]]
+        replayed = int((kinds == LAUNCH_KINDS.index("graph")).sum())
+        if replayed:
+            yield (
+                f"{replayed:,} device events were replayed from CUDA graphs; which layers they ran is "
+                "not in a trace: it takes the provenance that `layerscope profile --optimization "
+                "cudagraphs` stores beside it"
+            )
+        return
+    time: Counter[str] = Counter()
+    if workings.has_device:
+        what = "device time"
+        for event, duration in enumerate(columns.device.dur_ns.tolist()):
+            where = workings.place(event)
+            time["split" if where.modelled else where.how or "bucket"] += duration
+    else:
+        what = "host time in compiled code"
+        time["region"] = sum(
+            int(workings.tree.end_ns[call.span] - columns.spans.start_ns[call.span])
+            for call in workings.compiled.calls
+        )
+        for span in workings.compiled.site_spans:
+            call, site = workings.compiled.call_of_span[span], workings.compiled.site_of_span[span]
+            placed = workings.compiled.place(int(call), int(site))
+            wall = int(workings.tree.end_ns[span] - columns.spans.start_ns[span])
+            if placed is not None:
+                time["split" if placed.modelled else "exact"] += wall
+                time["region"] -= wall
+    whole = time.total() or 1
+    words = {
+        "exact": "of one layer each",
+        "graph": "replayed and matched with its capture",
+        "graph~": "replayed and only aligned with its capture",
+        "split": "fused over several layers, split by output bytes",
+        "range": "in ranges of layers and compiled parts",
+        "region": "between the kernels, with the compiled part",
+        "bucket": "in named buckets",
+    }
+    told = [f"{time[how] / whole:.1%} {words[how]}" for how in words if time[how]]
+    yield f"compiled code, {what}: {', '.join(told)}"
+    if workings.compiled.missed:
+        yield (
+            f"{workings.compiled.missed:,} call sites of compiled graphs were not seen in the trace"
+        )

@@ -1,0 +1,255 @@
+"""A trace and the provenance of compiled code in, what each call site on the host ran for out.
+
+A call of a compiled graph is a range `compiled:<number>:<frame>`. The spans directly inside it are
+the kernels' calls, in the order of the graph's call sites, with some of the wrapper's own between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from layerscope.analysis.largest_remainder import deal
+from layerscope.analysis.phases import LayerRange, Ranges
+from layerscope.records.provenance import CallSite, CompiledGraph, Provenance
+from layerscope.taxonomy import COMPILED_PREFIX, ROOTS
+from layerscope.trace.columns import Ints, TraceColumns
+from layerscope.trace.tree import NONE, SpanTree
+
+Key = tuple[str, str]  # (layer, phase)
+
+_TORCHS_OWN_RANGE = "## Call CompiledFxGraph"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where time spent in compiled code belongs.
+
+    Attributes:
+        shares: (layer, phase) and weight, at least one.
+        how: `exact`, `fused`, `graph`, `graph~`; a fused kernel of a CUDA graph is `fused+graph`.
+        modelled: the time is split between the shares by a model.
+    """
+
+    shares: tuple[tuple[Key, int], ...]
+    how: str
+    modelled: bool
+
+    @property
+    def main(self) -> Key:
+        """The layer with the largest share, the first of equals."""
+        return max(self.shares, key=lambda share: share[1])[0]
+
+    def deal(self, ns: int) -> list[tuple[Key, int]]:
+        """The time by layer, exact in its sum."""
+        weights = [weight for _, weight in self.shares]
+        return [
+            (key, part)
+            for (key, _), part in zip(self.shares, deal(ns, weights), strict=True)
+            if part
+        ]
+
+
+@dataclass(frozen=True)
+class GraphCall:
+    """One call of a compiled graph.
+
+    Attributes:
+        frame: FQN of the module whose frame it is; None where the call does not tell.
+        region: the innermost layer range around it; None outside all.
+    """
+
+    span: int
+    graph: CompiledGraph
+    frame: str | None
+    region: LayerRange | None
+
+
+@dataclass(frozen=True)
+class CompiledCode:
+    """The graph calls of a trace.
+
+    Attributes:
+        call_of_span: for each span the call it lies in, as an index into `calls`, or `NONE`.
+        site_of_span: for each span the call site it runs, in that call's graph, or `NONE`.
+        site_spans: the spans that are calls of sites, outermost.
+        missed: call sites of graphs called that no span was seen for.
+    """
+
+    calls: tuple[GraphCall, ...]
+    call_of_span: Ints
+    site_of_span: Ints
+    site_spans: tuple[int, ...]
+    missed: int
+    resting_phase: str
+    root: str
+    fqns: frozenset[str]
+    _placed: dict[tuple[int, str | None, Key | None, int, str], Placed | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def place(self, call: int, site: int, *, via: str = "") -> Placed | None:
+        """The layers of a call site in a call; None where the site's origin is not known.
+
+        Args:
+            via: `graph` or `graph~` for a kernel replayed from a CUDA graph, "" for a direct launch.
+        """
+        found = self.calls[call]
+        region = found.region
+        at = (region.layer, region.phase) if region is not None else None
+        key = (found.graph.number, found.frame, at, site, via)
+        if key not in self._placed:
+            self._placed[key] = self._place(found, found.graph.sites[site], via)
+        return self._placed[key]
+
+    def _place(self, call: GraphCall, site: CallSite, via: str) -> Placed | None:
+        if not site.layers:
+            return None
+        phase = call.region.phase if call.region is not None else self.resting_phase
+        weights: Counter[Key] = Counter()
+        for part in site.layers:
+            weights[self._layer(call, part.layer), phase] += part.weight
+        modelled = len(weights) > 1
+        how = via or "exact"
+        return Placed(
+            tuple(weights.items()), f"fused+{via}".strip("+") if modelled else how, modelled
+        )
+
+    def _layer(self, call: GraphCall, relative: str) -> str:
+        """The layer's FQN; of one that the model does not list, the nearest above that it does."""
+        region = call.region.layer if call.region is not None else self.root
+        frame = call.frame
+        if frame is None:
+            frame = "" if region in ROOTS else region
+        fqn = ".".join(part for part in (frame, relative) if part)
+        while fqn and self.fqns and fqn not in self.fqns:
+            fqn = fqn.rpartition(".")[0]
+        return fqn or (region if frame else self.root)
+
+
+def read_compiled_code(
+    columns: TraceColumns,
+    tree: SpanTree,
+    ranges: Ranges,
+    provenance: Provenance,
+    fqns: Collection[str] = (),
+) -> CompiledCode | None:
+    """Match the host's spans with call sites; None where the trace has no call of a known graph.
+
+    Args:
+        fqns: the model's modules, if known.
+    """
+    calls = _calls(columns, tree, ranges, provenance)
+    if not calls:
+        return None
+    starts = {call.span: index for index, call in enumerate(calls)}
+    count = len(tree.parent)
+    call_of, site_of = [NONE] * count, [NONE] * count
+    inside = _mark(columns, _TORCHS_OWN_RANGE)
+    is_container = [False] * count
+    names, parent = columns.spans.name.tolist(), tree.parent.tolist()
+    cursors = [_Cursor(call.graph) for call in calls]
+    site_spans: list[int] = []
+    for span in tree.order.tolist():  # parents before children, siblings by time
+        outer = parent[span]
+        if span in starts:
+            call_of[span], is_container[span] = starts[span], True
+            continue
+        if outer == NONE or call_of[outer] == NONE:
+            continue
+        call_of[span] = call = call_of[outer]
+        if not is_container[outer]:
+            site_of[span] = site_of[outer]
+        elif inside[span]:
+            is_container[span] = True
+        else:
+            site_of[span] = cursors[call].next(columns.names[names[span]])
+            if site_of[span] != NONE:
+                site_spans.append(span)
+    return CompiledCode(
+        calls=tuple(calls),
+        call_of_span=np.array(call_of, np.int64),
+        site_of_span=np.array(site_of, np.int64),
+        site_spans=tuple(site_spans),
+        # A replayed CUDA graph runs none of its sites on the host.
+        missed=sum(cursor.missed for cursor in cursors if cursor.position),
+        resting_phase=ranges.resting_phase,
+        root=ranges.root,
+        fqns=frozenset(fqns),
+    )
+
+
+class _Cursor:
+    """Steps through a graph's call sites."""
+
+    def __init__(self, graph: CompiledGraph) -> None:
+        self._where: dict[str, list[int]] = defaultdict(list)
+        for index, site in enumerate(graph.sites):
+            self._where[event_name(site.name)].append(index)
+        self._sites = len(graph.sites)
+        self._skipped = 0
+        self.position = 0
+
+    @property
+    def missed(self) -> int:
+        return self._skipped + self._sites - self.position
+
+    def next(self, name: str) -> int:
+        """The next site that shows under this name in a trace; `NONE` for the wrapper's own calls."""
+        for index in self._where.get(plain_name(name), ()):
+            if index >= self.position:
+                self._skipped += index - self.position
+                self.position = index + 1
+                return index
+        return NONE
+
+
+def event_name(site: str) -> str:
+    """How a call site shows in a trace: an operator by its aten name, a kernel by its own."""
+    if site == "extern_kernels.bias_addmm":  # inductor's own function around addmm
+        return "aten::addmm"
+    if site.startswith("extern_kernels."):
+        return f"aten::{site.removeprefix('extern_kernels.')}"
+    if site.startswith("torch.ops."):
+        space, operator = site.removeprefix("torch.ops.").split(".")[:2]
+        return f"{space}::{operator}"
+    if site.startswith("aten."):
+        return f"aten::{site.split('.')[1]}"
+    return site
+
+
+def plain_name(event: str) -> str:
+    """A C++ kernel's event without the number of its graph: `graph_0_cpp_fused_add_1`."""
+    if event.startswith("graph_"):
+        number, _, rest = event.removeprefix("graph_").partition("_")
+        return rest if number.isdecimal() else event
+    return event
+
+
+def _calls(
+    columns: TraceColumns, tree: SpanTree, ranges: Ranges, provenance: Provenance
+) -> list[GraphCall]:
+    graphs = {graph.number: graph for graph in provenance.graphs}
+    found = []
+    for span in np.flatnonzero(_mark(columns, COMPILED_PREFIX)).tolist():
+        label = columns.names[int(columns.spans.name[span])].removeprefix(COMPILED_PREFIX)
+        number, _, frame = label.partition(":")
+        graph = graphs.get(int(number)) if number.isdecimal() else None
+        if graph is None:
+            continue
+        layer = int(tree.layer[span])
+        region = ranges.items[ranges.of_span[layer]] if layer != NONE else None
+        found.append(GraphCall(span, graph, None if frame == "?" else frame, region))
+    return found
+
+
+def _mark(columns: TraceColumns, prefix: str) -> npt.NDArray[np.bool_]:
+    by_name = np.array([name.startswith(prefix) for name in columns.names], np.bool_)
+    if not len(by_name):
+        return np.zeros(0, np.bool_)
+    found: npt.NDArray[np.bool_] = by_name[columns.spans.name]
+    return found

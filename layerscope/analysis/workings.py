@@ -1,0 +1,144 @@
+"""A trace's columns in, everything that follows from it alone out: nesting, ranges, launches, layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerscope.analysis.compiled_code import CompiledCode, Placed, read_compiled_code
+from layerscope.analysis.graph_replays import DevicePlaces, place_device_events
+from layerscope.analysis.phases import LayerRange, Ranges, read_ranges
+from layerscope.records.provenance import Provenance
+from layerscope.records.tables import LayerSource
+from layerscope.taxonomy import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
+from layerscope.trace.attribution import Attribution, attribute
+from layerscope.trace.categories import COMPILER_RANGES
+from layerscope.trace.columns import Ints, TraceColumns
+from layerscope.trace.layer_source import Layers, our_layers
+from layerscope.trace.tree import NONE, SpanTree, build_tree
+
+Key = tuple[str, str]  # (layer, phase)
+
+
+@dataclass(frozen=True)
+class Workings:
+    """A trace with everything that follows from it alone: nesting, ranges, launches, layers.
+
+    `keys` holds the (layer, phase) of every device event; of one that several layers share, that of
+    the largest share. `places` holds all shares of those that compiled code explains; it is there where
+    `compiled` is.
+    """
+
+    columns: TraceColumns
+    tree: SpanTree
+    ranges: Ranges
+    links: Attribution
+    keys: tuple[Key, ...]
+    source: LayerSource = "ranges"
+    compiled: CompiledCode | None = None
+    places: DevicePlaces | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def has_device(self) -> bool:
+        """Whether any device event was traced."""
+        return len(self.columns.device.name) > 0
+
+    @property
+    def roots(self) -> list[LayerRange]:
+        """The layer ranges that lie in no other."""
+        return [item for item in self.ranges.items if item.above == NONE]
+
+    @property
+    def calling_thread(self) -> int:
+        """The thread whose roots take the most time: host time is accounted for on it alone."""
+        wall: Counter[int] = Counter()
+        for item in self.roots:
+            thread = int(self.columns.spans.thread[item.span])
+            wall[thread] += 1 + int(
+                self.tree.end_ns[item.span] - self.columns.spans.start_ns[item.span]
+            )
+        return wall.most_common(1)[0][0] if wall else NONE
+
+    @property
+    def host_window_ns(self) -> int:
+        """First root's start to last root's end on the calling thread."""
+        thread = self.calling_thread
+        spans = [r.span for r in self.roots if self.columns.spans.thread[r.span] == thread]
+        if not spans:
+            return 0
+        return int(self.tree.end_ns[spans].max() - self.columns.spans.start_ns[spans].min())
+
+    @property
+    def operators(self) -> Ints:
+        """Indices of the spans in a layer that are operators: no range, of ours or the compiler's."""
+        is_range = np.array([name.startswith(COMPILER_RANGES) for name in self.columns.names], bool)
+        tree = self.tree
+        operators = np.flatnonzero(~tree.is_layer & ~tree.is_phase & (tree.layer != NONE))
+        found: Ints = operators[~is_range[self.columns.spans.name[operators]]]
+        return found
+
+    def place(self, event: int) -> Placed:
+        """Where a device event belongs: all of it to its key, unless compiled code says otherwise."""
+        where = self.places.placed[event] if self.places is not None else None
+        return where or Placed(((self.keys[event], 1),), "range", modelled=False)
+
+
+def work_out(
+    columns: TraceColumns,
+    layers: Layers | None = None,
+    *,
+    provenance: Provenance | None = None,
+    fqns: Collection[str] = (),
+) -> Workings:
+    """Nest the spans, name the ranges and attribute the device events of a trace.
+
+    Layers are the capture's own ranges unless others are given, see `find_layers`.
+
+    Args:
+        provenance: of the compiled code that ran in the trace.
+        fqns: the model's modules, if known: layers of compiled code are among them.
+    """
+    layers = layers or our_layers(columns)
+    columns = layers.columns
+    tree = build_tree(columns, layers)
+    ranges = read_ranges(columns, tree, layers)
+    links = attribute(columns, tree)
+    keys = _device_keys(columns, ranges, links)
+    compiled = None
+    if provenance is not None:
+        compiled = read_compiled_code(columns, tree, ranges, provenance, fqns)
+    places = None
+    if compiled is not None and provenance is not None:
+        places = place_device_events(columns, tree, links, compiled, provenance.captures)
+        both = zip(keys, places.placed, strict=True)
+        keys = [key if where is None else where.main for key, where in both]
+    return Workings(
+        columns, tree, ranges, links, tuple(keys), layers.source, compiled, places, provenance
+    )
+
+
+def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> list[Key]:
+    """The (layer, phase) of every device event; a bucket where no layer launched it."""
+    items = ranges.items
+    of_span = ranges.of_span
+    rest = ranges.resting_phase
+    roots = [item for item in items if item.above == NONE]
+    first_root = min((int(columns.spans.start_ns[r.span]) for r in roots), default=None)
+    keys: list[Key] = []
+    for span, launch, start in zip(
+        links.layer.tolist(), links.launch.tolist(), columns.device.start_ns.tolist(), strict=True
+    ):
+        if span != NONE:
+            item = items[of_span[span]]
+            keys.append((item.layer, item.phase))
+        elif launch != NONE:
+            keys.append((OUTSIDE_MODEL, rest))
+        elif first_root is not None and start < first_root:
+            keys.append((BEFORE_WINDOW, rest))
+        else:
+            keys.append((NO_LAUNCH_RECORD, rest))
+    return keys

@@ -1,0 +1,39 @@
+"""The installed torch in, whether its compiler's notes are understood out: by trying."""
+
+from __future__ import annotations
+
+import torch
+
+from layerscope.instrument.provenance import ProvenanceWatch
+
+# Tried with every test, or on a GPU by hand; others may work, and the trial below decides.
+TRIED = ("2.11", "2.13")
+
+
+def why_not_understood() -> str:
+    """Compile two linear layers and look for two call sites; "" where they are found, else why not.
+
+    The notes are torch's private affair and may change with any version. No code is generated for
+    two matmuls, so this takes a second, and the process has to load the compiler anyway.
+    """
+    trial = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)).eval()
+    wanted = [("mm", "0"), ("mm", "1")]
+    try:
+        with ProvenanceWatch(trial) as watch, torch.no_grad():
+            torch.compile(trial)(torch.zeros(2, 4))
+        found = [
+            (site.operator, site.layers[0].layer)
+            for graph in watch.record().graphs
+            for site in graph.sites
+            if site.operator and site.layers
+        ]
+    except Exception as error:  # a private interface may fail in any way; the run goes on without
+        return _reason(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+    return "" if found == wanted else _reason(f"two linear layers gave {found or 'no call sites'}")
+
+
+def _reason(why: str) -> str:
+    return (
+        f"the compiler of torch {torch.__version__} is not understood ({why}); compiled parts are one "
+        f"row each. Tried with torch {' and '.join(TRIED)}."
+    )

@@ -1,0 +1,114 @@
+"""`Provenance` (`provenance.json`): which layers each piece of compiled code came from.
+
+Written when a model is compiled, read when a trace is accounted for, also later and without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from layerscope.errors import DataError
+
+PROVENANCE_FILE = "provenance.json"
+NO_SITE = -1
+
+# `exact`: the call does the work of one layer. `fused`: several layers, split by a model. `unknown`:
+# nothing says which.
+Origin = Literal["exact", "fused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeight:
+    """A layer's part in a call site.
+
+    Attributes:
+        layer: FQN relative to the compiled frame; "" is the frame's own module.
+        weight: bytes that its operations in the site put out; 1 for the layer of an exact site.
+    """
+
+    layer: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """One kernel call in the code that inductor wrote for a graph.
+
+    Attributes:
+        name: as the code has it: `extern_kernels.addmm`, `triton_poi_fused_add_0`, …
+        origin: how its layers are known.
+        layers: at least one for an `exact` or `fused` site.
+        operator: the one heavy operator it runs (`mm`, `bmm`, `convolution`, `sdpa`); "" without.
+    """
+
+    name: str
+    origin: Origin
+    layers: tuple[LayerWeight, ...] = ()
+    operator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledGraph:
+    """One compiled graph: its call sites in the order in which they run."""
+
+    number: int
+    sites: tuple[CallSite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedLaunches:
+    """What one call of a graph launched while it was captured into CUDA graphs, in order.
+
+    A replay runs these kernels in this order: they are the reference that names them.
+
+    Attributes:
+        sites: for each launch the index of its call site, `NO_SITE` for one of the wrapper's own.
+    """
+
+    graph: int
+    sites: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What is known of a run's compiled code.
+
+    Attributes:
+        torch: the version that compiled.
+        reason: why nothing is known, in words; "" where the compiler is understood.
+        captures: empty without CUDA graphs.
+    """
+
+    torch: str
+    reason: str = ""
+    graphs: tuple[CompiledGraph, ...] = ()
+    captures: tuple[CapturedLaunches, ...] = ()
+
+    def graph(self, number: int) -> CompiledGraph | None:
+        """The graph of this number."""
+        return next((graph for graph in self.graphs if graph.number == number), None)
+
+
+def save_provenance(provenance: Provenance, folder: Path) -> dict[str, str]:
+    """Write `provenance.json`; returns role -> file name."""
+    (folder / PROVENANCE_FILE).write_bytes(msgspec.json.encode(provenance) + b"\n")
+    return {"provenance": PROVENANCE_FILE}
+
+
+def load_provenance(folder: Path) -> Provenance | None:
+    """What was saved; None where the folder holds none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / PROVENANCE_FILE
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Provenance)
+    except (msgspec.DecodeError, OSError) as error:
+        raise DataError(f"{path}: not the provenance of compiled code ({error}).") from None

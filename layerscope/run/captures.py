@@ -1,0 +1,31 @@
+"""A call that captures CUDA graphs in, what each graph launched under capture noted: the reference
+that names the kernels of its replays."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from layerscope.analysis.graph_replays import captured_launches
+from layerscope.analysis.workings import work_out
+from layerscope.instrument.profiler import ProfilerSession
+from layerscope.instrument.provenance import ProvenanceWatch
+from layerscope.trace.columns import read_trace
+
+
+@contextmanager
+def captures_noted(watch: ProvenanceWatch, *, cuda: bool) -> Iterator[None]:
+    """Profile what runs inside, in which graphs are captured, and give `watch` their sequences.
+
+    The trace is thrown away: an XL model's has tens of megabytes, its sequences a few kilobytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="layerscope-captures-") as folder:
+        path = Path(folder) / "trace.json"
+        with ProfilerSession(cuda=cuda) as session:
+            yield
+        session.export(path)
+        workings = work_out(read_trace(path), provenance=watch.record())
+    if workings.compiled is not None:
+        watch.captures = captured_launches(workings.columns, workings.tree, workings.compiled)
