@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layerscope.analysis.attention_backends import attention_backends
 from layerscope.analysis.attribution_notes import attribution_notes
 from layerscope.analysis.devices import device_rows, rank_of
 from layerscope.analysis.intervals import union_ns
@@ -73,10 +74,12 @@ def account(
         notes=(*notes, *attribution_notes(workings)),
         warnings=_warnings(workings),
     )
+    kernels, operators = kernel_rows(workings), operator_rows(workings)
     return Account(
         table=table,
-        kernels=kernel_rows(workings),
-        operators=operator_rows(workings),
+        kernels=kernels,
+        operators=operators,
+        attention=attention_backends(operators, kernels),
         steps=step_rows(workings),
         source=source,
         devices=device_rows(columns, workings.links, workings.keys),

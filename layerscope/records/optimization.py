@@ -65,6 +65,8 @@ class OptimizationRecord:
         graph_breaks: reason -> how often.
         cudagraph_skips: graphs that were to be CUDA graphs and are not; None without CUDA graphs.
         tokens: None where nothing was compared.
+        growing_cache_bytes: keys and values that the eager run held after the last step of the same
+            batch, the largest of the compared; the run's own, static cache stands in its memory record.
     """
 
     mode: str
@@ -72,6 +74,7 @@ class OptimizationRecord:
     graph_breaks: dict[str, int] = field(default_factory=dict)
     cudagraph_skips: int | None = None
     tokens: TokensAgainstEager | None = None
+    growing_cache_bytes: int | None = None
 
     @property
     def fell_back(self) -> tuple[str, ...]:

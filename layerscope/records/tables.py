@@ -44,6 +44,16 @@ class OperatorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionRow:
+    """Which attention one (layer, phase) really ran: `cuDNN`, `flash`, `efficient`, `math`, …"""
+
+    layer: str
+    phase: str
+    backend: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
     """One decoder step. `gpu_ns` is None when no device was traced; `kernels` is 0 then."""
 
@@ -90,5 +100,6 @@ class Account:
     steps: tuple[StepRow, ...]
     source: str
     devices: tuple[DeviceRow, ...] = ()
+    attention: tuple[AttentionRow, ...] = ()
     layer_source: LayerSource | None = None
     rank: str = ""

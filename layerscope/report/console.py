@@ -21,6 +21,7 @@ from layerscope.report.account_grids import (
     top_grid,
 )
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.attention import attention_line
 from layerscope.report.findings import render_findings
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Page
@@ -58,6 +59,7 @@ def render_run(
         page.grid(group_grid(account.table))
         page.grid(top_grid(account.table, TOP_LAYERS))
         _accounting(page, account.table)
+        _attention(page, account)
         _notes(page, account.table)
     _slowdown(page, record)
     if account is not None and work is not None:
@@ -112,6 +114,7 @@ def render_account(
         page.grid(device_grid(account.devices, account.rank))
     page.grid(group_grid(table, phase) if group else layer_grid(table, chosen, sort))
     _accounting(page, table)
+    _attention(page, account)
     _notes(page, table)
     _warnings(page, table.warnings)
 
@@ -179,6 +182,12 @@ def _use(page: Page, account: Account, work: CountedWork, record: RunRecord) -> 
         page.line()
         for label, text in floor_lines(use, record):
             page.field(label, text)
+
+
+def _attention(page: Page, account: Account) -> None:
+    line = attention_line(account.attention)
+    if line:
+        page.line(f"attention that ran: {line}")
 
 
 def _notes(page: Page, table: LayerTable) -> None:

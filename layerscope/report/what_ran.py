@@ -48,6 +48,10 @@ def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "", f"fell back: {words}"
     for reason, count in found.graph_breaks.items():
         yield "", f"graph break, {count} times: {reason}"
+    held = record.memory.kv_cache_bytes if record.memory is not None else None
+    if held is not None and found.growing_cache_bytes is not None:
+        grown = found.growing_cache_bytes
+        yield "static cache", f"{held / 1e6:,.1f} MB; eagerly it grows to {grown / 1e6:,.1f} MB"
     tokens = found.tokens
     if tokens is None:
         return

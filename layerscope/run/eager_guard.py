@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from layerscope.instrument.cache_size import CacheSize
 from layerscope.measure.latency import TimedBatch
 from layerscope.records import RunConfig
 from layerscope.records.optimization import TokenDifference, TokensAgainstEager
@@ -13,9 +15,17 @@ from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
 
 
+@dataclass(frozen=True)
+class EagerRun:
+    """What the same samples gave eagerly, and the bytes of the cache they needed, the most of them."""
+
+    tokens: TokensAgainstEager
+    cache_bytes: int | None
+
+
 def against_eager(
     model: torch.nn.Module, config: RunConfig, timed: Sequence[TimedBatch]
-) -> TokensAgainstEager:
+) -> EagerRun:
     """Compare tokens with eager ones, batch by batch. The model must be uncompiled meanwhile.
 
     Args:
@@ -24,10 +34,13 @@ def against_eager(
     """
     generator = Generator(model, config)
     samples = equal = 0
+    caches: list[int] = []
     differences: list[TokenDifference] = []
     for item in timed:
         inputs = item.batch.to(config.device, torch_dtype(config.dtype))
-        eager, logits = generator.with_logits(inputs)
+        with CacheSize(model) as cache:
+            eager, logits = generator.with_logits(inputs)
+        caches += [] if cache.bytes is None else [cache.bytes]
         ours = item.generated.tokens
         for row, sample in enumerate(item.batch.samples):
             position = _first_difference(eager[row], ours[row])
@@ -38,7 +51,8 @@ def against_eager(
             differences.append(
                 _difference(sample.sample_id, position, eager[row], ours[row], logits[:, row])
             )
-    return TokensAgainstEager(samples=samples, equal=equal, differences=tuple(differences))
+    tokens = TokensAgainstEager(samples=samples, equal=equal, differences=tuple(differences))
+    return EagerRun(tokens, max(caches, default=None))
 
 
 def _first_difference(one: torch.Tensor, other: torch.Tensor) -> int | None:

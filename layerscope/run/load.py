@@ -44,8 +44,8 @@ def load_for(
         loaded = load(config, announce)
         advance(1)
     if loaded.record.trained or config.min_new_tokens == config.max_new_tokens:
-        return Ready(loaded, config, resolved.choices)
+        return Ready(loaded, config, (*resolved.choices, *loaded.choices))
     # Untrained weights end anywhere: with a forced length, runs stay comparable.
     forced = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
     why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
-    return Ready(loaded, forced, (*resolved.choices, why))
+    return Ready(loaded, forced, (*resolved.choices, *loaded.choices, why))

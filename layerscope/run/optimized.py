@@ -8,26 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from layerscope.errors import EnvironmentProblem
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
-from layerscope.records.optimization import OptimizationRecord, TokensAgainstEager
+from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.provenance import Provenance
 from layerscope.records.run_config import Optimization
+from layerscope.run.eager_guard import EagerRun
 from layerscope.workload.compiled import CompiledParts
-
-
-def refuse_flash(mode: Optimization) -> None:
-    """`--optimization flash` is not built yet; `--attention flash` asks for it by part.
-
-    Raises:
-        EnvironmentProblem: always for `flash`.
-    """
-    if mode == "flash":
-        raise EnvironmentProblem(
-            "--optimization flash: not available in this version of layerscope; --attention flash "
-            "asks for FlashAttention where a part of the model declares it."
-        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ def compiled_model(model: torch.nn.Module, mode: Optimization) -> Iterator[Compi
 
 
 def optimization_record(
-    mode: Optimization, parts: CompiledParts | None, tokens: TokensAgainstEager | None
+    mode: Optimization, parts: CompiledParts | None, eager: EagerRun | None
 ) -> OptimizationRecord | None:
     """What was compiled, what ran, and how the answers compare; None for eager."""
     if parts is None:
@@ -78,5 +65,6 @@ def optimization_record(
         parts=parts.counts(),
         graph_breaks=parts.graph_breaks(),
         cudagraph_skips=parts.cudagraph_skips() if mode == "cudagraphs" else None,
-        tokens=tokens,
+        tokens=eager.tokens if eager is not None else None,
+        growing_cache_bytes=eager.cache_bytes if eager is not None else None,
     )

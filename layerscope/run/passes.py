@@ -26,10 +26,9 @@ from layerscope.records import (
     RunConfig,
     TracePass,
 )
-from layerscope.records.optimization import TokensAgainstEager
 from layerscope.report.progress import ProgressReporter
 from layerscope.run.captures import captures_noted
-from layerscope.run.eager_guard import against_eager
+from layerscope.run.eager_guard import EagerRun, against_eager
 from layerscope.run.optimized import CompiledModel
 from layerscope.taxonomy import ROOT_GENERATE
 from layerscope.workload.batching import Batch, Batcher
@@ -195,7 +194,7 @@ class Passes:
             ]
         return tuple(item.sample for item in done)
 
-    def against_eager(self, batches: Sequence[TimedBatch]) -> TokensAgainstEager | None:
+    def against_eager(self, batches: Sequence[TimedBatch]) -> EagerRun | None:
         """The quality guard of a compiled run, on the batches that are kept; None when eager."""
         if self._compiled is None or self._config.num_beams > 1:
             return None

@@ -45,7 +45,6 @@ from layerscope.run.optimized import (
     CompiledModel,
     compiled_model,
     optimization_record,
-    refuse_flash,
 )
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
@@ -130,7 +129,6 @@ class _Run:
         self._files = {"record": RUN_FILE}
 
     def execute(self, name: str, created: datetime) -> FinishedRun:
-        refuse_flash(self._resolved.config.optimization)
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
         source = open_samples(self._resolved.config)
         ready = load_for(self._resolved, self._progress, self._announce, self._load)

@@ -14,6 +14,7 @@ from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord
 from layerscope.records.provenance import Provenance, load_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.tables import Account
+from layerscope.report.attention import write_attention_csv
 from layerscope.report.csv import (
     read_layers_csv,
     write_kernels_csv,
@@ -43,6 +44,9 @@ def write_tables(account: Account, folder: Path) -> dict[str, str]:
     write_kernels_csv(account.kernels, folder / files["kernels"])
     write_operators_csv(account.operators, folder / files["operators"])
     write_steps_csv(account.steps, folder / files["steps"])
+    if account.attention:
+        files["attention"] = "attention.csv"
+        write_attention_csv(account.attention, folder / files["attention"])
     return files
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from layerscope.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.records import ModelRecord, RunConfig
-from layerscope.records.run_config import Attention
 from layerscope.workload.architecture import (
     Architecture,
     build,
@@ -27,6 +26,12 @@ from layerscope.workload.checkpoint import (
     weight_files,
 )
 from layerscope.workload.dtype_layout import torch_dtype
+from layerscope.workload.flash import (
+    FlashVerdict,
+    attention_request,
+    flash_verdicts,
+    wants_flash,
+)
 from layerscope.workload.hub import Hub, HubModel, is_hub_id, ways_on
 from layerscope.workload.module_list import model_record
 
@@ -46,11 +51,13 @@ class LoadedModel:
         model: in eval mode on the run's device.
         processor: turns images and text into its inputs; None when the run has none.
         record: what goes into the run's record.
+        choices: what was decided while loading, one line each.
     """
 
     model: nn.Module
     processor: InstructBlipProcessor | None
     record: ModelRecord
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,12 @@ def load_model(
     source = _find(config, hub)
     check_inputs(config, source.architecture.config)
     check_memory(config, source.architecture)
+    verdicts: tuple[FlashVerdict, ...] = ()
+    if wants_flash(config):
+        verdicts = flash_verdicts(config, source.architecture.config)
     if source.hub is not None:
         source = _fetched(source, source.hub, hub, announce)
-    model, weights, trained = _model(config, source)
+    model, weights, trained = _model(config, source, verdicts)
     return LoadedModel(
         model=model,
         processor=_processor(config, source, hub, announce),
@@ -99,6 +109,7 @@ def load_model(
             trained=trained,
             revision=None if source.hub is None else source.hub.commit,
         ),
+        choices=tuple(f"flash: {verdict}" for verdict in verdicts),
     )
 
 
@@ -174,22 +185,6 @@ def too_little_memory(
     )
 
 
-def attention_request(attention: Attention) -> str | dict[str, str]:
-    """What to ask transformers for: one name, or one per part of the model.
-
-    FlashAttention-2 serves the vision tower and the Q-Former; T5's additive position bias rules it
-    out, so the language model keeps sdpa.
-    """
-    if attention != "flash":
-        return attention
-    return {
-        "": "sdpa",
-        "vision_config": "flash_attention_2",
-        "qformer_config": "flash_attention_2",
-        "text_config": "sdpa",
-    }
-
-
 def _find(config: RunConfig, hub: Hub) -> _Source:
     """What the model is, without its weights. Reads at most one config.json from the hub."""
     name = config.model
@@ -234,24 +229,30 @@ def _fetched(
     return _Source(source.kind, source.architecture, folder, model)
 
 
-def _model(config: RunConfig, source: _Source) -> tuple[nn.Module, str, bool]:
+def _model(
+    config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...]
+) -> tuple[nn.Module, str, bool]:
     """The model, one sentence on its weights, and whether they are trained."""
     import torch
 
     bundled_untrained = source.kind == "bundled" and not has_weights(bundled_folder())
     try:
         if source.kind == "architecture":
-            model = _built(config, source, config.seed)
+            model = _built(config, source, config.seed, verdicts)
             return model, f"random, seed {config.seed}, never trained", False
         if bundled_untrained:
-            return _built(config, source, _TINY_SEED), f"seeded {_TINY_SEED}, not trained", False
+            return (
+                _built(config, source, _TINY_SEED, verdicts),
+                f"seeded {_TINY_SEED}, not trained",
+                False,
+            )
         if source.folder is None:
             raise ModelError(f"{config.model}: no folder with weights.")
         model = read_model(
             source.folder,
             dtype=torch_dtype(config.dtype),
             layout=config.dtype_layout,
-            attention=attention_request(config.attention),
+            attention=attention_request(config, verdicts),
             device=config.device,
         )
         words = "bundled, trained on synthetic data" if source.kind == "bundled" else "pretrained"
@@ -263,13 +264,15 @@ def _model(config: RunConfig, source: _Source) -> tuple[nn.Module, str, bool]:
         raise _loading_problem(config, error) from error
 
 
-def _built(config: RunConfig, source: _Source, seed: int) -> nn.Module:
+def _built(
+    config: RunConfig, source: _Source, seed: int, verdicts: tuple[FlashVerdict, ...]
+) -> nn.Module:
     with quiet_transformers():
         return build(
             source.architecture,
             dtype=torch_dtype(config.dtype),
             layout=config.dtype_layout,
-            attention=attention_request(config.attention),
+            attention=attention_request(config, verdicts),
             device=config.device,
             seed=seed,
         )
@@ -278,9 +281,9 @@ def _built(config: RunConfig, source: _Source, seed: int) -> nn.Module:
 def _loading_problem(config: RunConfig, error: Exception) -> LayerscopeError:
     """transformers refuses FlashAttention with ImportError (package) or ValueError (device)."""
     text = " ".join(str(error).split())[:300]
-    if config.attention == "flash":
+    if wants_flash(config):
         return EnvironmentProblem(
-            f"--attention flash: not available here ({text}); use --attention sdpa."
+            f"FlashAttention: not available here ({text}); use --attention sdpa."
         )
     if isinstance(error, ImportError):
         return EnvironmentProblem(f"{config.model}: a package is missing ({text}).")

@@ -148,7 +148,10 @@ def test_eager_and_compiled_compare_by_part(runs: tuple[Path, Path, str]) -> Non
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("cudagraphs", "CUDA graphs need a CUDA device"), ("flash", "--attention flash")],
+    [
+        ("cudagraphs", "CUDA graphs need a CUDA device"),
+        ("flash", "vision_model: FlashAttention-2 needs"),
+    ],
 )
 def test_a_mode_that_cannot_run_here_is_refused(mode: str, words: str, tmp_path: Path) -> None:
     done = layerscope(

@@ -50,8 +50,11 @@ def timed(model: Any, tokens: torch.Tensor) -> TimedBatch:
 
 def test_equal_tokens_are_equal(model: Any) -> None:
     tokens = Generator(model, CONFIG)(small_inputs())
-    found = against_eager(model, CONFIG, [timed(model, tokens)] * 2)
+    eager = against_eager(model, CONFIG, [timed(model, tokens)] * 2)
+    found = eager.tokens
     assert (found.samples, found.equal, found.differences) == (4, 4, ())
+    # Keys and values, 2 samples, 2 heads of 8 floats of 4 bytes: 5 steps and 10 encoder positions.
+    assert eager.cache_bytes == 2 * 2 * 2 * 8 * 4 * (5 + 10)
 
 
 def test_a_changed_token_is_found_with_its_distance(model: Any) -> None:
@@ -59,7 +62,7 @@ def test_a_changed_token_is_found_with_its_distance(model: Any) -> None:
     changed = tokens.clone()
     other = (int(tokens[1, 3]) + 1) % 60
     changed[1, 3:] = other
-    found = against_eager(model, CONFIG, [timed(model, changed)])
+    found = against_eager(model, CONFIG, [timed(model, changed)]).tokens
     assert (found.samples, found.equal) == (2, 1)
     (item,) = found.differences
     assert (item.sample_id, item.position) == ("second", 3)
@@ -74,6 +77,6 @@ def test_a_changed_token_is_found_with_its_distance(model: Any) -> None:
 def test_an_answer_that_ended_early_has_no_distance(model: Any) -> None:
     tokens = Generator(model, CONFIG)(small_inputs())
     short = dataclasses.replace(timed(model, tokens[:, :4]))
-    found = against_eager(model, CONFIG, [short])
+    found = against_eager(model, CONFIG, [short]).tokens
     assert [item.logit_gap for item in found.differences] == [None, None]
     assert {item.position for item in found.differences} == {4}

@@ -115,6 +115,7 @@ def test_attention_is_recorded() -> None:
 def test_flash_and_cuda_are_refused_where_they_cannot_run() -> None:
     flash = refusal(weights="random", attention="flash", dtype="fp16")
     assert isinstance(flash, EnvironmentProblem)
+    assert flash.exit_code == 3
     assert "--attention sdpa" in str(flash)
     cuda = refusal(device="cuda", model="no/such-model")
     assert isinstance(cuda, EnvironmentProblem)

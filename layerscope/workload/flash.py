@@ -1,0 +1,97 @@
+"""A run and its model's configuration in; which parts of the model can run FlashAttention out."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from layerscope.errors import EnvironmentProblem
+from layerscope.records import RunConfig
+
+# Part of the model -> its key in transformers' request for an attention implementation.
+PARTS = {
+    "vision_model": "vision_config",
+    "qformer": "qformer_config",
+    "language_model": "text_config",
+}
+FLASH = "flash_attention_2"
+_PACKAGE = "flash_attn"
+
+
+@dataclass(frozen=True)
+class FlashVerdict:
+    """One part of the model; `refusal` says why it keeps another attention, "" where it runs."""
+
+    part: str
+    refusal: str
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.refusal or 'runs ' + FLASH}"
+
+
+def wants_flash(config: RunConfig) -> bool:
+    """Whether FlashAttention was asked for, by either option."""
+    return "flash" in (config.attention, config.optimization)
+
+
+def flash_verdicts(config: RunConfig, model_config: Any) -> tuple[FlashVerdict, ...]:
+    """Each part's verdict, from what its class declares, the run's dtype and device, the packages.
+
+    Raises:
+        EnvironmentProblem: no part can run it; it says why for each.
+    """
+    found = tuple(
+        FlashVerdict(part, _refusal(config, name, supports=supports))
+        for part, (name, supports) in _classes(model_config).items()
+    )
+    if all(verdict.refusal for verdict in found):
+        asked = "--attention" if config.attention == "flash" else "--optimization"
+        raise EnvironmentProblem(
+            f"{asked} flash: no part of the model can run FlashAttention: "
+            f"{'; '.join(map(str, found))}. Use --attention sdpa: it picks a fused kernel by itself "
+            "where one fits."
+        )
+    return found
+
+
+def attention_request(
+    config: RunConfig, verdicts: tuple[FlashVerdict, ...] = ()
+) -> str | dict[str, str]:
+    """What to ask transformers for: one name, or one for each part of the model."""
+    rest = "sdpa" if config.attention == "flash" else config.attention
+    if not verdicts:
+        return rest
+    return {"": rest} | {PARTS[v.part]: rest if v.refusal else FLASH for v in verdicts}
+
+
+def _refusal(config: RunConfig, name: str, *, supports: bool) -> str:
+    if not supports and name.startswith(("T5", "MT5")):
+        return f"{name} adds a position bias to the scores, which FlashAttention-2 does not take"
+    if not supports:
+        return f"{name} declares no FlashAttention"
+    if config.dtype not in ("fp16", "bf16"):
+        return f"FlashAttention-2 needs fp16 or bf16, the run is in {config.dtype}"
+    if config.device != "cuda":
+        return f"FlashAttention-2 needs a CUDA device, the run is on the {config.device}"
+    if importlib.util.find_spec(_PACKAGE) is None:
+        return "the package flash-attn is not installed"
+    return ""
+
+
+def _classes(model_config: Any) -> dict[str, tuple[str, bool]]:
+    """Part -> its class and whether that declares FlashAttention."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers.models.instructblip import modeling_instructblip as modeling
+
+    decoder_only = model_config.use_decoder_only_language_model
+    auto: Any = AutoModelForCausalLM if decoder_only else AutoModelForSeq2SeqLM
+    classes: dict[str, Any] = {
+        "vision_model": modeling.InstructBlipVisionModel,
+        "qformer": modeling.InstructBlipQFormerModel,
+        "language_model": auto._model_mapping[type(model_config.text_config)],
+    }
+    return {
+        part: (cls.__name__, bool(getattr(cls, "_supports_flash_attn", False)))
+        for part, cls in classes.items()
+    }
