@@ -228,7 +228,9 @@ class Passes:
 
     def _first_token(self, kept: Sequence[Batch]) -> tuple[LatencySample, ...]:
         """generate() of one token, in a window of its own: the time to the first token."""
-        generator = Generator(self._loaded.model, self._config, only_first=True)
+        generator = Generator(
+            self._loaded.model, self._config, only_first=True, caches=self.generator.caches
+        )
         done: list[LatencySample] = []
         began = time.monotonic()
         with self._progress.task("time to first token", _FIRST_TOKEN_RUNS) as advance:

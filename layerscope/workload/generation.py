@@ -11,6 +11,7 @@ import torch
 
 from layerscope.records import RunConfig
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
+from layerscope.workload.static_cache import StaticCaches
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,16 @@ class Generator:
     Args:
         only_first: end after the first token; a static cache keeps the length of the whole answer,
             so that nothing is compiled for it alone.
+        caches: another generator's, for a compiled run: its graphs know their addresses.
     """
 
     def __init__(
-        self, model: torch.nn.Module, config: RunConfig, *, only_first: bool = False
+        self,
+        model: torch.nn.Module,
+        config: RunConfig,
+        *,
+        only_first: bool = False,
+        caches: StaticCaches | None = None,
     ) -> None:
         self._model = model
         self._config = config
@@ -50,8 +57,10 @@ class Generator:
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
         self._settings = _settings(one if only_first and not static else config, vocabulary)
         self._mark_step = config.optimization == "cudagraphs"
+        self._caches = caches
         if static:
-            self._settings |= {"cache_implementation": "static", "disable_compile": True}
+            self._caches = caches or StaticCaches(model, config.max_new_tokens, config.num_beams)
+            self._settings["disable_compile"] = True
             if only_first:
                 self._settings["stopping_criteria"] = [_stop_at_once]
         if self._counter is not None:
@@ -70,13 +79,25 @@ class Generator:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         try:
             with torch.no_grad():
-                tokens: torch.Tensor = self._model.generate(**inputs, **self._settings)  # type: ignore[operator]
+                tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
+                    **inputs, **self._settings, **self._cache(inputs)
+                )
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             batch = next(iter(inputs.values())).shape[0]
             raise model_out_of_memory(error, self._model, batch) from None
         return tokens
+
+    @property
+    def caches(self) -> StaticCaches | None:
+        """The static caches of a compiled run; None for an eager one."""
+        return self._caches
+
+    def _cache(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        if self._caches is None:
+            return {}
+        return self._caches.empty(*inputs["input_ids"].shape)
 
     def with_logits(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids (batch, length) and the logits behind them, float32 (steps, batch, vocabulary).
@@ -85,7 +106,11 @@ class Generator:
         """
         with torch.no_grad():
             found: Any = self._model.generate(  # type: ignore[operator]
-                **inputs, **self._settings, return_dict_in_generate=True, output_logits=True
+                **inputs,
+                **self._settings,
+                **self._cache(inputs),
+                return_dict_in_generate=True,
+                output_logits=True,
             )
         return found.sequences.cpu(), torch.stack(found.logits).float().cpu()
 

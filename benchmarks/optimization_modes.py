@@ -1,0 +1,374 @@
+"""What each way of running the model costs, measured in turns: a table of modes at each batch size.
+
+Each mode is a process of its own with its own model, so that compilations overlap and the measured
+rounds of all modes take turns: a host that slows down does so for all of them. Only one process runs
+anything on the device while it measures. Afterwards each traces and counts one batch, compares its
+tokens with eager ones and accounts for every nanosecond.
+
+    python benchmarks/optimization_modes.py --out results                 # XL on CUDA, batch 1 and 16
+    python benchmarks/optimization_modes.py --model small.yaml --device cpu --mode eager --mode compile
+
+The rows are written after each batch size; large files (traces) are thrown away.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+MODES = ("eager", "compile", "cudagraphs")
+_LAUNCH_WAIT_S = 540
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One row of the table."""
+
+    optimization: str
+    fp32_matmul: str
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder: `b16-cudagraphs-high`."""
+        return f"b{self.batch}-{self.optimization}-{self.fp32_matmul}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all modes share."""
+
+    model: str
+    device: str
+    dtype: str
+    image_size: int
+    max_input_len: int
+    new_tokens: int
+    round_s: float
+    out: Path
+
+
+def serve(mode: Mode, setting: Setting, pipe: Connection) -> None:
+    """A worker: get ready, then do what is asked until told to stop."""
+    try:
+        for answer in _work(mode, setting, pipe):
+            pipe.send(answer)
+    except BaseException as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        pipe.send({"failed": f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"})
+
+
+def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, Any]]:
+    import torch
+
+    from layerscope.config.resolve import resolve
+    from layerscope.measure.latency import BatchTimer
+    from layerscope.report.progress import ProgressReporter
+    from layerscope.run.energy import measure_run_energy
+    from layerscope.run.load import load_for
+    from layerscope.run.optimized import compiled_model
+    from layerscope.run.passes import Passes
+    from layerscope.workload.batching import Batcher
+    from layerscope.workload.data.catalogue import open_samples
+    from layerscope.workload.dtype_layout import torch_dtype
+
+    given = {
+        "model": setting.model, "weights": "random", "dataset": "synthetic-random",
+        "device": setting.device, "dtype": setting.dtype, "optimization": mode.optimization,
+        "fp32_matmul": mode.fp32_matmul, "batch_size": mode.batch, "samples": 2 * mode.batch,
+        "image_size": setting.image_size, "max_input_len": setting.max_input_len,
+        "max_new_tokens": setting.new_tokens, "measure_limit_s": 0.5,
+    }  # fmt: skip
+    resolved = resolve(given, cuda=setting.device == "cuda")
+    torch.set_float32_matmul_precision(resolved.config.fp32_matmul)
+    source = open_samples(resolved.config)
+    progress = ProgressReporter(sys.stderr, quiet=True)
+    began = time.monotonic()
+    ready = load_for(resolved, progress, lambda line: None)
+    loaded_s = time.monotonic() - began
+    config = ready.config
+    with compiled_model(ready.model.model, config.optimization) as compiled:
+        parts = compiled.parts if compiled is not None else None
+        passes = Passes(config, ready.model, progress, compiled)
+        measured = passes.measure(source)  # compiles and warms up; the rounds time it again
+        timer = BatchTimer(
+            passes.generator,
+            Batcher(config, ready.model.processor, ready.model.model.config),
+            config.device,
+            torch_dtype(config.dtype),
+            config.batch_size,
+        )
+        yield {"ready": True, "load_s": loaded_s, "ready_s": time.monotonic() - began}
+        while (asked := pipe.recv()) != "stop":
+            if asked == "round":
+                timer.again(measured.kept[0], 0)  # the other process's caches and clocks
+                samples, started = [], time.monotonic()
+                while time.monotonic() - started < setting.round_s or len(samples) < 3:
+                    kept = measured.kept[len(samples) % len(measured.kept)]
+                    samples.append(timer.again(kept, len(samples)).sample.generate_ns)
+                yield {"generate_ns": samples}
+            elif asked == "energy":
+                energy = measure_run_energy(config, passes.generator, measured.kept[:1], progress)
+                yield {"energy": energy.record}
+            elif asked == "account":
+                yield _account(
+                    mode, setting, config, ready.model, passes, measured, compiled, parts
+                )
+
+
+def _account(
+    mode: Mode, setting: Setting, config: Any, loaded: Any, passes: Any, measured: Any,
+    compiled: Any, parts: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Trace, count, compare and account for one batch; the tables stay, the trace does not."""
+    import torch
+
+    from layerscope.analysis.floor import floor_of
+    from layerscope.analysis.rates import rates_of
+    from layerscope.instrument.environment import read_environment
+    from layerscope.measure.ceilings import ceilings_for
+    from layerscope.report.attention import attention_line
+    from layerscope.run.examine import examine
+    from layerscope.run.optimized import optimization_record
+    from layerscope.run.tables import write_tables
+
+    folder = setting.out / mode.name
+    folder.mkdir(parents=True, exist_ok=True)
+    trace = folder / "trace.json.gz"
+    traced = passes.trace(measured.batches[0], trace)
+    counted = passes.count(measured.batches[0])
+    record = optimization_record(config.optimization, parts, passes.against_eager(measured.batches))
+    environment = read_environment(cuda=config.device == "cuda")
+    ceilings = ceilings_for(torch.device(config.device), driver=environment.driver)
+    examined = examine(
+        trace,
+        loaded.record.modules,
+        traced.record.decoder_steps,
+        counted.work,
+        ceilings,
+        config.fp32_matmul,
+        tuple(part.part for part in record.parts) if record is not None else (),
+        provenance=compiled.provenance() if compiled is not None else None,
+    )
+    write_tables(examined.account, folder)
+    trace.unlink()
+    (folder / "layers.parquet").unlink()
+    table = examined.account.table
+    layers = [row for row in table.rows if not row.is_bucket and row.layer != table.root]
+    inside = [row for row in layers if row.attribution != "range"] if compiled else layers
+    return {
+        "device": environment.gpu_name or environment.cpu_model,
+        "torch": environment.torch,
+        "whole": table.whole,
+        "difference_ns": table.device_difference_ns,
+        "failures": (*table.failures(), *traced.failures, *counted.failures, *examined.failures),
+        "notes": table.notes,
+        "on_layers_ns": sum(row.gpu_self_ns or 0 for row in layers),
+        "on_layers_inside_ns": sum(row.gpu_self_ns or 0 for row in inside),
+        "modelled_ns": sum(row.modelled_ns or 0 for row in layers),
+        "floor_ns": floor_of(counted.work.parts, rates_of(ceilings, config.fp32_matmul)).floor_ns,
+        "optimization": record,
+        "cache_bytes": counted.memory.kv_cache_bytes,
+        "attention": attention_line(examined.account.attention),
+    }
+
+
+class Worker:
+    """A mode's process."""
+
+    def __init__(self, mode: Mode, setting: Setting) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.mode = mode
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(mode, setting, theirs), daemon=True)
+        self._process.start()
+        self.failed = ""
+        self.answers: dict[str, Any] = {}
+        self.generate_ns: list[list[int]] = []
+
+    def receive(self, until: float) -> dict[str, Any]:
+        """The next answer; a failure, a death or silence ends this mode alone."""
+        answer: dict[str, Any] = {}
+        try:
+            if self.pipe.poll(max(0.0, until - time.monotonic())):
+                answer = self.pipe.recv()
+            else:
+                answer = {"failed": "no answer in time"}
+        except EOFError:
+            answer = {"failed": "its process ended"}
+        if "failed" in answer:
+            self.failed = str(answer["failed"])
+            self.end()
+        return answer
+
+    def ask(self, what: str, until: float) -> dict[str, Any]:
+        """Ask and wait; nothing from a mode that failed."""
+        if self.failed:
+            return {}
+        self.pipe.send(what)
+        return self.receive(until)
+
+    def end(self) -> None:
+        """Stop the process."""
+        self._process.terminate()
+        self._process.join(10)
+
+
+def row_of(worker: Worker, base_ns: float | None) -> dict[str, Any]:
+    """A line of the table; blank is not measured."""
+    from layerscope.measure.energy.summary import summarise_energy
+    from layerscope.measure.statistics import summarise
+
+    mode, answers = worker.mode, worker.answers
+    row: dict[str, Any] = {
+        "batch": mode.batch, "optimization": mode.optimization, "fp32_matmul": mode.fp32_matmul,
+    }  # fmt: skip
+    times = [ns for round_ns in worker.generate_ns for ns in round_ns]
+    if len(times) >= 3:
+        summary = summarise(times)
+        row |= {"latency_s": summary.median_ns / 1e9, "runs": len(times)}
+        if summary.interval is not None:
+            row |= {
+                "latency_low_s": summary.interval.low / 1e9,
+                "latency_high_s": summary.interval.high / 1e9,
+            }
+        rounds = [median(round_ns) for round_ns in worker.generate_ns]
+        row["slowest_over_fastest_round"] = max(rounds) / min(rounds)
+        row["times_faster"] = base_ns / summary.median_ns if base_ns else None
+    energy = answers.get("energy")
+    if energy is not None:
+        found = summarise_energy(energy, seed=0)
+        row |= {"j_per_sample": found.joules_per_sample, "energy_absent_because": found.reason}
+        if found.interval is not None:
+            row |= {"j_low": found.interval.low, "j_high": found.interval.high}
+    if "whole" in answers:
+        whole = answers["whole"]
+        sum_ns, active_ns = whole.device_sum_ns, whole.device_active_ns
+        row |= {
+            "device": answers["device"], "torch": answers["torch"],
+            "device_sum_ms": sum_ns / 1e6 if sum_ns else None,
+            "floor_ms": answers["floor_ns"] / 1e6 if answers["floor_ns"] else None,
+            "difference_ns": answers["difference_ns"],
+            "accounting": "; ".join(answers["failures"]) or "ok",
+            "cache_mb": answers["cache_bytes"] / 1e6 if answers["cache_bytes"] else None,
+            "attention": answers["attention"], "notes": " | ".join(answers["notes"]),
+        }  # fmt: skip
+        if sum_ns:
+            row["on_layers_inside_share"] = answers["on_layers_inside_ns"] / sum_ns
+            row["modelled_share"] = answers["modelled_ns"] / sum_ns
+        if times and active_ns:
+            # Busy while traced over the unprofiled latency: the profiler slows the host, not kernels.
+            row["idle_share"] = 1 - active_ns / median(times)
+        if times and answers["floor_ns"]:
+            row["times_floor"] = median(times) / answers["floor_ns"]
+        record = answers["optimization"]
+        if record is not None:
+            row |= {
+                "compile_s": sum(part.compile_s for part in record.parts),
+                "graphs": sum(part.graphs for part in record.parts),
+                "later_graphs": sum(part.later_graphs for part in record.parts),
+                "graph_breaks": sum(record.graph_breaks.values()),
+                "fell_back": "; ".join(record.fell_back),
+                "growing_cache_mb": (record.growing_cache_bytes or 0) / 1e6 or None,
+            }
+            if record.tokens is not None:
+                gaps = [d.logit_gap for d in record.tokens.differences if d.logit_gap is not None]
+                row |= {
+                    "tokens_equal": record.tokens.equal, "tokens_compared": record.tokens.samples,
+                    "largest_logit_gap": max(gaps, default=None),
+                }  # fmt: skip
+    row |= {"ready_s": answers.get("ready_s"), "failed": worker.failed}
+    return row
+
+
+def measure(modes: Sequence[Mode], setting: Setting, rounds: int, until: float) -> list[Worker]:
+    """All modes of one batch size: ready together, measured in turns."""
+    workers = [Worker(mode, setting) for mode in modes]
+    for worker in workers:
+        worker.answers |= worker.receive(min(until, time.monotonic() + _LAUNCH_WAIT_S))
+        click.echo(f"{worker.mode.name}: {worker.failed or 'ready'}", err=True)
+    for number in range(rounds):
+        turn = number % len(workers)
+        for worker in workers[turn:] + workers[:turn]:  # another one first each time
+            answer = worker.ask("round", until)
+            if "generate_ns" in answer:
+                worker.generate_ns.append(answer["generate_ns"])
+    for what in ("energy", "account"):
+        for worker in workers:
+            worker.answers |= worker.ask(what, until)
+            click.echo(f"{worker.mode.name}: {what} {worker.failed or 'done'}", err=True)
+    for worker in workers:
+        worker.end()
+    return workers
+
+
+def write(workers: Sequence[Worker], path: Path) -> None:
+    """`modes.csv`, the table so far."""
+    base: dict[int, float] = {}
+    for worker in workers:
+        mode = worker.mode
+        if mode.optimization == "eager" and mode.fp32_matmul == "highest" and worker.generate_ns:
+            base[mode.batch] = median([ns for r in worker.generate_ns for ns in r])
+    rows = [row_of(worker, base.get(worker.mode.batch)) for worker in workers]
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header, restval="")
+        writer.writeheader()
+        writer.writerows(
+            {
+                k: "" if v is None else f"{v:.6g}" if isinstance(v, float) else v
+                for k, v in row.items()
+            }
+            for row in rows
+        )
+
+
+@click.command()
+@click.option(
+    "--model", default="instructblip-flan-t5-xl", help="A shipped architecture or a file."
+)
+@click.option("--device", default="cuda", type=click.Choice(["cuda", "cpu"]))
+@click.option("--dtype", default="fp16", type=click.Choice(["fp16", "bf16", "fp32"]))
+@click.option("--batch", "batches", multiple=True, type=int, default=(1, 16))
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), default=MODES)
+@click.option("--fp32-matmul", multiple=True, type=click.Choice(["highest", "high"]),
+              default=("highest", "high"))  # fmt: skip
+@click.option("--image-size", default=224)
+@click.option("--max-input-len", default=200)
+@click.option("--new-tokens", default=20)
+@click.option("--rounds", default=4, help="Turns of every mode.")
+@click.option("--round-s", default=2.0, help="Seconds of a turn, at least three batches.")
+@click.option("--minutes", default=9.0, help="Then modes that are not done count as failed.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(
+    model: str, device: str, dtype: str, batches: tuple[int, ...], modes: tuple[str, ...],
+    fp32_matmul: tuple[str, ...], image_size: int, max_input_len: int, new_tokens: int,
+    rounds: int, round_s: float, minutes: float, out: Path,
+) -> None:  # fmt: skip
+    """Measure every mode at every batch size; one table, `modes.csv`."""
+    until = time.monotonic() + 60 * minutes
+    out.mkdir(parents=True, exist_ok=True)
+    setting = Setting(
+        model, device, dtype, image_size, max_input_len, new_tokens, round_s, out.resolve()
+    )
+    done: list[Worker] = []
+    for batch in batches:
+        plan = [Mode(mode, matmul, batch) for mode in modes for matmul in fp32_matmul]
+        done += measure(plan, setting, rounds, until)
+        write(done, out / "modes.csv")
+    click.echo((out / "modes.csv").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Static caches kept from batch to batch: the same addresses, and never an earlier batch's content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from support.small_model import SMALL, small_inputs, small_model
+
+from layerscope.config.resolve import resolve
+from layerscope.workload.architecture import build, find_architecture
+from layerscope.workload.generation import Generator
+
+STEPS = 4
+# Two layers of its own text model, whose keys and values have fewer heads than its queries.
+LLAMA = (
+    SMALL.split("text_config:")[0]
+    + """
+text_config: {model_type: llama, vocab_size: 64, hidden_size: 16, intermediate_size: 24,
+  num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64,
+  pad_token_id: 0, eos_token_id: 1, bos_token_id: 2}
+"""
+)
+
+
+def generator(model: Any, optimization: str, **more: Any) -> Generator:
+    given = {
+        "model": "tiny", "weights": "random", "dataset": "synthetic-random", "device": "cpu",
+        "optimization": optimization, "max_new_tokens": STEPS, "min_new_tokens": STEPS, **more,
+    }  # fmt: skip
+    return Generator(model, resolve(given, cuda=False).config)
+
+
+def batches() -> list[dict[str, torch.Tensor]]:
+    """Two batches of one shape, one of another, and the first again."""
+    first = small_inputs()
+    second = first | {"pixel_values": first["pixel_values"].flip(0) * 3}
+    return [first, second, small_inputs(text=9), first]
+
+
+def addresses(run: Generator) -> set[int]:
+    assert run.caches is not None
+    return {t.data_ptr() for kept in run.caches._kept.values() for t in kept._tensors}
+
+
+@pytest.fixture(scope="module", params=["t5", "llama"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("small")
+    if request.param == "t5":
+        return small_model(folder)
+    path = folder / "llama.yaml"
+    path.write_text(LLAMA)
+    return build(
+        find_architecture(str(path)), dtype=torch.float32, layout="from_pretrained",
+        attention="sdpa", device="cpu", seed=0,
+    )  # fmt: skip
+
+
+def test_the_same_answers_as_with_a_growing_cache(model: Any) -> None:
+    eager, static = generator(model, "eager"), generator(model, "compile")
+    assert eager.caches is None
+    for inputs in batches():
+        assert torch.equal(static(inputs), eager(inputs))
+
+
+def test_addresses_stay_and_each_shape_has_its_own(model: Any) -> None:
+    run = generator(model, "compile")
+    first, second, longer, _ = batches()
+    run(first)
+    before = addresses(run)
+    run(second)
+    assert addresses(run) == before
+    run(longer)
+    assert addresses(run) > before
+    run(first)
+    assert len(addresses(run)) == 2 * len(before)
+
+
+def test_an_emptied_cache_holds_nothing(model: Any) -> None:
+    run = generator(model, "compile")
+    run(small_inputs())
+    assert run.caches is not None
+    (kept,) = run.caches._kept.values()
+    assert any(tensor.any() for tensor in kept._tensors)
+    run.caches.empty(*small_inputs()["input_ids"].shape)
+    assert not any(tensor.any() for tensor in kept._tensors)
+    assert not any(getattr(kept.cache, "is_updated", {}).values())
+
+
+def test_beams(tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = small_model(tmp_path_factory.mktemp("small"))
+    eager = generator(model, "eager", num_beams=3)
+    static = generator(model, "compile", num_beams=3)
+    for inputs in batches()[:2]:
+        assert torch.equal(static(inputs), eager(inputs))
