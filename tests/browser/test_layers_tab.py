@@ -141,6 +141,37 @@ def test_energy_by_layer_appears_where_a_run_has_it(
         shutil.rmtree(folder)
 
 
+def test_a_compiled_run_says_how_its_layers_are_known(
+    browser: Browser, address: str, logdir: Path
+) -> None:
+    """The columns and the account's notes, as a compiled run has them."""
+    folder = logdir / "compiled"
+    shutil.copytree(logdir / TINY, folder)
+    try:
+        note = "compiled code, device time: 96.0% of one layer each, 4.0% fused over several layers"
+        account = json.loads((folder / "run.json").read_text(encoding="utf-8"))["account"]
+        change_record(folder, account=account | {"notes": [note]})
+        with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            row["attribution"], row["modelled_us"] = "exact+fused", "1.500"
+        with (folder / "layers.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        tab = open_tab(browser, address)
+        tab.choose("compiled")
+        assert f"This run: {note}." in tab.frame.inner_text("#note")
+        shown = tab.frame.inner_text(".lines")
+        assert "exact+fused" in shown
+        tab.choose(TINY)
+        assert note not in tab.frame.inner_text("#note")
+        tab.page.close()
+        assert tab.complaints == []
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_a_click_zooms_and_the_breadcrumb_leads_back(tab: Tab) -> None:
     tab.choose(XL)
     whole = tab.sum()

@@ -52,9 +52,11 @@ export function runColumns(table, measure, whole, all) {
   } else {
     columns.push(number("self", "Peak", (row) => row.self, (row) => show(row.self), 100));
   }
-  const file = all ? table.columns.filter((name) => !OWN.has(name)) : ["calls"];
+  // How a layer's time is known matters where code was compiled; elsewhere the column is blank.
+  const few = table.rows.some((row) => row.attribution) ? ["calls", "attribution"] : ["calls"];
+  const file = all ? table.columns.filter((name) => !OWN.has(name)) : few;
   columns.push(...file.filter((name) => table.columns.includes(name)).map((name) =>
-    all ? own(name) : { ...own(name), width: 56 }));
+    all || WORDS.has(name) ? own(name) : { ...own(name), width: 56 }));
   return columns;
 }
 

@@ -61,6 +61,8 @@ export function cautions(run, base) {
     else if (one.account.status !== "ok") {
       said.push(`${label}: the account does not add up: ${(one.account.failures || []).join("; ")}.`);
     }
+    // How compiled code found its layers, and which rules do not apply.
+    for (const note of (one.account && one.account.notes) || []) said.push(`${label}: ${note}.`);
   }
   if (base) {
     const unlike = ["model", "batch_size", "image_size", "max_input_len", "max_new_tokens", "dtype",
