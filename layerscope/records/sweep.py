@@ -118,6 +118,10 @@ class SweepRow:
         group_ns: taxonomy group -> self time in the traced batch; device time, on a CPU the time
             inside operators.
         memory_peak_bytes, kv_cache_bytes: of one full batch, from the count pass.
+        tokens_equal: share of the compared samples whose tokens are those of an eager run; None for
+            an eager run.
+        compile_s: host time spent compiling.
+        fell_back: what did not run as its mode asked.
         warnings: the run's own.
         environment: of the machine and process that measured it.
         place: where in a cluster, for a cell that ran on one.
@@ -149,6 +153,9 @@ class SweepRow:
     memory_peak_bytes: int | None = None
     kv_cache_bytes: int | None = None
     group_ns: dict[str, int] = field(default_factory=dict)
+    tokens_equal: float | None = None
+    compile_s: float | None = None
+    fell_back: str | None = None
     warnings: tuple[str, ...] = ()
     environment: Environment | None = None
     place: CellPlace | None = None

@@ -13,6 +13,7 @@ from layerscope.errors import DataError
 from layerscope.measure.energy.summary import summarise_energy
 from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import Interval, LatencySample, RunRecord
+from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
 from layerscope.records.sweep_places import CellPlace
 from layerscope.report.csv import read_layers_csv
@@ -96,6 +97,9 @@ def row_of(
         device_sum_us=account.device_sum_us if account else None,
         memory_peak_bytes=record.memory.peak_bytes if record.memory else None,
         kv_cache_bytes=record.memory.kv_cache_bytes if record.memory else None,
+        tokens_equal=_tokens_equal(record.optimization),
+        compile_s=_compile_s(record.optimization),
+        fell_back="; ".join(record.optimization.fell_back) or None if record.optimization else None,
         warnings=record.warnings,
         environment=record.environment,
         place=place if place is not None and place.folder == folder.name else None,
@@ -122,6 +126,16 @@ def group_times(layers: Path) -> dict[str, int]:
         if not row.is_bucket:
             found[row.group] += device_ns(row) or 0
     return dict(found)
+
+
+def _tokens_equal(mode: OptimizationRecord | None) -> float | None:
+    if mode is None or mode.tokens is None or not mode.tokens.samples:
+        return None
+    return mode.tokens.equal / mode.tokens.samples
+
+
+def _compile_s(mode: OptimizationRecord | None) -> float | None:
+    return None if mode is None else sum(part.compile_s for part in mode.parts)
 
 
 def _wer(record: RunRecord) -> Estimate:

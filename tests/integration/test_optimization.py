@@ -12,6 +12,8 @@ from support.small_model import small_yaml
 
 from layerscope.instrument.call_sites import heavy_operator
 from layerscope.records import RunRecord, load
+from layerscope.records.sweep import Cell
+from layerscope.sweep.rows import row_of
 
 COMMON = (
     "--weights", "random", "--dataset", "synthetic-random", "--device", "cpu", "--batch", 2,
@@ -131,6 +133,18 @@ def test_the_parts_flops_are_those_of_their_layers(runs: tuple[Path, Path, str])
     assert compiled["decode"] >= eager["decode"] > 0
     record = load(runs[1])
     assert sum(compiled.values()) == record.report.flops.value
+
+
+def test_a_sweeps_row_says_what_the_mode_cost(runs: tuple[Path, Path, str]) -> None:
+    rows = []
+    for folder in runs[:2]:
+        record = load(folder)
+        cell = Cell(id="c", settings={}, config=record.config)
+        rows.append(row_of(cell, record, folder, root=folder.parent))
+    eager, compiled = rows
+    assert (eager.tokens_equal, eager.compile_s, eager.fell_back) == (None, None, None)
+    assert (compiled.tokens_equal, compiled.fell_back) == (1.0, None)
+    assert (compiled.compile_s or 0) > 0
 
 
 def test_a_saved_run_gives_the_same_account(runs: tuple[Path, Path, str]) -> None:
