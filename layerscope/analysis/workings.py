@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,12 +48,12 @@ class Workings:
         """Whether any device event was traced."""
         return len(self.columns.device.name) > 0
 
-    @property
+    @cached_property
     def roots(self) -> list[LayerRange]:
         """The layer ranges that lie in no other."""
         return [item for item in self.ranges.items if item.above == NONE]
 
-    @property
+    @cached_property
     def calling_thread(self) -> int:
         """The thread whose roots take the most time: host time is accounted for on it alone."""
         wall: Counter[int] = Counter()
@@ -63,7 +64,7 @@ class Workings:
             )
         return wall.most_common(1)[0][0] if wall else NONE
 
-    @property
+    @cached_property
     def host_window_ns(self) -> int:
         """First root's start to last root's end on the calling thread."""
         thread = self.calling_thread
@@ -72,7 +73,7 @@ class Workings:
             return 0
         return int(self.tree.end_ns[spans].max() - self.columns.spans.start_ns[spans].min())
 
-    @property
+    @cached_property
     def operators(self) -> Ints:
         """Indices of the spans in a layer that are operators: no range, of ours or the compiler's."""
         is_range = np.array([name.startswith(COMPILER_RANGES) for name in self.columns.names], bool)
