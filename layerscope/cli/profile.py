@@ -20,6 +20,22 @@ from layerscope.cli.options import read_options, run_options
 )
 @click.option("--no-trace", is_flag=True, help="Only the end-to-end numbers, no account by layer.")
 @click.option(
+    "--energy-per-layer",
+    "energy_per_layer",
+    is_flag=False,
+    flag_value="blocks",
+    metavar="[WORDS]",
+    help="Replay layers alone for their joules. WORDS, joined by commas: blocks (default) or groups; "
+    "parts to keep to (vision, qformer, projection, encoder, decoder, lm_head); cold, to also "
+    "measure with the cache overwritten before each call.",
+)
+@click.option(
+    "--energy-limit-s",
+    "energy_limit_s",
+    type=float,
+    help="Longest time of that replay. Default: 420.",
+)
+@click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
 )
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")

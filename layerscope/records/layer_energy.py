@@ -95,6 +95,8 @@ class ReplayUnit:
         layers: FQNs replayed, in the order they run; disjoint from those of every other unit that
             is not a whole.
         calls: of each layer in the traced batch, in this phase.
+        device_ns: device time of the unit's rows in the trace (host time on a CPU run); where time is
+            short, large units go first.
         replayed: call numbers, from 0, of each layer that one pass replays; fewer than `calls`
             where a step's cost changes with the length of the cache.
         role: "layer" counts towards the sum; "whole" is a part in one go, to check it; "cold" is a
@@ -111,6 +113,7 @@ class ReplayUnit:
     layers: tuple[str, ...]
     calls: int
     replayed: tuple[int, ...]
+    device_ns: int = 0
     role: Literal["layer", "whole", "cold", "overwrite"] = "layer"
     how: str = ""
     why_plain: str | None = None

@@ -20,6 +20,8 @@ _BLOCK = re.compile(r"^(?P<stack>.+?)\.(?P<number>\d+)$")
 # A step's cost grows with the cache: its first, middle (two where there are two) and last call.
 # Their mean equals that of all calls wherever the cost is linear in the step.
 NODES = 4
+# At inference they return what they are given.
+_IDLE_CLASSES = frozenset({"Dropout", "Identity"})
 
 
 def choose_units(
@@ -72,6 +74,7 @@ class _Calls:
     phase: str
     first: int
     count: int
+    device_ns: int
 
 
 class _Called:
@@ -100,7 +103,7 @@ class _Called:
         for row in self._rows[fqn]:
             if row.calls:
                 if _worked(row):
-                    found.append(_Calls(fqn, row.phase, first, row.calls))
+                    found.append(_Calls(fqn, row.phase, first, row.calls, _time_ns(row)))
                 first += row.calls
         return found
 
@@ -156,9 +159,12 @@ class _Called:
 
 def _worked(row: LayerRow) -> bool:
     """Whether the layer did anything to replay: a dropout at inference launches no kernel."""
-    if row.gpu_total_ns is not None:
-        return row.gpu_total_ns > 0
-    return bool(row.cpu_total_ns)
+    return _time_ns(row) > 0 and row.module not in _IDLE_CLASSES
+
+
+def _time_ns(row: LayerRow) -> int:
+    """Device time of the layer and those below it; host time where no device was traced."""
+    return row.cpu_total_ns or 0 if row.gpu_total_ns is None else row.gpu_total_ns
 
 
 def _single(called: _Called, items: Sequence[str]) -> Iterator[ReplayUnit]:
@@ -171,6 +177,7 @@ def _single(called: _Called, items: Sequence[str]) -> Iterator[ReplayUnit]:
                 layers=(item,),
                 calls=calls.count,
                 replayed=tuple(calls.first + at for at in spread(calls.count)),
+                device_ns=calls.device_ns,
             )
 
 
@@ -192,6 +199,7 @@ def _grouped(units: Sequence[ReplayUnit], called: _Called) -> Iterator[ReplayUni
             layers=tuple(layer for unit in members for layer in unit.layers),
             calls=calls,
             replayed=replayed,
+            device_ns=sum(unit.device_ns for unit in members),
         )
 
 
@@ -209,5 +217,6 @@ def _wholes(called: _Called, fqn: str) -> Iterator[ReplayUnit]:
                 layers=(fqn,),
                 calls=calls.count,
                 replayed=numbers_of,
+                device_ns=calls.device_ns,
                 role="whole",
             )

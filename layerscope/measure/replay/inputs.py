@@ -148,7 +148,7 @@ def _copied(tree: Any, memo: dict[int, Any]) -> Any:
     elif isinstance(tree, dict) and hasattr(tree, "to_tuple"):  # an output of transformers
         made = type(tree)(**{key: _copied(value, memo) for key, value in tree.items()})
     elif _is_stateful(tree) and not isinstance(tree, dict):
-        made = memo[id(tree)] = type(tree).__new__(type(tree))
+        made = memo[id(tree)] = object.__new__(type(tree))
         made.__dict__.update({k: _copied(v, memo) for k, v in tree.__dict__.items()})
     memo[id(tree)] = made
     return made

@@ -116,9 +116,7 @@ def _own(unit: ReplayUnit, idle_w: float) -> _Own:
     )
 
 
-def _pooled(
-    measured: Mapping[str, _Own], kinds: Mapping[str, str]
-) -> dict[str, tuple[float, int]]:
+def _pooled(measured: Mapping[str, _Own], kinds: Mapping[str, str]) -> dict[str, tuple[float, int]]:
     """Kind -> sum of squared relative residuals, degrees of freedom."""
     squares: dict[str, float] = defaultdict(float)
     freedom: dict[str, int] = defaultdict(int)
@@ -127,6 +125,6 @@ def _pooled(
         if n < 2 or own.dynamic_j <= 0:
             continue
         mean = sum(own.windows_j) / n
-        squares[kinds[name]] += sum((value / own.dynamic_j - mean / own.dynamic_j) ** 2 for value in own.windows_j)
+        squares[kinds[name]] += sum(((j - mean) / own.dynamic_j) ** 2 for j in own.windows_j)
         freedom[kinds[name]] += n - 1
     return {kind: (squares[kind], freedom[kind]) for kind in freedom}

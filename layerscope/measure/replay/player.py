@@ -155,7 +155,9 @@ def _try_out(items: Sequence[Item], device: str) -> None:
             _synchronize(device)
         except Exception as error:
             # The module is the user's: whatever it raises is the reason, not a fault of this run.
-            raise Refused(f"fails on replay: {type(error).__name__}: {_first_line(error)}") from None
+            raise Refused(
+                f"fails on replay: {type(error).__name__}: {_first_line(error)}"
+            ) from None
         for tensor, version in before:
             if tensor._version == version:
                 continue
@@ -177,7 +179,7 @@ def _small(held: Held) -> bool:
 
 def _graph(one_pass: Callable[[], None]) -> Callable[[int], None]:
     """Capture one pass after warming up on a side stream, as torch asks for."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.no_grad(), torch.cuda.stream(side):
         for _ in range(_WARM_PASSES):

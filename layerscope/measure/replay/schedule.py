@@ -3,14 +3,14 @@
 In every round each unit has one window, in an order drawn anew from the seed, wholes among layers, so
 that heat, which makes later windows draw more, falls on all alike. A window whose counter error is
 too large for what it measured is followed by one twice as long. From the third round on only units
-that are still too wide have one, the widest first.
+that are still too wide have one, those first whose error in the run's joules is largest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -65,16 +65,21 @@ class Bench:
     synchronize: Callable[[], None]
     idle_w: float
     states: Callable[[], Sequence[DeviceState]] | None = None
-    timing: WindowTiming = WindowTiming(min_s=MIN_WINDOW_S)
+    timing: WindowTiming = field(default_factory=lambda: WindowTiming(min_s=MIN_WINDOW_S))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """The units with their windows, and how the time went."""
+    """The units with their windows, and how the time went.
+
+    Attributes:
+        lost: why the counters cannot be trusted any more; None when they can.
+    """
 
     units: tuple[ReplayUnit, ...]
     spent_s: float
     stopped: str
+    lost: str | None = None
 
 
 def replay_units(
@@ -91,12 +96,21 @@ def replay_units(
         limit_s: no window begins that would not end within it, going by the last ones.
         advance: told of every window.
     """
-    run = _Run(playables, bench, limit_s, Random(seed), advance)
-    stopped = run.rounds()
-    return Replayed(units=run.units(stopped), spent_s=run.spent_s(), stopped=stopped)
+    order = Random(seed)  # noqa: S311 - of windows, no secret
+    run = _Run(playables, bench, limit_s, order, advance)
+    lost = None
+    try:
+        stopped = run.rounds()
+    except _CounterLost as problem:
+        stopped = lost = str(problem)
+    return Replayed(units=run.units(stopped), spent_s=run.spent_s(), stopped=stopped, lost=lost)
 
 
 class _OutOfTime(Exception):
+    pass
+
+
+class _CounterLost(Exception):
     pass
 
 
@@ -147,12 +161,31 @@ class _Run:
     def _wanted(self, number: int) -> list[str]:
         names = [name for name, unit in self._units.items() if unit.reason is None]
         if number < FULL_ROUNDS:
+            names = self._within_reach(names)
             self._random.shuffle(names)
             return names
         energies = pass_energies(list(self._units.values()), self._bench.idle_w)
-        width = {name: energy.relative_error or 0.0 for name, energy in energies.items()}
-        wide = [name for name in names if width.get(name, 0.0) > TARGET]
-        return sorted(wide, key=lambda name: -width[name])
+        wide = [
+            name
+            for name in names
+            if name in energies and (energies[name].relative_error or 0.0) > TARGET
+        ]
+
+        def in_the_run(name: str) -> float:
+            unit = self._units[name]
+            return (energies[name].error_j or 0.0) * unit.calls / len(unit.replayed)
+
+        return sorted(wide, key=in_the_run, reverse=True)
+
+    def _within_reach(self, names: list[str]) -> list[str]:
+        """Those that the time left has room for: where not all, the ones with most device time."""
+        needs_s = 0.0
+        reached = []
+        for name in sorted(names, key=lambda name: -self._units[name].device_ns):
+            needs_s += _MARGIN * (self._lengths[name] + self._overhead_s)
+            if self.spent_s() + needs_s <= self._limit_s or not reached:
+                reached.append(name)
+        return [name for name in names if name in set(reached)]
 
     def _measure(self, name: str) -> None:
         length_s = self._lengths[name]
@@ -166,13 +199,10 @@ class _Run:
             # Windows measured before are no longer to be trusted: something changed since.
             self._units[name] = dataclasses.replace(unit, windows=(), reason=str(refused))
             return
-        unit = dataclasses.replace(
-            unit, how=player.how, why_plain=player.why_plain, inputs=inputs
-        )
+        unit = dataclasses.replace(unit, how=player.how, why_plain=player.why_plain, inputs=inputs)
         found = self._unthrottled(player, length_s)
         if isinstance(found, EnergyAbsent):
-            self._units[name] = dataclasses.replace(unit, windows=(), reason=found.reason)
-            return
+            raise _CounterLost(found.reason)
         self._units[name] = dataclasses.replace(unit, windows=(*unit.windows, found))
         self._advance(1)
         self._turn += 1
@@ -194,9 +224,7 @@ class _Run:
                 self._bench.clock.sleep(_COOLING_S)
         return found
 
-    def _window(
-        self, player: Player, length_s: float, repeats: int
-    ) -> ReplayWindow | EnergyAbsent:
+    def _window(self, player: Player, length_s: float, repeats: int) -> ReplayWindow | EnergyAbsent:
         bench = self._bench
         seen: list[DeviceState] = []
         runs = 0
