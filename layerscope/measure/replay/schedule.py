@@ -180,7 +180,7 @@ class _Run:
     def _within_reach(self, names: list[str]) -> list[str]:
         """Those that the time left has room for: where not all, the ones with most device time."""
         needs_s = 0.0
-        reached = []
+        reached: list[str] = []
         for name in sorted(names, key=lambda name: -self._units[name].device_ns):
             needs_s += _MARGIN * (self._lengths[name] + self._overhead_s)
             if self.spent_s() + needs_s <= self._limit_s or not reached:
