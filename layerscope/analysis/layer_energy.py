@@ -170,11 +170,6 @@ class LayerEnergy:
     notes: tuple[str, ...] = ()
     reason: str | None = None
 
-    @property
-    def replayed_nj(self) -> int:
-        """What rows with the source `replay` hold."""
-        return sum(nj for nj, source in self.by_row.values() if source == "replay")
-
 
 def layer_energy(
     table: LayerTable,

@@ -33,7 +33,7 @@ from layerscope.cli.options import read_options, run_options
     "--energy-limit-s",
     "energy_limit_s",
     type=float,
-    help="Longest time of that replay. Default: 420.",
+    help="Longest time of that replay. Default: 360.",
 )
 @click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."

@@ -15,6 +15,8 @@ from layerscope.analysis.layer_energy import NANO, LayerEnergy, UnitEnergy
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.page import Grid
 
+# A cold unit whose interval is wider than this share of the warm one says nothing.
+_TOLD = 0.25
 _Cell = str | int | float | None
 _COLUMNS: tuple[tuple[str, Callable[[UnitEnergy, LayerEnergy], _Cell]], ...] = (
     ("unit", lambda u, _: u.name),
@@ -126,15 +128,15 @@ def energy_lines(found: LayerEnergy) -> Iterator[str]:
         return
     whole = found.end_to_end
     rows_nj = sum(nj for nj, _ in found.by_row.values())
-    replayed_j = found.replayed_nj / NANO
+    replayed_j = sum(u.energy_j or 0.0 for u in found.units if u.source == "replay")
+    rest_j = sum(u.energy_j or 0.0 for u in found.units if u.source == "apportioned")
     yield (
         f"energy by layer: raw sum {found.raw_j:,.6f} J, measured end to end "
         f"{whole.whole_nj / NANO:,.6f} J, factor {found.factor:.4f}; reconciled sum "
         f"{rows_nj / NANO:,.6f} J, difference {rows_nj - whole.whole_nj} nJ"
     )
     yield (
-        f"{replayed_j:,.4f} J by replay on layers' own rows, "
-        f"{(rows_nj - found.replayed_nj) / NANO:,.4f} J apportioned by device time; idle power "
+        f"{replayed_j:,.4f} J replayed, {rest_j:,.4f} J not, apportioned by device time; idle power "
         f"{whole.idle_w:.2f} W over {whole.wall_s:.4f} s is {whole.idle_w * whole.wall_s:,.4f} J"
     )
     for part in found.parts:
@@ -147,9 +149,17 @@ def energy_lines(found: LayerEnergy) -> Iterator[str]:
             f"{part.layers_s / part.whole_s:.3f}; they cover {part.covered:.1%} of its device time"
             f"{steps}"
         )
-    for cold in found.cold:
-        reach = "" if cold.half_j is None else f" +- {cold.half_j / cold.warm_j:.3f}"
-        yield f"{cold.name}: cache overwritten before each call, {cold.ratio:.3f}{reach} of warm"
+    told = [cold for cold in found.cold if cold.half_j and cold.half_j < _TOLD * cold.warm_j]
+    for cold in told:
+        reach = (cold.half_j or 0.0) / cold.warm_j
+        yield (
+            f"{cold.name}: cache overwritten before each call, {cold.ratio:.3f} +- {reach:.3f} of warm"
+        )
+    if len(told) < len(found.cold):
+        yield (
+            f"{len(found.cold) - len(told)} units with the cache overwritten cannot be told from warm "
+            f"ones: overwriting costs too much beside them (interval above {_TOLD:.0%})"
+        )
     yield from found.notes
 
 

@@ -1,10 +1,10 @@
 """Windows of replayed units in, joules per pass with their standard error out.
 
 A unit has few windows, too few for a spread of its own: two windows leave Student's t at 12.7. Units
-of one kind do the same work in windows of the same length, so their relative scatter about their own
-means is pooled: s² = Σ (residual / mean)² ÷ Σ (windows - 1), over the units of the kind that have two
-windows or more, or over all units where the kind has none. A unit of n windows has the relative
-standard error s ÷ √n, with the pooled degrees of freedom.
+are measured in the same way, so their scatter is pooled, as a share of all energy of a pass, idle power
+included, since that is what the counter sees: s² = Σ (residual ÷ energy)² ÷ Σ (windows - 1). The sums
+go over the units of a kind, or over all units where a kind has fewer than `_ENOUGH` degrees of
+freedom. A unit of n windows has the standard error energy × s ÷ √n, with the pooled freedom.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from layerscope.measure.energy.summary import window_energy
 from layerscope.measure.statistics import t_975
 from layerscope.records.interval import Interval
 from layerscope.records.layer_energy import ReplayUnit
+
+_ENOUGH = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +76,15 @@ def pass_energies(units: Sequence[ReplayUnit], idle_w: float) -> dict[str, PassE
     measured = {unit.name: _own(unit, idle_w) for unit in units if unit.windows}
     kinds = {unit.name: unit.kind for unit in units}
     spread, everywhere = _pooled(measured, kinds), _pooled(measured, dict.fromkeys(kinds, ""))
+    all_squares, all_freedom = everywhere.get("", (0.0, 0))
     found = {}
     for name, own in measured.items():
         squares, freedom = spread.get(kinds[name], (0.0, 0))
-        if not freedom:
-            squares, freedom = everywhere.get("", (0.0, 0))
+        if freedom < _ENOUGH:
+            squares, freedom = all_squares, all_freedom
         error = None
         if freedom:
-            error = abs(own.dynamic_j) * sqrt(squares / freedom / len(own.windows_j))
+            error = own.energy_j * sqrt(squares / freedom / len(own.windows_j))
         found[name] = PassEnergy(
             dynamic_j=own.dynamic_j,
             busy_s=own.busy_s,
@@ -96,10 +99,11 @@ def pass_energies(units: Sequence[ReplayUnit], idle_w: float) -> dict[str, PassE
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """One unit's windows: energy per pass of each, and together."""
+    """One unit's windows: dynamic energy per pass of each, and together; `energy_j` holds the idle."""
 
     windows_j: tuple[float, ...]
     dynamic_j: float
+    energy_j: float
     busy_s: float
     counter_j: float
 
@@ -111,20 +115,21 @@ def _own(unit: ReplayUnit, idle_w: float) -> _Own:
     return _Own(
         windows_j=tuple(j / n for j, n in zip(dynamic, passes, strict=True)),
         dynamic_j=sum(dynamic) / sum(passes),
+        energy_j=sum(energy.work_j for energy in energies) / sum(passes),
         busy_s=sum(energy.busy_s for energy in energies) / sum(passes),
         counter_j=sum(energy.uncertainty_j for energy in energies) / sum(passes),
     )
 
 
 def _pooled(measured: Mapping[str, _Own], kinds: Mapping[str, str]) -> dict[str, tuple[float, int]]:
-    """Kind -> sum of squared relative residuals, degrees of freedom."""
+    """Kind -> sum of squared residuals as shares of a pass's energy, degrees of freedom."""
     squares: dict[str, float] = defaultdict(float)
     freedom: dict[str, int] = defaultdict(int)
     for name, own in measured.items():
         n = len(own.windows_j)
-        if n < 2 or own.dynamic_j <= 0:
+        if n < 2 or own.energy_j <= 0:
             continue
         mean = sum(own.windows_j) / n
-        squares[kinds[name]] += sum(((j - mean) / own.dynamic_j) ** 2 for j in own.windows_j)
+        squares[kinds[name]] += sum(((j - mean) / own.energy_j) ** 2 for j in own.windows_j)
         freedom[kinds[name]] += n - 1
     return {kind: (squares[kind], freedom[kind]) for kind in freedom}

@@ -238,7 +238,10 @@ def test_one_window_each_has_no_interval() -> None:
 
 
 def test_the_pooled_error_by_hand() -> None:
-    """Two units of two windows, residuals ±1 % and ±3 %: s² = (2·0.01² + 2·0.03²) / 2 = 0.001."""
+    """Two units of 4 J a pass and two windows, off by ±0.03 J and ±0.09 J.
+
+    s² = (2 · 0.0075² + 2 · 0.0225²) / 2 = 0.0005625, so 4 J · √(s² / 2) = 0.0671 J.
+    """
     machine = FakeMachine(IDLE_W)
     counter = FakeCounter(machine, phase_s=0.0)
     draws = {"a": iter([1.01, 0.99]), "b": iter([1.03, 0.97])}
@@ -252,7 +255,7 @@ def test_the_pooled_error_by_hand() -> None:
     assert [len(u.windows) for u in done.units] == [2, 2]
     for name in draws:
         assert found[name].freedom == 2
-        expected = 3.0 * (0.001 / 2) ** 0.5
+        expected = 0.0671
         assert found[name].error_j == pytest.approx(expected, rel=0.05)
         assert found[name].half_width_j == pytest.approx(4.303 * expected, rel=0.05)
     energy = window_energy(done.units[0].windows[0].window)
