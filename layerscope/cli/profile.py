@@ -101,6 +101,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
             findings=seen.seen if seen else None,
             unjudged=seen.not_judged if seen else (),
             folder=finished.folder,
+            layer_energy=finished.layer_energy,
         )
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":

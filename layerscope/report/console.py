@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -29,6 +30,9 @@ from layerscope.report.quantities import reported_text
 from layerscope.report.selection import Selection, select
 from layerscope.report.what_ran import what_ran
 
+if TYPE_CHECKING:
+    from layerscope.analysis.layer_energy import LayerEnergy
+
 TOP_LAYERS = 15
 
 
@@ -41,6 +45,7 @@ def render_run(
     findings: Sequence[Finding] | None = None,
     unjudged: Sequence[NotJudged] = (),
     folder: Path | None = None,
+    layer_energy: LayerEnergy | None = None,
 ) -> None:
     """Print one run: what ran and where, the account, findings, files, results, glossary.
 
@@ -64,6 +69,8 @@ def render_run(
     _slowdown(page, record)
     if account is not None and work is not None:
         _use(page, account, work, record)
+    if layer_energy is not None:
+        _energy(page, layer_energy)
     if findings is not None:
         render_findings(findings, unjudged, console)
     _warnings(page, record.warnings, account.table.warnings if account else ())
@@ -188,6 +195,16 @@ def _attention(page: Page, account: Account) -> None:
     line = attention_line(account.attention)
     if line:
         page.line(f"attention that ran: {line}")
+
+
+def _energy(page: Page, found: LayerEnergy) -> None:
+    from layerscope.report.layer_energy import energy_lines, kind_grid
+
+    if found.reason is None:
+        page.grid(kind_grid(found))
+    page.line()
+    for line in energy_lines(found):
+        page.line(line)
 
 
 def _notes(page: Page, table: LayerTable) -> None:
