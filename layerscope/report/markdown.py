@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid, top_grid
+from layerscope.report.layer_energy import kind_grid
 from layerscope.report.page import Grid, printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
@@ -25,6 +27,11 @@ def group_markdown(table: LayerTable) -> str:
 def top_markdown(table: LayerTable, top: int) -> str:
     """The `top` layers with the most self time, one row per (layer, phase)."""
     return _table(top_grid(table, top))
+
+
+def energy_markdown(found: LayerEnergy) -> str:
+    """Joules by kind of layer beside the share of the device time."""
+    return _table(kind_grid(found))
 
 
 def escape(text: str) -> str:

@@ -215,7 +215,7 @@ class _Run:
             self._files |= write_predictions_csv(rows, self._folder, scored=quality.reason is None)
         if energy.power:
             self._files |= write_power_csv(energy.power, self._folder)
-        seen = self._judge(record, examined)
+        seen = self._judge(record, examined, by_layer)
         account = examined.account if examined else None
         events = write_events(
             self._folder,
@@ -286,12 +286,14 @@ class _Run:
             advance(1)
         return {"tb_profiler": path.name}
 
-    def _judge(self, record: RunRecord, examined: Examined | None) -> Findings | None:
+    def _judge(
+        self, record: RunRecord, examined: Examined | None, by_layer: LayerEnergy | None
+    ) -> Findings | None:
         """Findings and figures; both stand on the account, so a run without a trace has none."""
         if examined is None:
             return None
         with self._progress.task("findings and figures", 1) as advance:
-            seen = findings_of(examined.account, examined.idle, record)
+            seen = findings_of(examined.account, examined.idle, record, by_layer)
             self._files |= write_findings(seen, self._folder)
             if self._single:
                 drawn = write_figures(
@@ -300,6 +302,7 @@ class _Run:
                     idle=examined.idle,
                     ceilings=record.ceilings,
                     name=record.name,
+                    layer_energy=by_layer,
                 )
                 self._files |= drawn.files
             advance(1)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerscope.analysis.energy_by_kind import by_kind
 from layerscope.analysis.idle import Idle, IdleRow
 from layerscope.analysis.layer_energy import (
     LayerEnergy,
@@ -36,7 +37,7 @@ from layerscope.records.layer_energy import (
 from layerscope.records.layer_table import LayerRow, LayerTable, Whole
 from layerscope.records.run_record import LatencySample, TracePass
 from layerscope.report.csv import read_layers_csv
-from layerscope.report.layer_energy import by_kind, energy_lines, write_layer_energy_csv
+from layerscope.report.layer_energy import energy_lines, write_layer_energy_csv
 
 MS = 1_000_000
 PUBLISHED = Path(__file__).parents[3] / "docs" / "results" / "h200" / "xl-b16-eager" / "layers.csv"
