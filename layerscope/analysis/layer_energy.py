@@ -169,6 +169,7 @@ class LayerEnergy:
     factor: float = 0.0
     notes: tuple[str, ...] = ()
     reason: str | None = None
+    time_of: str = "device time"  # what `device_s` is; "host time" on a CPU run
 
 
 def layer_energy(
@@ -252,6 +253,8 @@ class _Account:
         self._replay = replay
         self._whole = end_to_end
         self._compiled = frozenset(compiled)
+        on_device = table.whole.device_sum_ns is not None
+        self._time_of = "device time" if on_device else "host time"
         self._rows = {(row.layer, row.phase): row for row in table.rows}
         self._above = {key: frozenset(_upwards(key[0])) for key in self._rows}
         self._device_s = {key: _device_s(row, table) for key, row in self._rows.items()}
@@ -292,6 +295,7 @@ class _Account:
             raw_j=total,
             factor=factor,
             notes=tuple(self._notes(measured, power_w)),
+            time_of=self._time_of,
         )
 
     def _rows_of(self, unit: ReplayUnit) -> list[Key]:
@@ -492,7 +496,7 @@ class _Account:
         if refused:
             notes.append(
                 f"{len(refused)} of {len(refused) + len(measured)} units were not replayed and are "
-                f"apportioned by device time; the first: {refused[0].name}: {refused[0].reason}"
+                f"apportioned by {self._time_of}; the first: {refused[0].name}: {refused[0].reason}"
             )
         if measured:
             notes.append(
@@ -500,7 +504,9 @@ class _Account:
                 "what was"
             )
         else:
-            notes.append("nothing was replayed: all joules above idle are shared by device time")
+            notes.append(
+                f"nothing was replayed: all joules above idle are shared by {self._time_of}"
+            )
         slowed = [u for u in self._replay.units if any(w.throttled for w in u.windows)]
         if slowed:
             reasons = sorted({r for u in slowed for w in u.windows for r in w.throttled})

@@ -88,7 +88,14 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
     finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
     screen = Console()
     if as_json:
-        click.echo(summary_json(finished.record, finished.account, folder=finished.folder))
+        click.echo(
+            summary_json(
+                finished.record,
+                finished.account,
+                folder=finished.folder,
+                layer_energy=finished.layer_energy,
+            )
+        )
     elif quiet:
         render_quiet(finished.account, screen, folder=finished.folder)
     else:

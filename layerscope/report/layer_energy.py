@@ -94,7 +94,7 @@ def energy_lines(found: LayerEnergy) -> Iterator[str]:
         f"{rows_nj / NANO:,.6f} J, difference {rows_nj - whole.whole_nj} nJ"
     )
     yield (
-        f"{replayed_j:,.4f} J replayed, {rest_j:,.4f} J not, apportioned by device time; idle power "
+        f"{replayed_j:,.4f} J replayed, {rest_j:,.4f} J not, apportioned by {found.time_of}; idle power "
         f"{whole.idle_w:.2f} W over {whole.wall_s:.4f} s is {whole.idle_w * whole.wall_s:,.4f} J"
     )
     for part in found.parts:
@@ -104,7 +104,7 @@ def energy_lines(found: LayerEnergy) -> Iterator[str]:
         yield (
             f"{part.part} ({part.phase}) in one go {part.whole_j:,.4f} J above idle, its layers "
             f"{part.layers_j:,.4f} J: ratio {part.ratio:.3f}, time ratio "
-            f"{part.layers_s / part.whole_s:.3f}; they cover {part.covered:.1%} of its device time"
+            f"{part.layers_s / part.whole_s:.3f}; they cover {part.covered:.1%} of its {found.time_of}"
             f"{steps}"
         )
     told = [cold for cold in found.cold if cold.half_j and cold.half_j < _TOLD * cold.warm_j]

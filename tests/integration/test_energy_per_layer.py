@@ -115,6 +115,19 @@ def test_the_screen_shows_raw_sum_reconciled_sum_and_factor(run: tuple[Path, str
         assert part in shown
 
 
+def test_the_report_and_the_figure_show_the_joules(run: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = run
+    assert (folder / "figures" / "energy.svg").read_text().startswith("<?xml")
+    assert load(folder).files["figure_energy_svg"] == "figures/energy.svg"
+    page = tmp_path / "report.html"
+    done = layerscope("report", folder, "--html", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    for part in ("Where the joules go", "vision_model.encoder", "reconciled sum", "raw sum"):
+        assert part in text
+    assert "Joules of replayed layers against their time" in text
+
+
 def test_layers_makes_the_same_table_again_from_the_files(
     run: tuple[Path, str], tmp_path: Path
 ) -> None:

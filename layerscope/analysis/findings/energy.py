@@ -86,19 +86,19 @@ def _finding(evidence: Evidence, kind: KindEnergy, ratio: float) -> Finding:
     energy = evidence.layer_energy
     assert energy is not None
     rows = _rows(energy, kind)
-    word = "more" if ratio > 1 else "less"
+    word = "more" if ratio > 1 else "fewer"
     power = "" if kind.replay_w is None else f", at {kind.replay_w:.0f} W while it runs"
     error = "" if kind.half_j is None else f" ± {kind.half_j:.2f}"
     tries = {
         "more": "its joules, not its time, are what to save: fewer or cheaper operations",
-        "less": "its time, not its joules, is what to save: it waits for memory or for launches",
+        "fewer": "its time, not its joules, is what to save: it waits for memory or for launches",
     }
     return Finding(
         id=f"energy-against-time-{slug(kind.kind)}-{kind.phase}",
         sentence=(
             f"`{kind.kind}` ({kind.phase}) costs {word} joules than its time says: "
             f"{percent(kind.energy_share)} of the joules ({kind.energy_j:.2f}{error} J) in "
-            f"{percent(kind.device_share)} of the device time{power}."
+            f"{percent(kind.device_share)} of the {energy.time_of}{power}."
         ),
         rests_on=rows,
         try_next=tries[word],

@@ -8,7 +8,9 @@ would compute on its own results.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +25,7 @@ _WORTH = 0.95
 _WARM_PASSES = 3
 _TIMED_S = 0.02
 _MOST_PASSES = 20_000
+_BROKEN: list[torch.cuda.CUDAGraph] = []
 
 
 class Refused(Exception):
@@ -178,23 +181,47 @@ def _small(held: Held) -> bool:
 
 
 def _graph(one_pass: Callable[[], None]) -> Callable[[int], None]:
-    """Capture one pass after warming up on a side stream, as torch asks for."""
+    """Capture one pass after warming up on a side stream, as torch asks for.
+
+    A pass that waits for the device is found out before it can spoil a capture.
+    """
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.no_grad(), torch.cuda.stream(side):
         for _ in range(_WARM_PASSES):
             one_pass()
+        with _no_waiting():
+            one_pass()
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph, stream=side):
-        one_pass()
+    try:
+        with torch.no_grad(), torch.cuda.graph(graph, stream=side):
+            one_pass()
+    except BaseException:
+        # The allocator may go on asking a capture that did not end whether it is under way.
+        _BROKEN.append(graph)
+        raise
 
-    def replay(passes: int) -> None:
+    def replay(passes: int, inputs: Callable[[], None] = one_pass) -> None:
+        # The graph reads the memory of inputs that nothing but `one_pass` keeps alive.
         for _ in range(passes):
             graph.replay()
 
     return replay
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Inside it, what waits for the device raises, as it would, with worse effects, in a capture."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "a prototype feature"
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
 
 def _timed(run: Callable[[int], None], device: str) -> float:

@@ -51,14 +51,14 @@ def draw_energy_share(energy: LayerEnergy, name: str) -> Figure | NotDrawn:
     axes.set_yticks(range(len(kinds)), [_label(kind) for kind in kinds], fontsize=6.8)
     axes.invert_yaxis()
     reach = max(100 * max(kind.energy_share, kind.device_share) for kind in kinds)
-    axes.set_xlim(0, reach * 1.45)
+    axes.set_xlim(0, reach * 1.6)
     axes.set_xlabel("share of the batch (%)")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GREY, linewidth=0.4, alpha=0.6)
-    title(axes, f"Joules against device time by kind of layer: {whole_j:,.2f} J a batch", name)
+    title(axes, f"Joules against {energy.time_of} by kind of layer: {whole_j:,.2f} J a batch", name)
     handles = [
         Patch(facecolor=ORANGE, label="joules, 95 % interval"),
-        Patch(facecolor=SKY, label="device time"),
+        Patch(facecolor=SKY, label=energy.time_of),
         Patch(facecolor=ORANGE, hatch="////", edgecolor="white", label="not replayed, apportioned"),
     ]
     legend_below(figure, handles, 3)

@@ -19,7 +19,7 @@ CAPTIONS = {
     "phases": "Time by phase, split by what the layers do.",
     "window": "The profiled window by phase: device busy, or idle and what it waited for.",
     "roofline": "Layers against the measured ceilings of this device.",
-    "energy": "Joules of replayed layers against their device time, by kind of layer.",
+    "energy": "Joules of replayed layers against their time, by kind of layer.",
     "top_layers": "The largest kinds of layers by own time; blocks of a stack added up.",
 }
 _MOST_BYTES = 600_000
