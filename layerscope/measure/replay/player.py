@@ -51,6 +51,9 @@ class Player:
 
 
 Item = tuple[torch.nn.Module, Held]
+Counters = tuple[list[torch.Tensor], list[torch.Tensor]]  # and what they held before the call
+# An integer tensor of no more elements that a call changes is a counter, not data.
+_COUNTER_ELEMENTS = 8
 
 
 def prepare(
@@ -72,20 +75,28 @@ def prepare(
         Refused: a call raises when it runs again, or changes its own inputs.
     """
 
+    counters: list[Counters] = []
+
     def one_pass() -> None:
-        for module, held in items:
+        for (module, held), moved in zip(items, counters, strict=True):
             if overwrite is not None:
                 overwrite()
             held.frozen.restore()
+            _put_back(moved)
             module(*held.args, **held.kwargs)
+
+    def as_before() -> None:
+        for _, held in items:
+            held.frozen.restore()
+        for moved in counters:
+            _put_back(moved)
 
     with torch.no_grad():
         try:
-            _try_out(items, device)
+            counters += [_try_out(module, held, device) for module, held in items]
         finally:
-            for _, held in items:
-                held.frozen.restore()
-        return player_of(one_pass, device, graphs=graphs, after=lambda: _restore(items))
+            as_before()
+        return player_of(one_pass, device, graphs=graphs, after=as_before)
 
 
 def player_of(
@@ -141,35 +152,71 @@ def overwriter(device: str) -> tuple[Callable[[], None], str]:
     return overwrite, f"a buffer of {size / 2**20:,.0f} MiB written before every call"
 
 
-def _try_out(items: Sequence[Item], device: str) -> None:
-    """Run every call once by itself and see that it left its inputs alone.
+def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
+    """Run a call twice by itself and see that the second time is like the first.
+
+    A static cache is written in place, by every call at the same place: after the first call it
+    holds what it will hold after every other, so that is no harm.
+
+    Returns:
+        The counters among its inputs that it moves, and what they held before: a static cache
+        counts its own length so. They are put back before every call.
 
     Raises:
-        Refused: it did not, or it raised.
+        Refused: the second call leaves other inputs than the first, or a call raises.
     """
-    for module, held in items:
-        name = type(module).__name__
-        held.frozen.restore()
-        # Static caches are written in place, by every call at the same place: that is no harm.
-        before = [(tensor, tensor._version) for tensor, _ in held.versions]
-        kept = {id(t): t.clone() for t, _ in held.versions} if _small(held) else {}
-        try:
-            module(*held.args, **held.kwargs)
-            _synchronize(device)
-        except Exception as error:
-            # The module is the user's: whatever it raises is the reason, not a fault of this run.
+    kept, versions = _clones(held), {id(t): t._version for t, _ in held.versions}
+    _call(module, held, device)
+    changed = [t for t, _ in held.versions if t._version != versions[id(t)]]
+    living = [t for t in changed if _is_counter(t) and id(t) in kept]
+    counters = living, [kept[id(tensor)] for tensor in living]
+    if not changed:
+        return counters
+    _put_back(counters)
+    once = _clones(held)
+    _call(module, held, device)
+    _put_back(counters)
+    for tensor in changed:
+        was = once.get(id(tensor))
+        if was is None or not _same(was, tensor):
             raise Refused(
-                f"fails on replay: {type(error).__name__}: {_first_line(error)}"
-            ) from None
-        for tensor, version in before:
-            if tensor._version == version:
-                continue
-            was = kept.get(id(tensor))
-            if was is None or not torch.equal(was, tensor):
-                raise Refused(
-                    f"changes its input in place: a tensor of shape {tuple(tensor.shape)} that "
-                    f"{name} is given is not the same after the call"
-                )
+                f"changes its input in place: a tensor of shape {tuple(tensor.shape)} that "
+                f"{type(module).__name__} is given is not the same after the call"
+            )
+    return counters
+
+
+def _call(module: torch.nn.Module, held: Held, device: str) -> None:
+    held.frozen.restore()
+    try:
+        module(*held.args, **held.kwargs)
+        _synchronize(device)
+    except Exception as error:
+        # The module is the user's: whatever it raises is the reason, not a fault of this run.
+        words = f"{type(error).__name__}: {_first_line(error)}"
+        raise Refused(f"fails on replay: {words}") from None
+
+
+def _is_counter(tensor: torch.Tensor) -> bool:
+    return not tensor.is_floating_point() and tensor.numel() <= _COUNTER_ELEMENTS
+
+
+def _put_back(counters: Counters) -> None:
+    living, values = counters
+    if living:
+        torch._foreach_copy_(living, values)
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal element by element, what is not a number included."""
+    return torch.equal(one, other) or (
+        one.is_floating_point() and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    )
+
+
+def _clones(held: Held) -> dict[int, torch.Tensor]:
+    """A copy of every input, by the input's identity; empty where there is no room for them."""
+    return {id(t): t.clone() for t, _ in held.versions} if _small(held) else {}
 
 
 def _small(held: Held) -> bool:
@@ -242,11 +289,6 @@ def _timed(run: Callable[[int], None], device: str) -> float:
 def _player(run: Callable[[int], None], pass_s: float, how: str, why: str | None) -> Player:
     passes = max(1, min(_MOST_PASSES, round(RUN_S / pass_s)))
     return Player(run=run, passes=passes, pass_s=pass_s, how=how, why_plain=why)
-
-
-def _restore(items: Sequence[Item]) -> None:
-    for _, held in items:
-        held.frozen.restore()
 
 
 def _synchronize(device: str) -> None:

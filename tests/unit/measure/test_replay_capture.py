@@ -161,6 +161,24 @@ def test_a_module_that_writes_what_is_there_already_is_not() -> None:
     assert prepare([(SamePlace(), held(x))], "cpu").how == "plain"
 
 
+def test_a_counter_that_a_call_moves_is_put_back_before_every_call() -> None:
+    """As in a static cache that counts its own length: call after call at the same place."""
+    places: list[int] = []
+
+    class Appends(torch.nn.Module):
+        def forward(self, x: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+            places.append(int(length))
+            x[int(length)] = 7.0
+            length += 1
+            return x
+
+    values = torch.tensor([1.0, 7.0, 1.0, 1.0])
+    kept = hold((values, torch.tensor(1)), {}, copy=True)
+    prepare([(Appends(), kept)], "cpu").run(3)
+    assert set(places) == {1}
+    assert len(places) > 3
+
+
 def test_a_module_that_raises_on_replay_is_refused_in_words() -> None:
     with pytest.raises(Refused, match=r"fails on replay: RuntimeError: this layer keeps a state$"):
         prepare([(Raises(), held(torch.ones(2)))], "cpu")
