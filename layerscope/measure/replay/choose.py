@@ -84,8 +84,9 @@ class _Called:
         self._compiled = frozenset(compiled)
         self._rows: dict[str, list[LayerRow]] = defaultdict(list)
         self._children: dict[str, list[str]] = defaultdict(list)
+        ran = {(row.layer, row.phase) for row in rows if row.layer in self._compiled and row.calls}
         for row in rows:
-            if not row.is_bucket and row.depth:
+            if not row.is_bucket and row.depth and not _inside(row, ran):
                 self._rows[row.layer].append(row)
         for fqn in self._rows:
             self._children[fqn.rpartition(".")[0]].append(fqn)
@@ -155,6 +156,16 @@ class _Called:
             or self._holds(child)
             for child in self.below(fqn)
         )
+
+
+def _inside(row: LayerRow, ran: set[tuple[str, str]]) -> bool:
+    """Whether the row is known from inside compiled code, where nobody calls its module."""
+    above = row.layer
+    while "." in above:
+        above = above.rpartition(".")[0]
+        if (above, row.phase) in ran:
+            return True
+    return False
 
 
 def _worked(row: LayerRow) -> bool:

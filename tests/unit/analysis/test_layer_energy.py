@@ -386,9 +386,12 @@ def test_parts_narrow_the_choice_and_unknown_words_are_refused() -> None:
 def test_a_compiled_part_is_one_unit_and_its_step_another() -> None:
     rows = (
         row("generate", "vision", 0, 0, 1),
-        row("vision_model", "vision", 5, 5),
+        row("vision_model", "vision", 1, 5),
+        row("vision_model.layers", "vision", 0, 4, 0),
+        row("vision_model.layers.0", "vision", 4, 4),  # known from inside the compiled code
         row("language_model", "encoder", 0, 7, 0),
-        row("language_model.encoder", "encoder", 7, 7),
+        row("language_model.shared", "encoder", 1, 1),
+        row("language_model.encoder", "encoder", 6, 6),
         row("language_model", "prefill", 2, 2),
         row("language_model", "decode", 9, 9, 6),
     )
@@ -398,5 +401,6 @@ def test_a_compiled_part_is_one_unit_and_its_step_another() -> None:
         ("vision_model (vision)", (0,)),
         ("language_model (prefill)", (0,)),
         ("language_model (decode)", (1, 3, 4, 6)),
+        ("language_model.shared (encoder)", (0,)),
         ("language_model.encoder (encoder)", (0,)),
     ]
