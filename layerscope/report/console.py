@@ -150,6 +150,11 @@ def _accounting(page: Page, table: LayerTable) -> None:
     page.line()
     failed = bool(table.failures())
     page.line(accounting_line(table), style="bold red" if failed else "bold green")
+    if table.whole.energy_nj is not None:
+        page.line(
+            f"energy {table.whole.energy_nj / 1e9:,.9f} J, one batch end to end = sum of the rows; "
+            f"difference {table.energy_difference_nj} nJ"
+        )
     active, span = table.whole.device_active_ns, table.whole.window_span_ns
     if active is not None and span:
         page.line(

@@ -134,6 +134,7 @@ def test_layers_makes_the_same_table_again_from_the_files(
     again = tmp_path / "again.csv"
     done = layerscope("layers", run[0], "--csv", again)
     assert done.returncode == 0, done.stderr
+    assert "end to end = sum of the rows; difference 0 nJ" in done.stdout
     assert again.read_bytes() == (run[0] / "layers.csv").read_bytes()
 
 
