@@ -24,6 +24,7 @@ class KindEnergy:
     energy_j: float
     energy_share: float
     half_j: float | None
+    waiting_share: float  # of its joules: idle power while the device waits for its kernels
     replay_w: float | None
     mean_w: float | None
     flops: int | None
@@ -78,6 +79,7 @@ def _kind(
         energy_j=energy_j,
         energy_share=energy_j / whole_j if whole_j else 0.0,
         half_j=sqrt(sum(half**2 for half in halves)) if len(halves) == len(units) else None,
+        waiting_share=sum(u.waiting_j or 0.0 for u in units) / energy_j if energy_j else 0.0,
         replay_w=sum(p * w for p, w in powers) / weights if weights else None,
         mean_w=energy_j / wall_s if wall_s else None,
         flops=sum(flops) if flops else None,

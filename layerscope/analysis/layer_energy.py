@@ -63,6 +63,7 @@ class UnitEnergy:
         counter_j: how far `dynamic_j` may be off because of the counter's steps: a bound.
         replay_w: power while replaying.
         energy_j, half_j: reconciled, and half of its 95 % interval.
+        waiting_j: part of `energy_j`: idle power while the device waits for this unit's kernels.
         reason: why it was not replayed.
     """
 
@@ -82,6 +83,7 @@ class UnitEnergy:
     raw_j: float | None = None
     energy_j: float | None = None
     half_j: float | None = None
+    waiting_j: float | None = None
     flops: int | None = None
     bytes_moved: int | None = None
     windows: int = 0
@@ -288,7 +290,7 @@ class _Account:
         ]
         return LayerEnergy(
             end_to_end=self._whole,
-            units=(*units, *self._rest(rest, raw, exact)),
+            units=(*units, *self._rest(rest, raw, exact, factor)),
             parts=tuple(self._parts(measured)),
             cold=tuple(self._cold()),
             by_row={key: (nj, sources[key]) for key, nj in exact.items()},
@@ -379,6 +381,7 @@ class _Account:
             raw_j=self._raw_j(unit),
             energy_j=sum(exact.get(key, 0) for key in keys) / NANO,
             half_j=self._half_j(unit, one, wall_s, factor),
+            waiting_j=self._waiting_j(device_s, wall_s, factor),
             windows=one.windows,
             temperature_c=max((s.temperature_c for s in states if s.temperature_c), default=None),
             sm_clock_mhz=min((s.sm_clock_mhz for s in states if s.sm_clock_mhz), default=None),
@@ -395,11 +398,18 @@ class _Account:
         idle_j = self._idle_half_w() * (wall_s - one.busy_s * times)
         return factor * sqrt((one.half_width_j * times) ** 2 + idle_j**2)
 
+    def _waiting_j(self, device_s: float, wall_s: float, factor: float) -> float:
+        return factor * self._whole.idle_w * max(wall_s - device_s, 0.0)
+
     def _idle_half_w(self) -> float:
         return t_975(max(self._whole.windows - 1, 1)) * self._whole.idle_error_w
 
     def _rest(
-        self, rest: Sequence[Key], raw: Mapping[Key, float], exact: Mapping[Key, int]
+        self,
+        rest: Sequence[Key],
+        raw: Mapping[Key, float],
+        exact: Mapping[Key, int],
+        factor: float,
     ) -> list[UnitEnergy]:
         """What no unit holds, by phase: one line each, though its rows have their own joules."""
         phases: dict[str, list[Key]] = defaultdict(list)
@@ -418,6 +428,11 @@ class _Account:
                 wall_s=sum(self._wall_s[key] for key in keys),
                 raw_j=sum(raw[key] for key in keys),
                 energy_j=sum(exact[key] for key in keys) / NANO,
+                waiting_j=self._waiting_j(
+                    sum(self._device_s[key] for key in keys),
+                    sum(self._wall_s[key] for key in keys),
+                    factor,
+                ),
                 flops=_summed(self._rows[key].flops_self for key in keys),
                 bytes_moved=_summed(self._rows[key].bytes_self for key in keys),
             )

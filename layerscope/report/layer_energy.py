@@ -29,6 +29,7 @@ _COLUMNS: tuple[tuple[str, Callable[[UnitEnergy, LayerEnergy], _Cell]], ...] = (
     ("energy_j", lambda u, _: u.energy_j),
     ("energy_half_j", lambda u, _: u.half_j),
     ("energy_share", lambda u, e: _share(u.energy_j, _whole_j(e))),
+    ("waiting_j", lambda u, _: u.waiting_j),
     ("raw_j", lambda u, _: u.raw_j),
     ("dynamic_j_per_call", lambda u, _: u.dynamic_j),
     ("dynamic_half_j_per_call", lambda u, _: u.dynamic_half_j),
@@ -68,12 +69,12 @@ def kind_grid(found: LayerEnergy) -> Grid:
         title="energy by kind of layer, J of the traced batch, reconciled",
         header=(
             *("kind", "phase", "source", "layers", "J", "+-", "J share", "time share"),
-            *("J/time", "W replayed", "pJ/FLOP", "pJ/B"),
+            *("J/time", "waiting", "W replayed", "pJ/FLOP", "pJ/B"),
         ),
         rows=tuple(_kind_cells(kind) for kind in kinds),
         footer=(
             *("sum", "", "", f"{sum(kind.layers for kind in kinds):,}"),
-            *(f"{sum(kind.energy_j for kind in kinds):,.4f}", "", "", "", "", "", "", ""),
+            *(f"{sum(kind.energy_j for kind in kinds):,.4f}", "", "", "", "", "", "", "", ""),
         ),
         text=frozenset({"phase", "source"}),
     )
@@ -135,6 +136,7 @@ def _kind_cells(kind: KindEnergy) -> tuple[str, ...]:
         f"{kind.energy_share:.2%}",
         f"{kind.device_share:.2%}",
         "-" if ratio is None else f"{ratio:.2f}",
+        f"{kind.waiting_share:.0%}",
         "-" if kind.replay_w is None else f"{kind.replay_w:.1f}",
         "-" if per_flop is None else f"{per_flop:.3g}",
         "-" if per_byte is None else f"{per_byte:.3g}",

@@ -13,6 +13,8 @@ LEAST_SHARE = 0.03
 # ... whose share of the joules is off its share of the device time by at least this factor.
 DISAGREES = 1.15
 MOST_FINDINGS = 3
+# From this share on a kind's joules are those of its gaps.
+MOSTLY_WAITING = 0.3
 # Idle joules below this share of the run are the normal spacing of kernels.
 LEAST_IDLE = 0.1
 
@@ -89,16 +91,23 @@ def _finding(evidence: Evidence, kind: KindEnergy, ratio: float) -> Finding:
     word = "more" if ratio > 1 else "fewer"
     power = "" if kind.replay_w is None else f", at {kind.replay_w:.0f} W while it runs"
     error = "" if kind.half_j is None else f" ± {kind.half_j:.2f}"
+    waiting = ""
+    if kind.waiting_share >= LEAST_IDLE:
+        waiting = f"; {percent(kind.waiting_share)} of them are drawn waiting for its kernels"
     tries = {
         "more": "its joules, not its time, are what to save: fewer or cheaper operations",
-        "fewer": "its time, not its joules, is what to save: it waits for memory or for launches",
+        "fewer": "its time, not its joules, is what to save",
     }
+    if ratio > 1 and kind.waiting_share >= MOSTLY_WAITING:
+        tries["more"] = (
+            "--optimization cudagraphs: its joules go while the device waits for launches"
+        )
     return Finding(
         id=f"energy-against-time-{slug(kind.kind)}-{kind.phase}",
         sentence=(
             f"`{kind.kind}` ({kind.phase}) costs {word} joules than its time says: "
             f"{percent(kind.energy_share)} of the joules ({kind.energy_j:.2f}{error} J) in "
-            f"{percent(kind.device_share)} of the {energy.time_of}{power}."
+            f"{percent(kind.device_share)} of the {energy.time_of}{power}{waiting}."
         ),
         rests_on=rows,
         try_next=tries[word],

@@ -181,6 +181,8 @@ def test_the_model_on_paper() -> None:
     assert block.replay_w == pytest.approx(500)
     assert block.j_per_flop == pytest.approx(18 * 40 / 47.5 / 3e9)
     assert block.j_per_byte == pytest.approx(18 * 40 / 47.5 / 7e6)
+    # Its kernels are waited for 60 - 30 ms at 100 W.
+    assert block.waiting_j == pytest.approx(3 * 40 / 47.5)
     assert block.mean_w == pytest.approx(18 * 40 / 47.5 / 0.06)
     (part,) = energy.parts
     # The tower in one go: 90 ms a pass at 250 W above idle, 22.5 J; its blocks 22 J in 80 of 90 ms.
