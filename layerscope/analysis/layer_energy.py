@@ -506,7 +506,12 @@ class _Account:
         return found
 
     def _notes(self, measured: Sequence[ReplayUnit], power_w: float) -> list[str]:
-        notes = []
+        replay = self._replay
+        windows = sum(len(unit.windows) for unit in replay.units)
+        notes = [
+            f"replay: {windows} windows in {replay.spent_s:.0f} s ({replay.stopped}); inputs "
+            f"{replay.memory}"
+        ]
         refused = [u for u in self._replay.units if u.role == "layer" and u.reason is not None]
         if refused:
             notes.append(

@@ -11,7 +11,7 @@ import msgspec
 from layerscope.analysis.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.errors import DataError
 from layerscope.records import EnergyRecord, LatencySample, TracePass
-from layerscope.records.layer_energy import ReplayRecord
+from layerscope.records.layer_energy import ReplayRecord, ReplayWindow
 from layerscope.report.layer_energy import write_layer_energy_csv
 from layerscope.run.examine import Examined
 
@@ -58,6 +58,29 @@ def read_replay(path: Path) -> ReplayRecord | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ReplayRecord)
+        record = msgspec.json.decode(path.read_bytes(), type=ReplayRecord)
     except (msgspec.DecodeError, OSError) as error:
         raise DataError(f"{path}: not a record of replayed layers ({error}).") from None
+    for unit in record.units:
+        if not unit.replayed or not all(_sound(window) for window in unit.windows):
+            raise DataError(
+                f"{path}: not a record of replayed layers (a window of {unit.name} that no meter "
+                "and no clock can have written)."
+            )
+    return record
+
+
+def _sound(window: ReplayWindow) -> bool:
+    """Whether the window has passes, time in them, and a counter's edges one after the other."""
+    edges = [(c.start, c.landed, c.end, c.after) for c in window.window.counters]
+    return (
+        window.passes > 0
+        and window.busy_s > 0
+        and bool(edges)
+        and all(
+            start.time_ns < end.time_ns < after.time_ns and landed.time_ns < end.time_ns
+            if landed is not None and after is not None
+            else False
+            for start, landed, end, after in edges
+        )
+    )

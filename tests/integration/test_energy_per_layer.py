@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from support.fake_powercap import fake_powercap
 from support.small_model import small_yaml
 
 from layerscope.cli.profile import command
+from layerscope.errors import DataError
 from layerscope.measure.energy import rapl
 from layerscope.measure.energy.energy_pass import measure_energy
 from layerscope.measure.energy.window import WindowTiming
@@ -138,11 +140,30 @@ def test_layers_makes_the_same_table_again_from_the_files(
     assert again.read_bytes() == (run[0] / "layers.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [(("replayed",), []), (("windows", 0, "window", "batches"), []),
+     (("windows", 0, "window", "counters", 0, "after"), None),
+     (("windows", 0, "window", "counters", 0, "end", "time_ns"), 5), (("calls",), "many")],
+)  # fmt: skip
+def test_a_damaged_record_of_windows_is_refused_in_one_line(
+    run: tuple[Path, str], tmp_path: Path, path: tuple[str | int, ...], value: object
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run[0], copy)
+    held = json.loads((copy / "replay.json").read_text())
+    place = next(unit for unit in held["units"] if unit["windows"])
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    (copy / "replay.json").write_text(json.dumps(held))
+    with pytest.raises(DataError, match=r"replay\.json: not a record of replayed layers"):
+        read_saved(copy)
+
+
 def test_without_the_trace_the_written_table_still_proves_itself(
     run: tuple[Path, str], tmp_path: Path
 ) -> None:
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(run[0], copy)
     (copy / "trace.json.gz").unlink()

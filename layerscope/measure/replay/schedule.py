@@ -178,14 +178,18 @@ class _Run:
         return sorted(wide, key=in_the_run, reverse=True)
 
     def _within_reach(self, names: list[str]) -> list[str]:
-        """Those that the time left has room for: where not all, the ones with most device time."""
+        """Those that the time left has room for: the ones without a window first, then by time."""
+
+        def place(name: str) -> tuple[bool, int]:
+            return bool(self._units[name].windows), -self._units[name].device_ns
+
         needs_s = 0.0
         reached: list[str] = []
-        for name in sorted(names, key=lambda name: -self._units[name].device_ns):
+        for name in sorted(names, key=place):
             needs_s += _MARGIN * (self._lengths[name] + self._overhead_s)
             if self.spent_s() + needs_s <= self._limit_s or not reached:
                 reached.append(name)
-        return [name for name in names if name in set(reached)]
+        return reached
 
     def _measure(self, name: str) -> None:
         length_s = self._lengths[name]
