@@ -1,10 +1,12 @@
 """Arguments of a module's call in, what it takes to run the call again out: tensors and their state.
 
-A KV cache grows while `generate()` runs: each call of a layer makes its cache's tensors anew and
-hangs them into the same objects. A call is therefore kept as its arguments and a `Frozen` state: which
-attributes, items and entries every cache object had before the call. Putting them back costs
-microseconds and copies nothing. A tensor that is written in place is another matter; torch counts
-such writes, so they are noticed (`written`).
+A KV cache grows while `generate()` runs. A dynamic one makes its tensors anew at each call and hangs
+them into the same objects: a call is kept as its arguments and a `Frozen` state, which attributes,
+items and entries every such object had before the call. Putting them back costs microseconds and
+copies nothing. A static one writes into the same tensors and counts its length: its tensors stay the
+living ones, since compiled code knows their addresses and the masks hide what later steps wrote, and
+its counters are put back. A plain argument that is written in place after the call is another matter;
+torch counts such writes, so they are noticed (`written`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from typing import Any
 
 import torch
 
+# An integer tensor of no more elements that a call changes is a counter, not data.
+_COUNTER_ELEMENTS = 8
+
 
 @dataclass(frozen=True)
 class Held:
@@ -22,32 +27,62 @@ class Held:
 
     Attributes:
         versions: how often each tensor had been written in place when the call began.
-        copied: the tensors are copies, because the model writes to the originals after the call.
+        counters: the counters of caches, and what each held before the call.
+        state: ids of the tensors that belong to caches.
+        copied: the arguments are copies, because the model writes to the originals after the call.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     frozen: Frozen
     versions: tuple[tuple[torch.Tensor, int], ...]
+    counters: tuple[list[torch.Tensor], list[torch.Tensor]]
+    state: frozenset[int]
     copied: bool = False
 
+    def restore(self) -> None:
+        """Put caches back to where the call found them."""
+        self.frozen.restore()
+        put_back(self.counters)
+
     def written(self) -> tuple[torch.Tensor, ...]:
-        """The tensors that were written in place since."""
-        return tuple(tensor for tensor, version in self.versions if tensor._version != version)
+        """The plain arguments that were written in place since."""
+        return tuple(
+            tensor
+            for tensor, version in self.versions
+            if tensor._version != version and id(tensor) not in self.state
+        )
 
 
 def hold(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copy: bool) -> Held:
-    """Keep a call's arguments as they are now; with `copy`, its tensors are copied first."""
+    """Keep a call's arguments as they are now; with `copy`, plain tensors are copied first."""
     if copy:
         args, kwargs = _copied((args, dict(kwargs)), {})
     tree = (args, dict(kwargs))
+    inside = [item for item in _walk(tree) if _is_stateful(item) and not isinstance(item, dict)]
+    state = [t for item in inside for t in tensors_of(item.__dict__)]
+    counting = list({id(t): t for t in state if is_counter(t)}.values())
     return Held(
         args=args,
         kwargs=kwargs,
         frozen=Frozen(tree),
         versions=tuple((tensor, tensor._version) for tensor in tensors_of(tree)),
+        counters=(counting, [tensor.clone() for tensor in counting]),
+        state=frozenset(map(id, state)),
         copied=copy,
     )
+
+
+def is_counter(tensor: torch.Tensor) -> bool:
+    """Whether a tensor that a call changes may be a counter."""
+    return not tensor.is_floating_point() and tensor.numel() <= _COUNTER_ELEMENTS
+
+
+def put_back(counters: tuple[list[torch.Tensor], list[torch.Tensor]]) -> None:
+    """Write into each of the first tensors what the second holds."""
+    living, values = counters
+    if living:
+        torch._foreach_copy_(living, values)
 
 
 class Frozen:
@@ -130,7 +165,7 @@ def _walk(tree: Any) -> Iterator[Any]:
 
 
 def _copied(tree: Any, memo: dict[int, Any]) -> Any:
-    """The same tree with tensors and stateful objects copied, shared ones once."""
+    """The same tree with tensors copied, shared ones once; caches stay the living ones."""
     if id(tree) in memo:
         return memo[id(tree)]
     made: Any = tree
@@ -147,8 +182,5 @@ def _copied(tree: Any, memo: dict[int, Any]) -> Any:
         made.update({key: _copied(value, memo) for key, value in tree.items()})
     elif isinstance(tree, dict) and hasattr(tree, "to_tuple"):  # an output of transformers
         made = type(tree)(**{key: _copied(value, memo) for key, value in tree.items()})
-    elif _is_stateful(tree) and not isinstance(tree, dict):
-        made = memo[id(tree)] = object.__new__(type(tree))
-        made.__dict__.update({k: _copied(v, memo) for k, v in tree.__dict__.items()})
     memo[id(tree)] = made
     return made

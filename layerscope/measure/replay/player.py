@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from layerscope.measure.replay.inputs import Held
+from layerscope.measure.replay.inputs import Held, is_counter, put_back
 
 # Long enough that the synchronisation after a run of passes costs nothing, short enough that a
 # window of half a second ends close to half a second.
@@ -52,8 +52,6 @@ class Player:
 
 Item = tuple[torch.nn.Module, Held]
 Counters = tuple[list[torch.Tensor], list[torch.Tensor]]  # and what they held before the call
-# An integer tensor of no more elements that a call changes is a counter, not data.
-_COUNTER_ELEMENTS = 8
 
 
 def prepare(
@@ -81,15 +79,15 @@ def prepare(
         for (module, held), moved in zip(items, counters, strict=True):
             if overwrite is not None:
                 overwrite()
-            held.frozen.restore()
-            _put_back(moved)
+            held.restore()
+            put_back(moved)
             module(*held.args, **held.kwargs)
 
     def as_before() -> None:
         for _, held in items:
-            held.frozen.restore()
+            held.restore()
         for moved in counters:
-            _put_back(moved)
+            put_back(moved)
 
     with torch.no_grad():
         try:
@@ -165,17 +163,21 @@ def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
     Raises:
         Refused: the second call leaves other inputs than the first, or a call raises.
     """
+    held.restore()
     kept, versions = _clones(held), {id(t): t._version for t, _ in held.versions}
     _call(module, held, device)
-    changed = [t for t, _ in held.versions if t._version != versions[id(t)]]
-    living = [t for t in changed if _is_counter(t) and id(t) in kept]
+    counted = {id(tensor) for tensor in held.counters[0]}
+    changed = [
+        t for t, _ in held.versions if t._version != versions[id(t)] and id(t) not in counted
+    ]
+    living = [t for t in changed if is_counter(t) and id(t) in kept]
     counters = living, [kept[id(tensor)] for tensor in living]
     if not changed:
         return counters
-    _put_back(counters)
+    put_back(counters)
     once = _clones(held)
     _call(module, held, device)
-    _put_back(counters)
+    put_back(counters)
     for tensor in changed:
         was = once.get(id(tensor))
         if was is None or not _same(was, tensor):
@@ -187,7 +189,7 @@ def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
 
 
 def _call(module: torch.nn.Module, held: Held, device: str) -> None:
-    held.frozen.restore()
+    held.restore()
     try:
         module(*held.args, **held.kwargs)
         _synchronize(device)
@@ -195,16 +197,6 @@ def _call(module: torch.nn.Module, held: Held, device: str) -> None:
         # The module is the user's: whatever it raises is the reason, not a fault of this run.
         words = f"{type(error).__name__}: {_first_line(error)}"
         raise Refused(f"fails on replay: {words}") from None
-
-
-def _is_counter(tensor: torch.Tensor) -> bool:
-    return not tensor.is_floating_point() and tensor.numel() <= _COUNTER_ELEMENTS
-
-
-def _put_back(counters: Counters) -> None:
-    living, values = counters
-    if living:
-        torch._foreach_copy_(living, values)
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
