@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from layerscope.analysis.layer_energy import NANO, LayerEnergy, UnitEnergy
+from layerscope.analysis.end_to_end_energy import NANO
+from layerscope.analysis.layer_energy import LayerEnergy, UnitEnergy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,36 +18,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
-from layerscope.analysis.idle import NOTHING_FOLLOWED, Idle
+from layerscope.analysis.end_to_end_energy import NANO, EndToEnd, end_to_end_of
+from layerscope.analysis.idle import Idle
+from layerscope.analysis.real_time import wall_by_row
 from layerscope.analysis.reconcile import reconcile
-from layerscope.measure.energy.summary import window_energy
 from layerscope.measure.replay.noise import PassEnergy, pass_energies
 from layerscope.measure.statistics import t_975
-from layerscope.records.energy_record import EnergyRecord, EnergyWindow
+from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.run_record import LatencySample, TracePass
 
 Key = tuple[str, str]  # (layer, phase)
-NANO = 1_000_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndToEnd:
-    """One batch measured whole, unprofiled.
-
-    Attributes:
-        whole_nj: its joules, in nanojoules.
-        wall_s: its time in the same windows.
-        idle_w: power at rest right after batches, clocks still up: what the device draws in gaps.
-        idle_error_w: standard error of `idle_w`; 0 for one window.
-    """
-
-    whole_nj: int
-    wall_s: float
-    idle_w: float
-    idle_error_w: float
-    windows: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,33 +179,6 @@ def layer_energy(
     if reason is not None or end_to_end is None:
         return LayerEnergy(reason=reason)
     return _Account(table, idle, replay, end_to_end, compiled).energy()
-
-
-def end_to_end_of(
-    energy: EnergyRecord | None, trace: TracePass, latency: Sequence[LatencySample]
-) -> EndToEnd | None:
-    """The traced batch measured whole; None without a window.
-
-    All windows count while all batches took as many decoder steps as the traced one; else only
-    those of the traced batch, if it has one.
-    """
-    if energy is None or energy.reason is not None or not energy.windows:
-        return None
-    steps = {s.batch: s.decoder_steps for s in latency if s.full and not s.warmup}
-    windows = list(energy.windows)
-    if len(set(steps.values())) > 1:
-        alike = {b for b, count in steps.items() if count == steps.get(trace.batch)}
-        windows = [w for w in windows if all(b.batch in alike for b in w.batches)] or windows
-    found = [window_energy(window) for window in windows]
-    batches = sum(len(window.batches) for window in windows)
-    rests = [item.rest_w for item in found]
-    return EndToEnd(
-        whole_nj=round(sum(item.work_j for item in found) / batches * NANO),
-        wall_s=sum(_busy_s(window) for window in windows) / batches,
-        idle_w=sum(rests) / len(rests),
-        idle_error_w=_error_of_mean(rests),
-        windows=len(windows),
-    )
 
 
 def with_energy(table: LayerTable, found: LayerEnergy) -> LayerTable:
@@ -442,10 +397,12 @@ class _Account:
     def _parts(self, measured: Sequence[ReplayUnit]) -> list[PartCheck]:
         wholes: dict[Key, list[ReplayUnit]] = defaultdict(list)
         for unit in self._replay.units:
-            if unit.role == "whole" and unit.name in self._passes:
+            if unit.role == "whole":
                 wholes[unit.layers[0], unit.phase].append(unit)
         found = []
         for (part, phase), units in wholes.items():
+            if any(unit.name not in self._passes for unit in units):
+                continue  # without its first or last step nothing is known of all
             check = self._part(part, phase, units, measured)
             if check is not None:
                 found.append(check)
@@ -537,40 +494,6 @@ class _Account:
         return notes
 
 
-def wall_by_row(table: LayerTable, idle: Idle | None, wall_s: float) -> dict[Key, float]:
-    """Each row's part of the real run's time, in seconds; they sum to `wall_s`.
-
-    On a device: the row's active time, which profiling does not change, and of the real run's idle
-    time the share that the row's gaps have of the trace's. On a CPU: in proportion to host self time.
-    """
-    keys = [(row.layer, row.phase) for row in table.rows]
-    if idle is None:
-        host = {(row.layer, row.phase): row.cpu_self_ns or 0 for row in table.rows}
-        whole = sum(host.values())
-        return {key: wall_s * host[key] / whole if whole else 0.0 for key in keys}
-    home = _home_of_nothing(table)
-    active: dict[Key, float] = dict.fromkeys(keys, 0.0)
-    gaps: dict[Key, float] = dict.fromkeys(keys, 0.0)
-    for row in idle.rows:
-        key = (row.layer, row.phase)
-        if row.layer == NOTHING_FOLLOWED or key not in active:
-            key = home
-        active[key] += row.active_ns / 1e9
-        gaps[key] += row.idle_ns / 1e9
-    active_s, gaps_s = sum(active.values()), sum(gaps.values())
-    left_s = wall_s - active_s
-    if left_s < 0 or not gaps_s:
-        # The batch took no longer than its kernels did in the trace: there is no idle to deal out.
-        return {key: wall_s * active[key] / active_s if active_s else 0.0 for key in keys}
-    return {key: active[key] + left_s * gaps[key] / gaps_s for key in keys}
-
-
-def _home_of_nothing(table: LayerTable) -> Key:
-    """Where the time after the last kernel goes: the root, in the last of its phases."""
-    roots = [(row.layer, row.phase) for row in table.rows if row.layer == table.root]
-    return roots[-1] if roots else (table.rows[0].layer, table.rows[0].phase)
-
-
 def _over_calls(numbers: Sequence[int], values: Mapping[int, float]) -> float:
     """Mean over all calls from the first to the last, the value between two taken as linear."""
     if len(numbers) == 1:
@@ -606,15 +529,3 @@ def _device_s(row: LayerRow, table: LayerTable) -> float:
 def _summed(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _busy_s(window: EnergyWindow) -> float:
-    return sum(batch.end_ns - batch.start_ns for batch in window.batches) / 1e9
-
-
-def _error_of_mean(values: Sequence[float]) -> float:
-    n = len(values)
-    if n < 2:
-        return 0.0
-    mean = sum(values) / n
-    return sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from layerscope.analysis.end_to_end_energy import NANO
 from layerscope.analysis.energy_by_kind import KindEnergy, by_kind
-from layerscope.analysis.layer_energy import NANO, LayerEnergy, UnitEnergy
+from layerscope.analysis.layer_energy import LayerEnergy, UnitEnergy
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.page import Grid
 

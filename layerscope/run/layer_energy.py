@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from layerscope.analysis.layer_energy import end_to_end_of
+from layerscope.analysis.end_to_end_energy import end_to_end_of
+from layerscope.errors import EnvironmentProblem
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy import nvml, rapl
 from layerscope.measure.energy.meter import Meter
@@ -102,9 +103,13 @@ class Replay:
         inputs = self.measured.batches[0].batch.to(config.device, torch_dtype(config.dtype))
         budget, memory = memory_budget(config.device)
         with progress.task("capture the layers' inputs", 1) as advance:
-            captured = capture_units(
-                units, self.loaded.model, lambda: self.generator(inputs), budget
-            )
+            try:
+                captured = capture_units(
+                    units, self.loaded.model, lambda: self.generator(inputs), budget
+                )
+            except EnvironmentProblem as problem:
+                # The measured run is whole without it: no memory for the batch beside its inputs.
+                return ReplayRecord(choice=choice, memory=memory, reason=str(problem))
             advance(1)
         stage = Stage(
             model=self.loaded.model,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from layerscope.analysis.end_to_end_energy import end_to_end_of
 from layerscope.analysis.idle import Idle
-from layerscope.analysis.layer_energy import LayerEnergy, end_to_end_of
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.analysis.structure import expected_calls
 from layerscope.errors import DataError, UsageError
 from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load

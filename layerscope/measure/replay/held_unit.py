@@ -11,7 +11,14 @@ import torch
 
 from layerscope.measure.replay.capture import Call, Captured, Generate, capture
 from layerscope.measure.replay.inputs import Held
-from layerscope.measure.replay.player import Player, Refused, overwriter, player_of, prepare
+from layerscope.measure.replay.player import (
+    Player,
+    Refused,
+    first_line,
+    overwriter,
+    player_of,
+    prepare,
+)
 from layerscope.records.layer_energy import ReplayUnit
 
 # Kinds of which one unit is measured with the cache overwritten too, those with most device time.
@@ -62,8 +69,8 @@ class HeldUnit:
         graphs = not compiled and self._no_graph is None
         try:
             player = prepare(items, self.stage.device, graphs=graphs, overwrite=overwrite)
-        except torch.OutOfMemoryError as error:
-            raise Refused(f"fails on replay: no memory ({str(error).splitlines()[0]})") from None
+        except RuntimeError as error:  # torch's, out of memory among them
+            raise Refused(f"fails on replay: {first_line(error)}") from None
         if self._no_graph is not None:
             player = dataclasses.replace(player, why_plain=self._no_graph)
         elif player.how == "plain" and not compiled and self.stage.device == "cuda":

@@ -127,7 +127,7 @@ def player_of(
         # torch raises many kinds here (a synchronisation, an allocation, an unsupported call); the
         # plain replay below measures the same joules, only with gaps between its kernels.
         torch.cuda.synchronize()
-        return _player(plain, plain_s, "plain", f"no CUDA graph: {_first_line(error)}")
+        return _player(plain, plain_s, "plain", f"no CUDA graph: {first_line(error)}")
     finally:
         after()
     graph_s = _timed(replay, device)
@@ -195,7 +195,7 @@ def _call(module: torch.nn.Module, held: Held, device: str) -> None:
         _synchronize(device)
     except Exception as error:
         # The module is the user's: whatever it raises is the reason, not a fault of this run.
-        words = f"{type(error).__name__}: {_first_line(error)}"
+        words = f"{type(error).__name__}: {first_line(error)}"
         raise Refused(f"fails on replay: {words}") from None
 
 
@@ -288,6 +288,7 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line, or its kind where it says nothing."""
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:200]

@@ -19,7 +19,7 @@ from layerscope.measure.energy.meter import Meter
 from layerscope.measure.energy.summary import window_energy
 from layerscope.measure.energy.window import BatchDone, WindowTiming, work_window
 from layerscope.measure.replay.noise import pass_energies
-from layerscope.measure.replay.player import Player, Refused
+from layerscope.measure.replay.player import Player, Refused, first_line
 from layerscope.records.energy_record import DeviceState, EnergyAbsent
 from layerscope.records.layer_energy import ReplayUnit, ReplayWindow
 
@@ -204,7 +204,12 @@ class _Run:
             self._units[name] = dataclasses.replace(unit, windows=(), reason=str(refused))
             return
         unit = dataclasses.replace(unit, how=player.how, why_plain=player.why_plain, inputs=inputs)
-        found = self._unthrottled(player, length_s)
+        try:
+            found = self._unthrottled(player, length_s)
+        except RuntimeError as error:  # torch's, of whatever the module ran into this time
+            reason = f"fails on replay: {first_line(error)}"
+            self._units[name] = dataclasses.replace(unit, windows=(), reason=reason)
+            return
         if isinstance(found, EnergyAbsent):
             raise _CounterLost(found.reason)
         self._units[name] = dataclasses.replace(unit, windows=(*unit.windows, found))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerscope.analysis.end_to_end_energy import NANO
 from layerscope.analysis.energy_by_kind import KindEnergy, by_kind
-from layerscope.analysis.layer_energy import NANO, LayerEnergy
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.report.figures.style import (
     GREY,
     INK,

@@ -8,15 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerscope.analysis.end_to_end_energy import end_to_end_of
 from layerscope.analysis.energy_by_kind import by_kind
 from layerscope.analysis.idle import Idle, IdleRow
-from layerscope.analysis.layer_energy import (
-    LayerEnergy,
-    end_to_end_of,
-    layer_energy,
-    wall_by_row,
-    with_energy,
-)
+from layerscope.analysis.layer_energy import LayerEnergy, layer_energy, with_energy
+from layerscope.analysis.real_time import wall_by_row
 from layerscope.analysis.reconcile import reconcile
 from layerscope.errors import AccountingError, UsageError
 from layerscope.measure.replay.choose import choose_units, spread

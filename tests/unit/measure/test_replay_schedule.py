@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import msgspec
@@ -138,6 +138,25 @@ def test_a_unit_that_refuses_ends_with_its_reason_and_without_windows() -> None:
     for name in ("at once", "later"):
         assert units[name].windows == ()
         assert "changes its input in place" in (units[name].reason or "")
+
+
+def test_a_unit_that_fails_in_its_window_ends_with_its_reason() -> None:
+    machine = FakeMachine(IDLE_W)
+    counter = FakeCounter(machine)
+    bad = steady(machine, "bad", 0.01, 300.0)
+    made = bad.player
+
+    def player() -> tuple[Player, str]:
+        def run(passes: int) -> None:
+            raise RuntimeError("CUDA error: device-side assert\nmore")
+
+        return replace(made()[0], run=run), "made up"
+
+    bad.player = player  # type: ignore[method-assign]
+    good = steady(machine, "good", 0.01, 300.0)
+    done = replay_units([bad, good], bench(machine, counter), limit_s=60)
+    assert done.units[0].reason == "fails on replay: CUDA error: device-side assert"
+    assert len(done.units[1].windows) == 2
 
 
 def test_a_throttled_window_is_measured_again_and_then_kept_with_its_mark() -> None:
