@@ -63,6 +63,6 @@ def command(
         write_layers_csv(account.table, csv_file)
     screen = Console()
     render_account(account, screen, phase=phase, group=group, depth=depth, sort=sort, top=top)
-    seen = findings_of(account, saved.idle, saved.record)
+    seen = findings_of(account, saved.idle, saved.record, saved.layer_energy)
     render_findings(seen.seen, seen.not_judged, screen)
     account.table.check()

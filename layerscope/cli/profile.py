@@ -20,6 +20,22 @@ from layerscope.cli.options import read_options, run_options
 )
 @click.option("--no-trace", is_flag=True, help="Only the end-to-end numbers, no account by layer.")
 @click.option(
+    "--energy-per-layer",
+    "energy_per_layer",
+    is_flag=False,
+    flag_value="blocks",
+    metavar="[WORDS]",
+    help="Replay layers alone for their joules. WORDS, joined by commas: blocks (default) or groups; "
+    "parts to keep to (vision, qformer, projection, encoder, decoder, lm_head); cold, to also "
+    "measure with the cache overwritten before each call.",
+)
+@click.option(
+    "--energy-limit-s",
+    "energy_limit_s",
+    type=float,
+    help="Longest time of that replay. Default: 360.",
+)
+@click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
 )
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
@@ -72,7 +88,14 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
     finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
     screen = Console()
     if as_json:
-        click.echo(summary_json(finished.record, finished.account, folder=finished.folder))
+        click.echo(
+            summary_json(
+                finished.record,
+                finished.account,
+                folder=finished.folder,
+                layer_energy=finished.layer_energy,
+            )
+        )
     elif quiet:
         render_quiet(finished.account, screen, folder=finished.folder)
     else:
@@ -85,6 +108,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
             findings=seen.seen if seen else None,
             unjudged=seen.not_judged if seen else (),
             folder=finished.folder,
+            layer_energy=finished.layer_energy,
         )
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":

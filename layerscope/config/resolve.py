@@ -13,6 +13,7 @@ import msgspec
 
 from layerscope.errors import UsageError
 from layerscope.records import RunConfig
+from layerscope.records.layer_energy import read_choice
 
 HUB_MODEL = "Salesforce/instructblip-flan-t5-xl"
 TINY_MODEL = "tiny"
@@ -131,6 +132,13 @@ def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
             f"{where}: `min_new_tokens` {config.min_new_tokens} exceeds `max_new_tokens` "
             f"{config.max_new_tokens}."
         )
+    if config.energy_per_layer is not None:
+        read_choice(config.energy_per_layer)
+        if not config.trace:
+            raise UsageError(
+                f"{where}: energy per layer needs the trace, which says what ran how often; leave "
+                "out --no-trace (`trace: false`)."
+            )
     if config.samples < config.batch_size:
         raise UsageError(
             f"{where}: {config.samples} samples do not fill one batch of {config.batch_size}; "

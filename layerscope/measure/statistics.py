@@ -118,7 +118,7 @@ def widened(
     if len(later_paces) < _MIN_FOR_DRIFT:
         return summary
     logs = np.log([1.0, *later_paces])
-    reach = _t_975(len(logs) - 1) * float(logs.std(ddof=1)) / sqrt(len(logs))
+    reach = t_975(len(logs) - 1) * float(logs.std(ddof=1)) / sqrt(len(logs))
     low = summary.median_ns * exp(float(logs.mean()) - reach)
     high = summary.median_ns * exp(float(logs.mean()) + reach)
     own = summary.interval
@@ -241,7 +241,7 @@ def ratio_interval(
     if error <= 1e-12 * max(abs(ratio), 1e-300):
         return Interval(low=ratio, high=ratio, method="all samples agree")
     if n < _MIN_FOR_BOOTSTRAP:
-        reach = _t_975(n - 1) * error
+        reach = t_975(n - 1) * error
         return Interval(low=ratio - reach, high=ratio + reach, method="Student's t")
     low_t, high_t = _studentised(residual, bottom / bottom.mean(), seed)
     return Interval(
@@ -287,7 +287,7 @@ def _resample_counts(n: int, seed: int) -> Floats:
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
 
 
-def _t_975(freedom: int) -> float:
+def t_975(freedom: int) -> float:
     """97.5th percentile of Student's t; above 30 degrees the first two terms past the normal."""
     if freedom <= len(_T_975):
         return _T_975[freedom - 1]

@@ -66,6 +66,7 @@ class Whole:
     window_span_ns: int | None  # first device or range start to last device or range end
     host_window_ns: int | None  # first root start to last root end on the calling thread
     flops: int | None = None
+    energy_nj: int | None = None  # one batch, unprofiled; the rows' joules are reconciled to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class LayerTable:
             *self._tree_failures(),
             *self._call_failures(),
             *self._flops_failures(),
+            *self._energy_failures(),
         )
 
     def check(self) -> None:
@@ -120,6 +122,14 @@ class LayerTable:
         if self.whole.host_window_ns is None:
             return None
         return sum(row.cpu_self_ns or 0 for row in self.rows) - self.whole.host_window_ns
+
+    @property
+    def energy_difference_nj(self) -> int | None:
+        """Rule 6: sum of the rows minus the batch measured whole; None where none was."""
+        if self.whole.energy_nj is None:
+            return None
+        rows = sum(round(row.energy_j * 1e9) for row in self.rows if row.energy_j is not None)
+        return rows - self.whole.energy_nj
 
     def _device_failures(self) -> list[str]:
         found = []
@@ -198,6 +208,11 @@ class LayerTable:
             return []
         difference = sum(row.flops_self or 0 for row in self.rows) - self.whole.flops
         return [f"FLOPs: rows minus counter = {difference}"] if difference else []
+
+    def _energy_failures(self) -> list[str]:
+        """Rule 6: joules by layer sum to the joules measured whole, to the nanojoule."""
+        difference = self.energy_difference_nj
+        return [f"energy: rows minus whole = {difference} nJ"] if difference else []
 
 
 def parent_of(layer: str, root: str) -> str:

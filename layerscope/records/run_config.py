@@ -41,6 +41,8 @@ class RunConfig:
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
             latency, after each batch of the data has run once.
         normalisation: what is done to answers and references before words are compared.
+        energy_per_layer: which layers are replayed for their energy (`read_choice`); None: none.
+        energy_limit_s: longest time of the replay pass.
         out: folder that run folders are written to.
     """
 
@@ -69,5 +71,7 @@ class RunConfig:
     attention: Attention = "sdpa"
     fp32_matmul: Fp32Matmul = "highest"
     trace: bool = True
+    energy_per_layer: str | None = None
+    energy_limit_s: Seconds = 360.0
     seed: NonNegative = 0
     out: str = "traces"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -29,6 +30,9 @@ from layerscope.report.quantities import reported_text
 from layerscope.report.selection import Selection, select
 from layerscope.report.what_ran import what_ran
 
+if TYPE_CHECKING:
+    from layerscope.analysis.layer_energy import LayerEnergy
+
 TOP_LAYERS = 15
 
 
@@ -41,6 +45,7 @@ def render_run(
     findings: Sequence[Finding] | None = None,
     unjudged: Sequence[NotJudged] = (),
     folder: Path | None = None,
+    layer_energy: LayerEnergy | None = None,
 ) -> None:
     """Print one run: what ran and where, the account, findings, files, results, glossary.
 
@@ -64,6 +69,8 @@ def render_run(
     _slowdown(page, record)
     if account is not None and work is not None:
         _use(page, account, work, record)
+    if layer_energy is not None:
+        _energy(page, layer_energy)
     if findings is not None:
         render_findings(findings, unjudged, console)
     _warnings(page, record.warnings, account.table.warnings if account else ())
@@ -143,6 +150,11 @@ def _accounting(page: Page, table: LayerTable) -> None:
     page.line()
     failed = bool(table.failures())
     page.line(accounting_line(table), style="bold red" if failed else "bold green")
+    if table.whole.energy_nj is not None:
+        page.line(
+            f"energy {table.whole.energy_nj / 1e9:,.9f} J, one batch end to end = sum of the rows; "
+            f"difference {table.energy_difference_nj} nJ"
+        )
     active, span = table.whole.device_active_ns, table.whole.window_span_ns
     if active is not None and span:
         page.line(
@@ -188,6 +200,16 @@ def _attention(page: Page, account: Account) -> None:
     line = attention_line(account.attention)
     if line:
         page.line(f"attention that ran: {line}")
+
+
+def _energy(page: Page, found: LayerEnergy) -> None:
+    from layerscope.report.layer_energy import energy_lines, kind_grid
+
+    if found.reason is None:
+        page.grid(kind_grid(found))
+    page.line()
+    for line in energy_lines(found):
+        page.line(line)
 
 
 def _notes(page: Page, table: LayerTable) -> None:

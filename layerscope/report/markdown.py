@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid, top_grid
 from layerscope.report.page import Grid, printable
+
+if TYPE_CHECKING:
+    from layerscope.analysis.layer_energy import LayerEnergy
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
 
@@ -25,6 +29,13 @@ def group_markdown(table: LayerTable) -> str:
 def top_markdown(table: LayerTable, top: int) -> str:
     """The `top` layers with the most self time, one row per (layer, phase)."""
     return _table(top_grid(table, top))
+
+
+def energy_markdown(found: LayerEnergy) -> str:
+    """Joules by kind of layer beside the share of the device time."""
+    from layerscope.report.layer_energy import kind_grid  # needs numpy, which the others do not
+
+    return _table(kind_grid(found))
 
 
 def escape(text: str) -> str:

@@ -6,7 +6,7 @@ Keys are stable: new ones may come, none changes its meaning. null is a value no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,23 +20,35 @@ from layerscope.report.selection import self_column, sorted_rows
 from layerscope.report.sums import Part, by_group, by_phase
 from layerscope.report.what_ran import batch_shown
 
+if TYPE_CHECKING:
+    from layerscope.analysis.layer_energy import LayerEnergy
+
 SUMMARY_VERSION = 1
 TOP_LAYERS = 15
 
 
 def summary_json(
-    record: RunRecord | None, account: Account | None, *, folder: Path | None = None
+    record: RunRecord | None,
+    account: Account | None,
+    *,
+    folder: Path | None = None,
+    layer_energy: LayerEnergy | None = None,
 ) -> str:
     """The summary as indented JSON text. `record` is None for a trace that has no run.json."""
-    return msgspec.json.format(
-        msgspec.json.encode(summary(record, account, folder)), indent=2
-    ).decode()
+    held = summary(record, account, folder, layer_energy)
+    return msgspec.json.format(msgspec.json.encode(held), indent=2).decode()
 
 
 def summary(
-    record: RunRecord | None, account: Account | None, folder: Path | None = None
+    record: RunRecord | None,
+    account: Account | None,
+    folder: Path | None = None,
+    layer_energy: LayerEnergy | None = None,
 ) -> dict[str, Any]:
-    """The summary as plain dictionaries: `run`, `report`, `account`, `folder`, `warnings`."""
+    """The summary as plain dictionaries: `run`, `report`, `account`, `folder`, `warnings`.
+
+    `layer_energy` is null where no layers were replayed.
+    """
     warnings = (*(record.warnings if record else ()), *(account.table.warnings if account else ()))
     return {
         "summary_version": SUMMARY_VERSION,
@@ -44,7 +56,23 @@ def summary(
         "run": None if record is None else _run(record),
         "report": None if record is None else _report(record),
         "account": None if account is None else _account(account),
+        "layer_energy": None if layer_energy is None else _energy(layer_energy),
         "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def _energy(found: LayerEnergy) -> dict[str, Any]:
+    from layerscope.analysis.energy_by_kind import by_kind
+
+    whole = found.end_to_end
+    return {
+        "reason": found.reason,
+        "raw_j": None if whole is None else found.raw_j,
+        "end_to_end_j": None if whole is None else whole.whole_nj / 1e9,
+        "factor": None if whole is None else found.factor,
+        "kinds": [msgspec.to_builtins(kind) for kind in by_kind(found)],
+        "parts": [msgspec.to_builtins(part) | {"ratio": part.ratio} for part in found.parts],
+        "notes": list(found.notes),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from layerscope.analysis.findings import Evidence, find, not_judged
 from layerscope.analysis.idle import Idle
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.records import Account, RunRecord
 from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.optimization import RECOMPILE_LIMIT
@@ -23,7 +24,12 @@ class Findings:
     not_judged: tuple[NotJudged, ...]
 
 
-def findings_of(account: Account, idle: Idle | None, record: RunRecord | None) -> Findings:
+def findings_of(
+    account: Account,
+    idle: Idle | None,
+    record: RunRecord | None,
+    layer_energy: LayerEnergy | None = None,
+) -> Findings:
     """Judge one run, or one bare trace (`record` None)."""
     evidence = Evidence(
         account=account,
@@ -33,6 +39,7 @@ def findings_of(account: Account, idle: Idle | None, record: RunRecord | None) -
         first_call_us=record.first_call_us if record else None,
         recompiles=_recompiles(record),
         recompile_limit=RECOMPILE_LIMIT,
+        layer_energy=layer_energy,
     )
     return Findings(find(evidence), not_judged(evidence))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.config.resolve import Resolved
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
@@ -34,12 +35,13 @@ from layerscope.report.predictions import write_predictions_csv
 from layerscope.report.progress import ProgressReporter
 from layerscope.report.tb_profiler import write_tb_profiler
 from layerscope.report.tensorboard import write_events
-from layerscope.run.energy import measure_run_energy
+from layerscope.run.energy import EnergyResult, measure_run_energy
 from layerscope.run.examine import Examined, examine
 from layerscope.run.export import class_names, tb_profiler_name
 from layerscope.run.findings import Findings, findings_of, write_findings
 from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
+from layerscope.run.layer_energy import Replay
 from layerscope.run.load import Announce, Load, Ready, load_for
 from layerscope.run.optimized import (
     CompiledModel,
@@ -48,6 +50,7 @@ from layerscope.run.optimized import (
 )
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
+from layerscope.run.replay_file import energy_of, with_layer_energy, write_layer_energy
 from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
@@ -63,6 +66,7 @@ class FinishedRun:
     findings: Findings | None
     work: CountedWork
     folder: Path
+    layer_energy: LayerEnergy | None = None
 
 
 def profile(
@@ -169,8 +173,14 @@ class _Run:
         if provenance is not None:
             self._files |= save_provenance(provenance, self._folder)
         examined = self._examine(config, loaded, traced, work, ceilings, regions, provenance)
-        verdict = None
-        if examined is not None:
+        verdict = by_layer = None
+        if examined is not None and traced is not None:
+            examined, by_layer = self._replay(
+                examined,
+                Replay(config, loaded, passes.generator, measured, traced),
+                energy,
+                regions,
+            )
             further = (*failures, *counted.failures, *examined.failures)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
@@ -205,7 +215,7 @@ class _Run:
             self._files |= write_predictions_csv(rows, self._folder, scored=quality.reason is None)
         if energy.power:
             self._files |= write_power_csv(energy.power, self._folder)
-        seen = self._judge(record, examined)
+        seen = self._judge(record, examined, by_layer)
         account = examined.account if examined else None
         events = write_events(
             self._folder,
@@ -218,7 +228,20 @@ class _Run:
         self._files["tensorboard"] = events.name
         record = dataclasses.replace(record, files=dict(self._files))
         save(record, self._folder / RUN_FILE)
-        return FinishedRun(record, account, seen, work, self._folder)
+        return FinishedRun(record, account, seen, work, self._folder, by_layer)
+
+    def _replay(
+        self, examined: Examined, replay: Replay, energy: EnergyResult, regions: tuple[str, ...]
+    ) -> tuple[Examined, LayerEnergy | None]:
+        """Replay layers, where asked for, and lay their joules over the account."""
+        raw = replay.run(examined, energy.record, self._progress, regions)
+        if raw is None:
+            return examined, None
+        found = energy_of(
+            examined, raw, energy.record, replay.trace, replay.measured.latency, regions
+        )
+        self._files |= write_layer_energy(raw, found, self._folder)
+        return with_layer_energy(examined, found), found
 
     def _ceilings(self, config: RunConfig, environment: Environment) -> Ceilings:
         with self._progress.task("ceilings of this device", 1) as advance:
@@ -263,12 +286,14 @@ class _Run:
             advance(1)
         return {"tb_profiler": path.name}
 
-    def _judge(self, record: RunRecord, examined: Examined | None) -> Findings | None:
+    def _judge(
+        self, record: RunRecord, examined: Examined | None, by_layer: LayerEnergy | None
+    ) -> Findings | None:
         """Findings and figures; both stand on the account, so a run without a trace has none."""
         if examined is None:
             return None
         with self._progress.task("findings and figures", 1) as advance:
-            seen = findings_of(examined.account, examined.idle, record)
+            seen = findings_of(examined.account, examined.idle, record, by_layer)
             self._files |= write_findings(seen, self._folder)
             if self._single:
                 drawn = write_figures(
@@ -277,6 +302,7 @@ class _Run:
                     idle=examined.idle,
                     ceilings=record.ceilings,
                     name=record.name,
+                    layer_energy=by_layer,
                 )
                 self._files |= drawn.files
             advance(1)

@@ -43,6 +43,7 @@ def read_sent_run(path: Path) -> SentRun:
         not_judged=not_judged,
         pictures=_pictures(path, saved, record, absent),
         failures=_failures(saved, record),
+        layer_energy=saved.layer_energy if saved else None,
         absent=tuple(absent),
     )
 
@@ -52,7 +53,7 @@ def _findings(
 ) -> tuple[tuple[Finding, ...] | None, tuple[NotJudged, ...]]:
     """Judged again where the trace is there; else as the run wrote them down."""
     if saved is not None and (folder / TRACE_FILE).exists():
-        found = findings_of(saved.account, saved.idle, saved.record)
+        found = findings_of(saved.account, saved.idle, saved.record, saved.layer_energy)
         return found.seen, found.not_judged
     if (folder / FINDINGS_FILE).exists():
         held = read_findings_json(folder / FINDINGS_FILE)
@@ -77,6 +78,7 @@ def _pictures(
             idle=saved.idle,
             ceilings=record.ceilings,
             name=record.name,
+            layer_energy=saved.layer_energy,
         )
         pictures, missing = read_pictures(Path(drawn))
     # Why a figure could not be drawn says more than that its file is not there.

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from layerscope.analysis.end_to_end_energy import end_to_end_of
 from layerscope.analysis.idle import Idle
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.analysis.structure import expected_calls
 from layerscope.errors import DataError, UsageError
 from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load
@@ -23,7 +25,8 @@ from layerscope.report.csv import (
     write_steps_csv,
 )
 from layerscope.report.parquet import write_layers_parquet
-from layerscope.run.examine import examine
+from layerscope.run.examine import Examined, examine
+from layerscope.run.replay_file import REPLAY_FILE, energy_of, read_replay, with_layer_energy
 
 TRACE_FILE = "trace.json.gz"
 LAYERS_FILE = "layers.csv"
@@ -77,6 +80,7 @@ class SavedRun:
     record: RunRecord | None
     work: CountedWork | None
     failures: tuple[str, ...]  # counted work that does not fit the trace
+    layer_energy: LayerEnergy | None = None  # where layers were replayed
 
 
 def read_account(path: Path) -> Account:
@@ -113,8 +117,11 @@ def _without_trace(folder: Path, record: RunRecord) -> SavedRun:
         raise DataError(
             f"{folder}: neither {TRACE_FILE} nor {LAYERS_FILE} in it, so there is no account to show."
         )
+    rows = read_layers_csv(table)
+    replayed = any(row.energy_j is not None for row in rows)
+    whole = end_to_end_of(record.energy, record.trace, record.latency) if replayed else None
     saved = LayerTable(
-        rows=read_layers_csv(table),
+        rows=rows,
         root=record.trace.root,
         whole=Whole(
             device_events=totals.events,
@@ -122,6 +129,7 @@ def _without_trace(folder: Path, record: RunRecord) -> SavedRun:
             device_active_ns=_ns(totals.device_active_us),
             window_span_ns=_ns(totals.window_span_us),
             host_window_ns=_ns(totals.host_window_us),
+            energy_nj=whole.whole_nj if whole else None,
         ),
         expected_calls=expected_calls(
             record.model.modules, record.trace.decoder_steps, compiled=record.compiled_parts
@@ -143,6 +151,7 @@ def _saved(
     device: str | None = None,
     provenance: Provenance | None = None,
 ) -> SavedRun:
+    by_layer = None
     if record is None:
         found = examine(trace, device=device)
     else:
@@ -157,7 +166,22 @@ def _saved(
             device,
             provenance,
         )
-    return SavedRun(found.account, found.idle, record, work, found.failures)
+        if device is None:
+            found, by_layer = _with_replay(found, record, trace.parent)
+    return SavedRun(found.account, found.idle, record, work, found.failures, by_layer)
+
+
+def _with_replay(
+    found: Examined, record: RunRecord, folder: Path
+) -> tuple[Examined, LayerEnergy | None]:
+    """The joules of replayed layers, from their raw windows."""
+    replay = read_replay(folder / REPLAY_FILE)
+    if replay is None or record.trace is None:
+        return found, None
+    by_layer = energy_of(
+        found, replay, record.energy, record.trace, record.latency, record.compiled_parts
+    )
+    return with_layer_energy(found, by_layer), by_layer
 
 
 def write_work(work: CountedWork, folder: Path) -> dict[str, str]:

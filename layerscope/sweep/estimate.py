@@ -28,6 +28,8 @@ def windows_s(cell: Cell) -> float:
     config = cell.config
     full = config.samples // config.batch_size
     energy = max(MIN_WINDOWS, min(KEPT_BATCHES, full)) * MIN_WINDOW_S
+    if config.energy_per_layer is not None:
+        energy += config.energy_limit_s
     return config.measure_limit_s + (energy if config.device == "cuda" else 0.0)
 
 

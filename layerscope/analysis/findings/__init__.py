@@ -7,6 +7,7 @@ from collections.abc import Callable
 from layerscope.analysis.findings.attention import attention_on_math_kernel
 from layerscope.analysis.findings.compilation import eager_prefill, recompiles
 from layerscope.analysis.findings.convolution import convolutions
+from layerscope.analysis.findings.energy import energy_against_time, idle_energy
 from layerscope.analysis.findings.evidence import Evidence, Verdict
 from layerscope.analysis.findings.headroom import far_below_roofline
 from layerscope.analysis.findings.inputs import image_size, padding
@@ -36,6 +37,8 @@ RULES: tuple[Callable[[Evidence], Verdict], ...] = (
     padding,
     image_size,
     convolutions,
+    energy_against_time,
+    idle_energy,
 )
 
 

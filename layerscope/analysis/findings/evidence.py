@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from layerscope.analysis.idle import Idle
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.analysis.roofline import device_ns
 from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.layer_table import LayerRow
@@ -29,6 +30,7 @@ class Evidence:
         ceilings: the device's measured rates, to predict what another precision would take. FLOPs,
             bytes and rooflines stand in the account's rows where they were counted.
         first_call_us: FQN -> host time of the layer's very first call, µs, from the warm-up.
+        layer_energy: of replayed layers; None where nobody asked for it.
         recompiles: compiled function -> how often it was compiled again during the run.
     """
 
@@ -38,6 +40,7 @@ class Evidence:
     ceilings: Ceilings | None = None
     first_call_us: Mapping[str, float] | None = None
     recompiles: Mapping[str, int] | None = None
+    layer_energy: LayerEnergy | None = None
     recompile_limit: int = RECOMPILE_LIMIT
 
     @property

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerscope.analysis.idle import Idle
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
+from layerscope.report.figures.energy_share import draw_energy_share
 from layerscope.report.figures.phase_stack import draw_phase_stack
 from layerscope.report.figures.roofline_scatter import draw_roofline
 from layerscope.report.figures.style import NotDrawn, drawing, save_figure
@@ -44,12 +46,14 @@ def write_figures(
     idle: Idle | None = None,
     ceilings: Ceilings | None = None,
     name: str = "",
+    layer_energy: LayerEnergy | None = None,
 ) -> Figures:
     """Draw what was measured into `folder/figures/`.
 
     Args:
         folder: the run folder.
         ceilings: the device's measured rates; without them no roofline is drawn.
+        layer_energy: of replayed layers; without it nobody asked for that figure.
         name: of the run, as the second line of each title.
     """
     figures: dict[str, Callable[[], Figure | NotDrawn]] = {
@@ -58,6 +62,9 @@ def write_figures(
         "roofline": lambda: draw_roofline(account, ceilings, name),
         "top_layers": lambda: draw_top_layers(account, name),
     }
+    if layer_energy is not None:
+        energy = layer_energy
+        figures["energy"] = lambda: draw_energy_share(energy, name)
     files: dict[str, str] = {}
     absent: dict[str, str] = {}
     with drawing():

@@ -20,6 +20,8 @@ from layerscope.report.html.method import config_lines, environment_lines, metho
 from layerscope.report.html.page_rows import rows_json
 from layerscope.report.html.pictures import CAPTIONS, data_uri
 from layerscope.report.html.sent_run import SentRun
+from layerscope.report.html.shares import energy_shares
+from layerscope.report.layer_energy import energy_lines
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.use import use_grid
 from layerscope.report.what_ran import what_ran
@@ -76,6 +78,8 @@ def _words(sent: SentRun) -> dict[str, Any]:
         "accounting": accounting_line(account.table) if account else "",
         "activity": _activity(sent),
         "use": use_grid(use) if use else None,
+        "energy": energy_shares(sent.layer_energy) if sent.layer_energy else None,
+        "energy_lines": list(energy_lines(sent.layer_energy)) if sent.layer_energy else [],
         "pictures": [(data_uri(item), CAPTIONS[item.role]) for item in sent.pictures],
         "method": list(method_lines(sent)),
         "environment": list(environment_lines(record)),

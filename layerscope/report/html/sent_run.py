@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.records import Account, CountedWork, RunRecord
 from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.report.use import Use, use_of
@@ -27,6 +28,7 @@ class SentRun:
         account: None when nothing was traced.
         findings: None when nothing was judged; empty when nothing was found.
         failures: rules of the account that do not hold, in words; empty when it adds up.
+        layer_energy: of replayed layers; None where nobody asked for it.
         absent: what the report would show and does not -> why.
     """
 
@@ -38,6 +40,7 @@ class SentRun:
     pictures: tuple[Picture, ...] = ()
     failures: tuple[str, ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
+    layer_energy: LayerEnergy | None = None
 
     @property
     def use(self) -> Use | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from layerscope.analysis.energy_by_kind import by_kind
 from layerscope.analysis.findings.evidence import by_family
+from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.analysis.roofline import device_ns
 from layerscope.records import Account, LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid
 from layerscope.report.columns import share_of
-from layerscope.report.figures.style import BLUE, ROLES, role_of
+from layerscope.report.figures.style import BLUE, ORANGE, ROLES, role_of
+from layerscope.report.layer_energy import kind_grid
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Grid
 from layerscope.report.sums import Part, by_group, by_phase, total_of
@@ -85,6 +88,18 @@ def families(account: Account) -> SharedGrid | None:
         grid=grid,
         shares=tuple(share_of(time, whole) for *_, time in shown),
         colours=tuple(ROLES[role_of(members[0].group)] for _, members, _ in shown),
+    )
+
+
+def energy_shares(found: LayerEnergy) -> SharedGrid | None:
+    """Joules by kind of layer, most first; None where there are none."""
+    if found.reason is not None:
+        return None
+    kinds = by_kind(found)
+    return SharedGrid(
+        grid=kind_grid(found),
+        shares=tuple(kind.energy_share for kind in kinds),
+        colours=(ORANGE,) * len(kinds),
     )
 
 
