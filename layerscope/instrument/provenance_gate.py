@@ -7,7 +7,7 @@ import torch
 from layerscope.instrument.provenance import ProvenanceWatch
 
 # Tried with every test, or on a GPU by hand; others may work, and the trial below decides.
-TRIED = ("2.11", "2.13")
+TRIED = ("2.11", "2.13", "2.14")
 
 
 def why_not_understood() -> str:
@@ -35,5 +35,5 @@ def why_not_understood() -> str:
 def _reason(why: str) -> str:
     return (
         f"the compiler of torch {torch.__version__} is not understood ({why}); compiled parts are one "
-        f"row each. Tried with torch {' and '.join(TRIED)}."
+        f"row each. Tried with torch {', '.join(TRIED)}."
     )
