@@ -3,9 +3,9 @@
     pip install atheris
     python scripts/fuzz_trace.py CORPUS_FOLDER -max_total_time=600 -max_len=8192
 
-An input is a defect when it ends in anything but an account that adds up or a `DataError` with file and
-position. It is written to `crash-…`, which belongs into the tests, and the run ends. Where atheris has no
-wheel for this Python, the same mutations run without its guidance, which is said.
+An input is a defect when it ends in anything but an account that adds up or a `DataError` with file
+and position. It is written to `crash-…`, which belongs into the tests, and the run ends. Where atheris
+has no wheel for this Python, the same mutations run without its guidance, which is said.
 """
 
 from __future__ import annotations
