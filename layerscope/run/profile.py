@@ -11,6 +11,7 @@ import torch
 
 from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.config.resolve import Resolved
+from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
 from layerscope.measure.wer import rows as prediction_rows
@@ -182,6 +183,8 @@ class _Run:
                 regions,
             )
             further = (*failures, *counted.failures, *examined.failures)
+            if config.device == "cuda" and not examined.account.table.whole.device_events:
+                further = (*further, NO_DEVICE_EVENTS)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
             self._files |= self._derive(examined, loaded.record, created)

@@ -2,12 +2,12 @@
 
 Run as a script, so that the heavy imports happen once, before the forks:
 
-    python -m support.faulted_runs FAULT BASE STRIDE FIRST ARGUMENTS...
+    python -m support.faulted_runs FAULT=BASE,... STRIDE ARGUMENTS...
 
-The first run has no fault and lists its writes: every file opened for writing, every folder or file made,
-renamed or removed below `--out`, which is a folder of its own below BASE for each run. Then comes one run
-for each write, or every n-th (STRIDE, with the first one of FIRST), in which the fault strikes just before
-it, and for a sweep the same command once more without a fault:
+The first run has no fault and lists its writes: every file opened for writing, every folder or file
+made, renamed or removed below `--out`, which is a folder of its own below BASE for each run. Then comes
+one run for every STRIDE-th write and each fault, other writes for other faults, in which the fault
+strikes just before the write; of a sweep the same command follows once more without a fault:
 
     kill       SIGKILL
     interrupt  SIGINT
@@ -46,7 +46,7 @@ def strike(fault: str, base: Path) -> None:
 
 
 def remount(mounted: Path, flags: int = 0) -> None:
-    """Change a tmpfs' flags by the system call: after torch's threads have begun, no program is forked."""
+    """Change a tmpfs' flags, by the system call: torch's threads would not survive another fork."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", str(mounted).encode(), b"tmpfs", _MS_REMOUNT | flags, None):
         raise OSError(ctypes.get_errno(), f"{mounted}: remount")
@@ -107,22 +107,27 @@ def run(arguments: list[str], out: Path, fault: str, at: int) -> dict[str, Any]:
     return {"code": code, "stderr": texts[0], "writes": texts[1].splitlines(), "out": str(out)}
 
 
-def main(fault: str, base: Path, stride: int, first: int, arguments: list[str]) -> None:
-    """One run without the fault, then one for each of its writes."""
+def main(faults: dict[str, Path], stride: int, arguments: list[str]) -> None:
+    """One run without a fault, then one for each fault and write that is struck."""
     preload()
     import matplotlib.pyplot  # noqa: F401
 
-    whole = run(arguments, base / "whole", "", 0)
-    print(json.dumps(whole), flush=True)
-    for at in range(first, len(whole["writes"]) + 1, stride):
-        out = base / f"at-{at}"
-        found = run(arguments, out, fault, at)
-        if fault == "readonly":
-            remount(base)
-        found["left"] = state(out)
-        if arguments[0] == "sweep":
-            found["again"] = run(arguments, out, "", 0)
-        print(json.dumps(found), flush=True)
+    first = next(iter(faults.values()))
+    whole = run(arguments, first / "whole", "", 0)
+    print(json.dumps(whole | {"fault": ""}), flush=True)
+    for number, (fault, base) in enumerate(faults.items()):
+        # The last write, where the folder gets its name, for every fault.
+        last = len(whole["writes"])
+        begin = 1 + number * stride // len(faults)
+        for at in sorted({*range(begin, last + 1, stride), last}):
+            out = base / f"{fault}-{at}"
+            found = run(arguments, out, fault, at)
+            if fault == "readonly":
+                remount(base)
+            found |= {"left": state(out), "fault": fault}
+            if arguments[0] == "sweep":
+                found["again"] = run(arguments, out, "", 0)
+            print(json.dumps(found), flush=True)
 
 
 def state(out: Path) -> list[str]:
@@ -131,5 +136,5 @@ def state(out: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    base, stride, first = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    main(sys.argv[1], base, stride, first, sys.argv[5:])
+    pairs = (pair.split("=") for pair in sys.argv[1].split(","))
+    main({fault: Path(base) for fault, base in pairs}, int(sys.argv[2]), sys.argv[3:])
