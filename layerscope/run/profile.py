@@ -182,9 +182,8 @@ class _Run:
                 energy,
                 regions,
             )
-            further = (*failures, *counted.failures, *examined.failures)
-            if config.device == "cuda" and not examined.account.table.whole.device_events:
-                further = (*further, NO_DEVICE_EVENTS)
+            unseen = _unseen(config.device, examined.account)
+            further = (*failures, *counted.failures, *examined.failures, *unseen)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
             self._files |= self._derive(examined, loaded.record, created)
@@ -310,6 +309,13 @@ class _Run:
                 self._files |= drawn.files
             advance(1)
         return seen
+
+
+def _unseen(device: str, account: Account) -> tuple[str, ...]:
+    """The failure of a run on a device that its trace does not show."""
+    if device == "cuda" and not account.table.whole.device_events:
+        return (NO_DEVICE_EVENTS,)
+    return ()
 
 
 def _workload(source: SampleSource, measured: Measured) -> WorkloadRecord:
