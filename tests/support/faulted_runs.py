@@ -110,6 +110,8 @@ def run(arguments: list[str], out: Path, fault: str, at: int) -> dict[str, Any]:
 def main(faults: dict[str, Path], stride: int, arguments: list[str]) -> None:
     """One run without a fault, then one for each fault and write that is struck."""
     preload()
+    # A shell that started this in the background has Ctrl-C ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     import matplotlib.pyplot  # noqa: F401
 
     first = next(iter(faults.values()))
