@@ -1,11 +1,13 @@
 """Bytes made up in, the trace reader's defects out: a fuzz run, guided by coverage where atheris is.
 
     pip install atheris
-    python scripts/fuzz_trace.py CORPUS_FOLDER -max_total_time=600 -max_len=8192
+    python scripts/fuzz_trace.py CORPUS_FOLDER -max_total_time=600 -max_len=8192 -rss_limit_mb=0
 
 An input is a defect when it ends in anything but an account that adds up or a `DataError` with file
 and position. It is written to `crash-…`, which belongs into the tests, and the run ends. Where atheris
-has no wheel for this Python, the same mutations run without its guidance, which is said.
+has no wheel for this Python, the same mutations run without its guidance, which is said. Without
+`-rss_limit_mb=0` a run of half an hour ends at 2 GB: libFuzzer's process grows by 1.3 kB an input, the
+reader alone does not (80,000 inputs: 50 MB).
 """
 
 from __future__ import annotations
