@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,45 +43,63 @@ def command(
     """
     import gc
 
+    from layerscope.run.ranks import trace_files
+
+    shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
+    collecting = gc.isenabled()
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
     gc.disable()
+    try:
+        traces = trace_files(run_or_trace)
+        if len(traces) > 1:
+            _sum_of_ranks(traces, device, csv_file, shown)
+        else:
+            _one(traces[0], device, csv_file, shown)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _one(path: Path, device: str | None, csv_file: Path | None, shown: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from layerscope.errors import DataError, UsageError
+    from layerscope.errors import DataError
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
     from layerscope.report.findings import render_findings
     from layerscope.run.findings import findings_of
-    from layerscope.run.ranks import read_ranks, trace_files
     from layerscope.run.tables import read_saved
 
-    screen = Console()
-    traces = trace_files(run_or_trace)
-    try:
-        if len(traces) > 1:
-            if device is not None:
-                raise UsageError(f"--device {device}: give the one trace that the device is in.")
-            found = read_ranks(traces)
-            if csv_file is not None:
-                write_layers_csv(found.total.table, csv_file)
-            render_account(
-                found.total, screen, phase=phase, group=group, depth=depth, sort=sort, top=top,
-                ranks=found.ranks,
-            )  # fmt: skip
-            found.total.table.check()
-            return
-        saved = read_saved(traces[0], device)
-    finally:
-        gc.enable()
+    saved = read_saved(path, device)
     account = saved.account
     if not account.table.rows:
         raise DataError(
-            f"{traces[0]}: neither a device event nor a layer range in it, so there is no time "
+            f"{path}: neither a device event nor a layer range in it, so there is no time "
             "to account for; give a run folder, or a torch.profiler trace of a device."
         )
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
-    render_account(account, screen, phase=phase, group=group, depth=depth, sort=sort, top=top)
+    screen = Console()
+    render_account(account, screen, **shown)
     seen = findings_of(account, saved.idle, saved.record, saved.layer_energy)
     render_findings(seen.seen, seen.not_judged, screen)
     account.table.check()
+
+
+def _sum_of_ranks(
+    traces: Sequence[Path], device: str | None, csv_file: Path | None, shown: dict[str, Any]
+) -> None:
+    from rich.console import Console
+
+    from layerscope.errors import UsageError
+    from layerscope.report.console import render_account
+    from layerscope.report.csv import write_layers_csv
+    from layerscope.run.ranks import read_ranks
+
+    if device is not None:
+        raise UsageError(f"--device {device}: give the one trace that the device is in.")
+    found = read_ranks(traces)
+    if csv_file is not None:
+        write_layers_csv(found.total.table, csv_file)
+    render_account(found.total, Console(), ranks=found.ranks, **shown)
+    found.total.table.check()
