@@ -12,6 +12,7 @@ from layerscope.cli.main import cli
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
+from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
 
@@ -91,8 +92,9 @@ def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     write_predictions_csv((), tmp_path, scored=True)
     write_power_csv((), tmp_path)
     written = {p.name: p.read_text().strip().split(",") for p in tmp_path.glob("*.csv")}
+    written["layer_energy.csv"] = [name for name, _ in LAYER_ENERGY]
     written["layers.csv"] = [column.name for column in COLUMNS]
-    assert len(written) == 7
+    assert len(written) == 8
     for name, columns in written.items():
         rows = [
             line.split("|")[1] for line in section(page, f"`{name}`").splitlines() if "|" in line
