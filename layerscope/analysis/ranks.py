@@ -88,7 +88,9 @@ def _in_order(tables: Sequence[LayerTable]) -> list[Key]:
         at = 0
         for row in table.rows:
             key = (row.layer, row.phase)
-            if key in known:
+            if at < len(order) and order[at] == key:
+                at += 1
+            elif key in known:
                 at = max(at, order.index(key) + 1)
             else:
                 order.insert(at, key)
