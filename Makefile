@@ -3,14 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BATCH ?= 16
+FUZZ_S ?= 60
 
-.PHONY: profile test lint clean
+.PHONY: profile test fuzz lint clean
 
 profile: $(VENV)/.installed
 	$(BIN)/layerscope profile --batch $(BATCH)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# A minute of hostile bytes for the trace reader.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python scripts/fuzz_trace.py build/fuzz -max_total_time=$(FUZZ_S) -max_len=8192 \
+		-rss_limit_mb=0 -verbosity=0 -print_final_stats=1
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

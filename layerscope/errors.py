@@ -5,6 +5,22 @@ Exit codes: 2 usage, 3 environment, 4 model or data, 5 accounting, 6 a compariso
 
 from __future__ import annotations
 
+import errno
+
+# What a disk says; any other OSError is not about a place to write to.
+DISK_ERRORS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ESTALE,
+    }
+)
+
 
 class LayerscopeError(Exception):
     """A problem the user can act on: one line saying what, where and what to do."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from layerscope.records.tables import AttentionRow, KernelRow, OperatorRow
 
@@ -31,6 +32,12 @@ _KERNELS = (
 )
 
 
+@cache
+def _backend_of(kernel: str) -> str | None:
+    """The backend that a kernel's name tells; a trace has thousands of rows and few names."""
+    return next((name for mark, name in _KERNELS if mark.search(kernel)), None)
+
+
 def attention_backends(
     operators: Sequence[OperatorRow], kernels: Sequence[KernelRow]
 ) -> tuple[AttentionRow, ...]:
@@ -44,7 +51,7 @@ def attention_backends(
     for kernel in kernels:
         if (kernel.layer, kernel.phase) in told:
             continue
-        backend = next((name for mark, name in _KERNELS if mark.search(kernel.kernel)), None)
+        backend = _backend_of(kernel.kernel)
         if backend is not None:
             calls[kernel.layer, kernel.phase, backend] += kernel.count
     rows = [AttentionRow(*key, count) for key, count in calls.items()]

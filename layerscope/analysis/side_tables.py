@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from layerscope.trace.tree import NONE
 
 def kernel_rows(workings: Workings) -> tuple[KernelRow, ...]:
     """Kernels by layer; one that several layers share counts in the one with the largest share."""
+    if workings.places is None:
+        return _kernels_of_one_layer_each(workings)
     columns = workings.columns
     count: Counter[tuple[int, Key, int]] = Counter()
     total: Counter[tuple[int, Key, int]] = Counter()
@@ -29,15 +31,35 @@ def kernel_rows(workings: Workings) -> tuple[KernelRow, ...]:
     ):
         kind = launch_kind[launches[event]] if launches[event] != NONE else 0
         count[name, key, kind] += 1
-        if workings.places is None:
-            total[name, key, kind] += duration
-            continue
         for to, part in workings.place(event).deal(duration):
             total[name, to, kind] += part
-    rows = [
+    return _largest_first(
         KernelRow(columns.names[row[0]], *row[1], count[row], total[row], LAUNCH_KINDS[row[2]])
         for row in dict.fromkeys((*count, *total))
-    ]
+    )
+
+
+def _kernels_of_one_layer_each(workings: Workings) -> tuple[KernelRow, ...]:
+    """The same sums where no kernel is shared, without a step of Python for each event."""
+    device, launch = workings.columns.device, workings.links.launch
+    if not len(device.name):
+        return ()
+    codes: dict[Key, int] = {}
+    key = np.array([codes.setdefault(key, len(codes)) for key in workings.keys], np.int64)
+    kind = np.zeros(len(launch), np.int64)
+    kind[launch != NONE] = workings.columns.launches.kind[launch[launch != NONE]]
+    kinds, keys = len(LAUNCH_KINDS), tuple(codes)
+    groups = (device.name * len(keys) + key) * kinds + kind
+    found, (counts, totals) = sums_by(groups, np.ones(len(groups), np.int64), device.dur_ns)
+    rows = []
+    for group, count, total in zip(found.tolist(), counts.tolist(), totals.tolist(), strict=True):
+        layer, phase = keys[group // kinds % len(keys)]
+        name = workings.columns.names[group // kinds // len(keys)]
+        rows.append(KernelRow(name, layer, phase, count, total, LAUNCH_KINDS[group % kinds]))
+    return _largest_first(rows)
+
+
+def _largest_first(rows: Iterable[KernelRow]) -> tuple[KernelRow, ...]:
     return tuple(sorted(rows, key=lambda r: (-r.total_ns, r.kernel, r.layer, r.phase, r.launch)))
 
 
@@ -86,15 +108,17 @@ def _sites_layers(code: CompiledCode | None) -> Iterator[tuple[int, Key]]:
 def step_rows(workings: Workings) -> tuple[StepRow, ...]:
     """Every decoder step, with the device time launched in it."""
     columns, tree, ranges = workings.columns, workings.tree, workings.ranges
+    step_of_item = np.array([item.step for item in ranges.items], np.int64)
+    inside = workings.links.layer != NONE
     gpu: Counter[int] = Counter()
     kernels: Counter[int] = Counter()
-    for span, duration in zip(
-        workings.links.layer.tolist(), columns.device.dur_ns.tolist(), strict=True
-    ):
-        if span != NONE:
-            step = ranges.items[ranges.of_span[span]].step
-            kernels[step] += 1
-            gpu[step] += duration
+    if inside.any():
+        items = [ranges.of_span[span] for span in workings.links.layer[inside].tolist()]
+        found, (counts, totals) = sums_by(
+            step_of_item[items], np.ones(len(items), np.int64), columns.device.dur_ns[inside]
+        )
+        gpu.update(dict(zip(found.tolist(), totals.tolist(), strict=True)))
+        kernels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
     rows = []
     for item in ranges.items:
         begins = item.step != NONE and (

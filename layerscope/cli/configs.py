@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from layerscope.config.shipped import find_config, shipped_names
-from layerscope.errors import UsageError
+from layerscope.errors import EnvironmentProblem, UsageError
+from layerscope.report.whole_file import whole_file
 
 
 @click.command("configs")
@@ -24,5 +25,9 @@ def command(name: str | None) -> None:
     target = Path.cwd() / source.name
     if target.exists():
         raise UsageError(f"{target}: exists already; move it away or copy from another folder.")
-    target.write_bytes(source.read_bytes())
+    try:
+        with whole_file(target) as partial:
+            partial.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise EnvironmentProblem(f"{target}: cannot be written ({error.strerror}).") from None
     click.echo(f"wrote {target}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command("layers")
-@click.argument("run_or_trace", type=click.Path(path_type=Path))
+@click.argument("run_or_trace", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--phase", help="Only this phase: vision, encoder, prefill, decode, …")
 @click.option("--group", is_flag=True, help="Sums by group instead of layers.")
 @click.option("--depth", type=click.IntRange(min=0), help="Only layers this far below the root.")
@@ -19,7 +21,7 @@ import click
     "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here."
 )
 def command(
-    run_or_trace: Path,
+    run_or_trace: tuple[Path, ...],
     phase: str | None,
     group: bool,
     depth: int | None,
@@ -34,12 +36,50 @@ def command(
     any, the modules that with_stack=True recorded; else your record_function ranges; else its
     operators. The first line printed says which.
 
+    Several traces, or a folder of traces, are the ranks of one distributed run: each rank is shown,
+    then the sum of all by layer.
+
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
     import gc
 
+    _numpy_without_threads()
+    from layerscope.run.ranks import trace_files
+
+    shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
+    collecting = gc.isenabled()
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
     gc.disable()
+    try:
+        traces = trace_files(run_or_trace)
+        if len(traces) > 1:
+            _sum_of_ranks(traces, device, csv_file, shown)
+        else:
+            _one(traces[0], device, csv_file, shown)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _numpy_without_threads() -> None:
+    """Import numpy without the threads that OpenBLAS starts for matrices, of which there are none here.
+
+    One a core, they spin while they wait for work: a tenth of a second of CPU on two cores.
+    """
+    import os
+    import sys
+
+    name = "OPENBLAS_NUM_THREADS"  # read once, when numpy is imported
+    if "numpy" in sys.modules or name in os.environ:
+        return
+    os.environ[name] = "1"
+    try:
+        import numpy  # noqa: F401
+    finally:
+        del os.environ[name]
+
+
+def _one(path: Path, device: str | None, csv_file: Path | None, shown: dict[str, Any]) -> None:
     from rich.console import Console
 
     from layerscope.errors import DataError
@@ -49,20 +89,36 @@ def command(
     from layerscope.run.findings import findings_of
     from layerscope.run.tables import read_saved
 
-    try:
-        saved = read_saved(run_or_trace, device)
-    finally:
-        gc.enable()
+    saved = read_saved(path, device)
     account = saved.account
     if not account.table.rows:
         raise DataError(
-            f"{run_or_trace}: neither a device event nor a layer range in it, so there is no time "
+            f"{path}: neither a device event nor a layer range in it, so there is no time "
             "to account for; give a run folder, or a torch.profiler trace of a device."
         )
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
     screen = Console()
-    render_account(account, screen, phase=phase, group=group, depth=depth, sort=sort, top=top)
+    render_account(account, screen, **shown)
     seen = findings_of(account, saved.idle, saved.record, saved.layer_energy)
     render_findings(seen.seen, seen.not_judged, screen)
     account.table.check()
+
+
+def _sum_of_ranks(
+    traces: Sequence[Path], device: str | None, csv_file: Path | None, shown: dict[str, Any]
+) -> None:
+    from rich.console import Console
+
+    from layerscope.errors import UsageError
+    from layerscope.report.console import render_account
+    from layerscope.report.csv import write_layers_csv
+    from layerscope.run.ranks import read_ranks
+
+    if device is not None:
+        raise UsageError(f"--device {device}: give the one trace that the device is in.")
+    found = read_ranks(traces)
+    if csv_file is not None:
+        write_layers_csv(found.total.table, csv_file)
+    render_account(found.total, Console(), ranks=found.ranks, **shown)
+    found.total.table.check()

@@ -12,7 +12,7 @@ import click
 
 from layerscope import __version__
 from layerscope.cli.interrupt import Interrupt
-from layerscope.errors import LayerscopeError
+from layerscope.errors import DISK_ERRORS, EnvironmentProblem, LayerscopeError
 
 _INTERRUPTED = 130
 # verb -> module of layerscope.cli that defines `command`; imported when asked for.
@@ -98,10 +98,20 @@ def _failed(error: Exception) -> int:
         click.echo(f"layerscope: {error}", err=True)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
-        # The reader (`| head`) has gone; Python would complain once more while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has gone.
+        _discard_output()
         return 0
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        where = error.filename or "the output"
+        click.echo(f"layerscope: {where}: cannot be written ({error.strerror}).", err=True)
+        _discard_output()
+        return EnvironmentProblem.exit_code
     raise error
+
+
+def _discard_output() -> None:
+    """What is still in stdout's buffer would fail once more while Python shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted(interrupt: Interrupt) -> int:

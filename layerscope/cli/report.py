@@ -93,9 +93,11 @@ def _refuse_what_is_neither(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     from layerscope.errors import EnvironmentProblem
+    from layerscope.report.whole_file import whole_file
 
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot write the report ({error.strerror}).") from None
 

@@ -12,6 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from layerscope.errors import EnvironmentProblem
+from layerscope.instrument import cupti
 from layerscope.instrument.kineto_noise import without_kineto_noise
 
 # Level 9, torch's own choice, takes three times as long for 4 % less.
@@ -24,6 +25,9 @@ class ProfilerSession:
     """Context manager around the traced code. `export()` writes the trace afterwards.
 
     The device is synchronised before the window opens and before it closes, never inside.
+
+    Raises:
+        EnvironmentProblem: the profiler does not start, because another one runs or is not let in.
     """
 
     def __init__(self, *, cuda: bool) -> None:
@@ -31,11 +35,19 @@ class ProfilerSession:
         self._profile: profile | None = None
 
     def __enter__(self) -> ProfilerSession:
-        _warm(cuda=self._cuda)
-        self._profile = profile(activities=_activities(cuda=self._cuda))
-        self._synchronize()
-        with without_kineto_noise():
-            self._profile.__enter__()  # type: ignore[no-untyped-call]
+        try:
+            _warm(cuda=self._cuda)
+            self._profile = profile(activities=_activities(cuda=self._cuda))
+            self._synchronize()
+            with without_kineto_noise():
+                self._profile.__enter__()  # type: ignore[no-untyped-call]
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise  # the device itself, which others judge
+        except RuntimeError as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise EnvironmentProblem(
+                f"torch.profiler does not start ({why}); {cupti.REMEDY}, or run with --no-trace."
+            ) from error
         return self
 
     def __exit__(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 
 from layerscope.errors import AccountingError
 from layerscope.taxonomy import BUCKETS
@@ -89,6 +91,11 @@ class LayerTable:
 
     def failures(self) -> tuple[str, ...]:
         """Every rule that does not hold, in words with its difference. Empty when all hold."""
+        return self._failures
+
+    @cached_property
+    def _failures(self) -> tuple[str, ...]:
+        # Asked for by the screen, the record and `check()`; a table does not change.
         return (
             *self._device_failures(),
             *self._host_failures(),
@@ -163,12 +170,9 @@ class LayerTable:
 
     def _tree_failures_of(self, measure: str) -> list[str]:
         unit = "" if measure == "flops" else "_ns"
-        own = {row: getattr(row, f"{measure}_self{unit}") for row in self.rows}
-        totals = {
-            (row.layer, row.phase): getattr(row, f"{measure}_total{unit}")
-            for row in self.rows
-            if not row.is_bucket
-        }
+        own_of, total_of = (attrgetter(f"{measure}_{what}{unit}") for what in ("self", "total"))
+        layers = [row for row in self.rows if not row.is_bucket]
+        totals = {(row.layer, row.phase): total_of(row) for row in layers}
         if all(total is None for total in totals.values()):
             return []
         below: dict[tuple[str, str], int] = defaultdict(int)
@@ -176,11 +180,9 @@ class LayerTable:
             if layer != self.root:
                 below[(parent_of(layer, self.root), phase)] += total or 0
         found = []
-        for row, self_value in own.items():
-            if row.is_bucket:
-                continue
+        for row in layers:
             key = (row.layer, row.phase)
-            difference = (totals[key] or 0) - (self_value or 0) - below.pop(key, 0)
+            difference = (totals[key] or 0) - (own_of(row) or 0) - below.pop(key, 0)
             if difference:
                 found.append(
                     f"{row.layer} ({row.phase}): {measure} total off by {difference}{unit}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from layerscope.analysis.ranks import Rank
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import DeviceRow
 from layerscope.report.columns import BY_NAME, Column, share_of, value_of
@@ -50,6 +51,28 @@ def device_grid(devices: tuple[DeviceRow, ...], rank: str = "") -> Grid:
 def _device_cells(row: DeviceRow) -> tuple[str, ...]:
     times = (row.layers_ns, row.buckets_ns, row.sum_ns, row.active_ns)
     return (f"{row.events:,}", *(us_grouped(ns) for ns in times))
+
+
+def rank_grid(ranks: Sequence[Rank]) -> Grid:
+    """What each rank did; the footer is the sum, which the account's whole is."""
+
+    def cells(events: int, *times_ns: int | None) -> tuple[str, ...]:
+        return (f"{events:,}", *(UNMEASURED if t is None else us_grouped(t) for t in times_ns))
+
+    wholes = [rank.account.table.whole for rank in ranks]
+    measures = ("device_sum_ns", "device_active_ns", "host_window_ns")
+    rows = [
+        (rank.name, *cells(whole.device_events, *(getattr(whole, m) for m in measures)))
+        for rank, whole in zip(ranks, wholes, strict=True)
+    ]
+    known = [[t for whole in wholes if (t := getattr(whole, m)) is not None] for m in measures]
+    sums = [sum(times) if times else None for times in known]
+    return Grid(
+        title="by rank",
+        header=("rank", "events", "device us", "device active us", "host us"),
+        rows=tuple(rows),
+        footer=("sum", *cells(sum(whole.device_events for whole in wholes), *sums)),
+    )
 
 
 def group_grid(table: LayerTable, phase: str | None = None) -> Grid:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from layerscope.analysis.ranks import Rank
 from layerscope.errors import UsageError
 from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.layer_table import LayerTable
@@ -19,6 +20,7 @@ from layerscope.report.account_grids import (
     group_grid,
     layer_grid,
     phase_grid,
+    rank_grid,
     top_grid,
 )
 from layerscope.report.accounting_line import accounting_line
@@ -95,6 +97,7 @@ def render_account(
     depth: int | None = None,
     sort: str | None = None,
     top: int | None = None,
+    ranks: Sequence[Rank] = (),
 ) -> None:
     """Print the layers of one trace, or its groups, and the accounting line.
 
@@ -105,6 +108,7 @@ def render_account(
         sort: a column of `layers.csv`; largest first, text A to Z. None sorts by self time, or by
             total time under `depth`, where the totals hold what is not shown.
         top: at most this many rows; what the others hold is printed beneath.
+        ranks: whose sum the account is.
 
     Groups are few and always all shown, so `top` does not apply to them.
 
@@ -117,6 +121,8 @@ def render_account(
     chosen = select(table, Selection(phase=phase, depth=depth, sort=sort, top=top))
     page = Page(console)
     page.line(_headline(account), style="bold")
+    if ranks:
+        page.grid(rank_grid(ranks))
     if len(account.devices) > 1 or account.rank:
         page.grid(device_grid(account.devices, account.rank))
     page.grid(group_grid(table, phase) if group else layer_grid(table, chosen, sort))

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from layerscope.errors import EnvironmentProblem
+from layerscope.report.whole_file import whole_file
 
 _MARKS = re.compile(r'[",\r\n]')
 
@@ -19,7 +20,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
         EnvironmentProblem: the file cannot be written.
     """
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             file.writelines(_line(cells) for cells in chain([header], rows))
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot write the table ({error.strerror}).") from None

@@ -12,6 +12,7 @@ from layerscope.errors import EnvironmentProblem
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
 from layerscope.report.microseconds import us_number
+from layerscope.report.whole_file import whole_file
 
 _TYPE_NAMES = {"text": "string", "integer": "int64"}
 
@@ -40,7 +41,8 @@ def write_layers_parquet(table: LayerTable, path: Path) -> None:
         for column in COLUMNS
     }
     try:
-        pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), path)
+        with whole_file(path) as partial:
+            pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), partial)
     except OSError as error:
         reason = error.strerror or error
         raise EnvironmentProblem(f"{path}: cannot write the table ({reason}).") from None

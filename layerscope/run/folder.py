@@ -14,25 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.errors import DISK_ERRORS, EnvironmentProblem
 from layerscope.records import RunConfig
 
 _PARTIAL = ".partial-"
 # A run of the bundled model takes about 2 MiB while it is written, one of the XL model 110 MiB.
 _LEAST_FREE_BYTES = 8 << 20
-# What a disk says; any other OSError inside a run is not about its folder.
-_DISK_ERRORS = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EIO,
-        errno.ESTALE,
-    }
-)
 
 
 def run_name(config: RunConfig, now: datetime | None = None) -> str:
@@ -68,6 +55,15 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         try:
+            with _interrupts_held(again=True):
+                self._begin()
+        except KeyboardInterrupt:
+            self._remove()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        try:
             self._made = not self._out.exists()
             self._out.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self._out).free
@@ -81,7 +77,6 @@ class RunFolder:
                 f"{self._out}: runs cannot be written there ({error.strerror}); choose another "
                 "folder with --out."
             ) from None
-        return self
 
     def _reserve(self) -> None:
         number = 1
@@ -102,18 +97,20 @@ class RunFolder:
     ) -> None:
         if error is None:
             try:
-                os.rename(self.path, self._out / self.name)
+                # Whole but for its name: Ctrl-C now comes too late.
+                with _interrupts_held():
+                    os.rename(self.path, self._out / self.name)
             except OSError as problem:
                 self._remove()
                 raise self._unwritable(problem) from None
             self.path = self._out / self.name
             return
         self._remove()
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise self._unwritable(error) from error
 
     def _remove(self) -> None:
-        with _without_interrupts():
+        with _interrupts_held():
             shutil.rmtree(self.path, ignore_errors=True)
             self._remove_out()
 
@@ -132,13 +129,23 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back while inside: a second one must not stop the first one's cleaning up."""
+def _interrupts_held(*, again: bool = False) -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while inside: a second one must not stop the first one's cleaning up.
+
+    `again`: one that came is raised once more behind the block; else it is dropped.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread alone
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = [number for number, handler in before.items() if callable(handler)]
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in held:
+            signal.signal(number, before[number])
+    if again and came:
+        signal.raise_signal(came[0])

@@ -11,6 +11,7 @@ import torch
 
 from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.config.resolve import Resolved
+from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
 from layerscope.measure.wer import rows as prediction_rows
@@ -181,7 +182,8 @@ class _Run:
                 energy,
                 regions,
             )
-            further = (*failures, *counted.failures, *examined.failures)
+            unseen = _unseen(config.device, examined.account)
+            further = (*failures, *counted.failures, *examined.failures, *unseen)
             verdict = account_record(examined.account, further)
             self._files |= write_tables(examined.account, self._folder)
             self._files |= self._derive(examined, loaded.record, created)
@@ -307,6 +309,13 @@ class _Run:
                 self._files |= drawn.files
             advance(1)
         return seen
+
+
+def _unseen(device: str, account: Account) -> tuple[str, ...]:
+    """The failure of a run on a device that its trace does not show."""
+    if device == "cuda" and not account.table.whole.device_events:
+        return (NO_DEVICE_EVENTS,)
+    return ()
 
 
 def _workload(source: SampleSource, measured: Measured) -> WorkloadRecord:

@@ -79,10 +79,13 @@ class SweepFolder:
         return Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}arriving-", dir=self.root))
 
     def clear_partial(self) -> int:
-        """Remove what a killed process left half-written; returns how many folders."""
+        """Remove what a killed process left half-written; returns how many there were."""
         left = [*self.root.glob(f"{_PARTIAL}*"), *self.cells.glob(f"{_PARTIAL}*")]
         for path in left:
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:  # a table that was being written
+                path.unlink()
         return len(left)
 
     def clear(self) -> None:

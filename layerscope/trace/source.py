@@ -87,7 +87,9 @@ def _unzip(file: IO[bytes], path: Path, block_bytes: int) -> Iterator[bytes]:
                 ahead = inner.read(len(_ZIP_MAGIC))
                 yield from _plain_or_gzip(inner.read, ahead, path, block_bytes, ahead)
     except _ZIP_ERRORS as error:
-        raise DataError(f"{path}: the zip cannot be unpacked ({error}).") from None
+        raise DataError(
+            f"{path}: the zip cannot be unpacked ({error}), near byte {file.tell():,} of the file."
+        ) from None
 
 
 def _gunzip(read: Read, path: Path, block_bytes: int, ahead: bytes) -> Iterator[bytes]:

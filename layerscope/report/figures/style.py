@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerscope.errors import EnvironmentProblem
+from layerscope.report.whole_file import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -100,10 +103,21 @@ def save_figure(figure: Figure, folder: Path, name: str) -> dict[str, str]:
 
     Returns:
         "svg" and "png" -> file name.
+
+    Raises:
+        EnvironmentProblem: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": "layerscope"})
-    figure.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": "layerscope"})
+    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(svg) as partial:
+            figure.savefig(partial, metadata={"Date": None, "Creator": "layerscope"})
+        with whole_file(png) as partial:
+            figure.savefig(partial, dpi=PNG_DPI, metadata={"Software": "layerscope"})
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{folder / name}: cannot draw the figure there ({error.strerror or error})."
+        ) from None
     return {"svg": f"{name}.svg", "png": f"{name}.png"}
 
 

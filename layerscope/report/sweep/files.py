@@ -12,6 +12,7 @@ from layerscope.records.sweep import SweepRow
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.sweep.columns import columns, text
+from layerscope.report.whole_file import whole_file
 
 _ARROW_TYPES = {"text": "string", "integer": "int64", "real": "float64"}
 
@@ -46,7 +47,8 @@ def write_sweep_parquet(rows: Sequence[SweepRow], axes: Sequence[str], path: Pat
     )
     data = {column.name: [column.read(row) for row in rows] for column in shown}
     try:
-        pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), path)
+        with whole_file(path) as partial:
+            pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), partial)
     except OSError as error:
         raise EnvironmentProblem(
             f"{path}: cannot write the table ({error.strerror or error})."

@@ -11,6 +11,7 @@ from layerscope.records.sweep import SweepRow
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
 from layerscope.report.sweep.grids import exponent_grid, name_of, reasons, sweep_grid
+from layerscope.report.whole_file import whole_file
 
 
 def sweep_markdown(
@@ -67,6 +68,7 @@ def write_markdown(text: str, path: Path) -> None:
         EnvironmentProblem: the file cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot write it ({error.strerror}).") from None

@@ -5,6 +5,7 @@ tensorboard is imported when a file is written, not before: a run can be read wi
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Iterable
@@ -92,6 +93,8 @@ def write_event_file(folder: Path, entries: Iterable[Entry]) -> Path:
         for old in earlier:
             old.unlink()
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise EnvironmentProblem(f"{path}: cannot write the events ({error.strerror}).") from None
     return path
 

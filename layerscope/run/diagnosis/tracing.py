@@ -7,15 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from layerscope.instrument import cupti
 from layerscope.run.diagnosis.probe import Finding
 from layerscope.trace.columns import ABSENT, TraceColumns, read_trace
 
 _OPERATOR = "aten::mul"
-_NO_DEVICE_EVENTS = (
-    "close other profilers (nsys, ncu, DCGM's profiling module), which hold CUPTI; check that "
-    "torch was installed with its own CUPTI (pip install nvidia-cuda-cupti for its CUDA) and "
-    "that the container was started with --gpus"
-)
 
 
 def host_tracing() -> Finding:
@@ -58,7 +54,7 @@ def judge_device(columns: TraceColumns) -> Finding:
         return Finding(
             status="missing",
             found=f"a kernel ran and the trace has no device events ({len(launches.name)} launches)",
-            remedy=_NO_DEVICE_EVENTS,
+            remedy=cupti.REMEDY,
         )
     known = launches.correlation[launches.correlation != ABSENT]
     linked = int(np.isin(device.correlation, known).sum())

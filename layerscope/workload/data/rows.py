@@ -13,6 +13,9 @@ from typing import Any
 from layerscope.errors import DataError, EnvironmentProblem
 from layerscope.workload.data.layouts import Layout, Row
 
+# A connection that broke while streaming is tried again so often and so many seconds apart.
+_READ_TRIES, _READ_TRIES_APART_S = 3, 5
+
 _SPLIT_NAMES = {"val": ("val", "validation"), "validation": ("validation", "val")}
 _ANY_SPLIT = re.compile(r"(?:^|[-_./])(train|test|val|validation|dev)(?:[-_./]|$)")
 
@@ -55,6 +58,9 @@ def rows_on_hub(layout: Layout, revision: str) -> Iterable[Row]:
     """
     import datasets
 
+    # Its own 20 tries at 5 s, each of which the hub's client repeats, are silence for many minutes.
+    datasets.config.STREAMING_READ_MAX_RETRIES = _READ_TRIES
+    datasets.config.STREAMING_READ_RETRY_INTERVAL = _READ_TRIES_APART_S
     try:
         data = datasets.load_dataset(
             layout.repo, split=layout.split, revision=revision, streaming=True
