@@ -11,7 +11,7 @@ profile: $(VENV)/.installed
 	$(BIN)/layerscope profile --batch $(BATCH)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # A minute of hostile bytes for the trace reader.
 fuzz: $(VENV)/.installed-dev

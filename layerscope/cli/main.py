@@ -30,6 +30,9 @@ _VERBS = {
 }
 
 
+_HELP = ["-h", "--help"]
+
+
 class _Verbs(click.Group):
     """Imports a verb's module only when that verb, or the list of all, is asked for."""
 
@@ -41,10 +44,12 @@ class _Verbs(click.Group):
             return None
         module = importlib.import_module(f"layerscope.cli.{_VERBS[cmd_name]}")
         command: click.Command = module.command
+        # Its own, not the group's alone: click keeps the help option of whoever asks first.
+        command.context_settings.setdefault("help_option_names", _HELP)
         return command
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Verbs, context_settings={"help_option_names": _HELP})
 @click.version_option(__version__, prog_name="layerscope")
 def cli() -> None:
     """Where do the time, FLOPs, bytes and joules of a vision-language model go, layer by layer?
