@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 BATCH ?= 16
 FUZZ_S ?= 60
 
-.PHONY: profile test fuzz lint clean
+.PHONY: profile test test-slow fuzz lint clean
 
 profile: $(VENV)/.installed
 	$(BIN)/layerscope profile --batch $(BATCH)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What takes minutes: compiling models, clusters, TensorBoard's own plugin.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 # A minute of hostile bytes for the trace reader.
 fuzz: $(VENV)/.installed-dev

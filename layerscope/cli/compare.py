@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from layerscope.cli.verb import verb
+
 if TYPE_CHECKING:
     from layerscope.analysis.compare import Subject
     from layerscope.analysis.findings import Evidence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _TOP = 15
 
 
-@click.command("compare")
+@verb("compare")
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
 @click.option("--anyway", is_flag=True, help="Compare although the environments are unlike.")

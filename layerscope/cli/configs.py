@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.verb import verb
 from layerscope.config.shipped import find_config, shipped_names
 from layerscope.errors import EnvironmentProblem, UsageError
 from layerscope.report.whole_file import whole_file
 
 
-@click.command("configs")
+@verb("configs")
 @click.option(
     "--copy", "name", metavar="NAME", help="Copy this configuration to the current folder."
 )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.verb import verb
+
 _CANNOT_PROFILE = 3  # an environment problem, as EnvironmentProblem.exit_code
 
 
-@click.command("doctor")
+@verb("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks for programs instead.")
 @click.option(
     "--out",

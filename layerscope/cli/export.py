@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.verb import verb
 
-@click.command("export")
+
+@verb("export")
 @click.argument("run_or_trace", type=click.Path(path_type=Path))
 @click.option(
     "--tb-profiler",

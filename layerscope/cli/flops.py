@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from layerscope.cli.options import read_options, run_options
+from layerscope.cli.verb import verb
 
 _FIELDS = (
     "model", "revision", "weights", "processor", "dataset", "data_dir", "batch_size", "image_size",
@@ -16,7 +17,7 @@ _FIELDS = (
 _HELPS = {"batch_size": "Samples in the one batch that runs. Default: 1."}
 
 
-@click.command("flops")
+@verb("flops")
 @run_options(_FIELDS, _HELPS)
 @click.option("--no-fvcore", is_flag=True, help="Leave out fvcore, which traces every part.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for programs instead.")

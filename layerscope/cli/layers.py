@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from layerscope.cli.verb import verb
 
-@click.command("layers")
+
+@verb("layers")
 @click.argument("run_or_trace", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--phase", help="Only this phase: vision, encoder, prefill, decode, …")
 @click.option("--group", is_flag=True, help="Sums by group instead of layers.")

@@ -12,6 +12,7 @@ import click
 
 from layerscope import __version__
 from layerscope.cli.interrupt import Interrupt
+from layerscope.cli.verb import HELP_OPTIONS
 from layerscope.errors import DISK_ERRORS, EnvironmentProblem, LayerscopeError
 
 _INTERRUPTED = 130
@@ -30,9 +31,6 @@ _VERBS = {
 }
 
 
-_HELP = ["-h", "--help"]
-
-
 class _Verbs(click.Group):
     """Imports a verb's module only when that verb, or the list of all, is asked for."""
 
@@ -44,12 +42,10 @@ class _Verbs(click.Group):
             return None
         module = importlib.import_module(f"layerscope.cli.{_VERBS[cmd_name]}")
         command: click.Command = module.command
-        # Its own, not the group's alone: click keeps the help option of whoever asks first.
-        command.context_settings.setdefault("help_option_names", _HELP)
         return command
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": _HELP})
+@click.command(cls=_Verbs, context_settings={"help_option_names": HELP_OPTIONS})
 @click.version_option(__version__, prog_name="layerscope")
 def cli() -> None:
     """Where do the time, FLOPs, bytes and joules of a vision-language model go, layer by layer?

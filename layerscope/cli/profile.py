@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from layerscope.cli.options import read_options, run_options
+from layerscope.cli.verb import verb
 
 
-@click.command("profile")
+@verb("profile")
 @run_options()
 @click.option(
     "--measure-limit-s",

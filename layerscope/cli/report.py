@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.verb import verb
+
 _SCREEN = "-"
 _MOST_BYTES = 3_000_000
 _SWEEP_FILE = "sweep.json"
 
 
-@click.command("report")
+@verb("report")
 @click.argument("run", metavar="RUN_OR_SWEEP", type=click.Path(path_type=Path))
 @click.option(
     "--html",

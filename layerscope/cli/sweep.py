@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from layerscope.cli.interrupt import Interrupt
+from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
     from layerscope.records.sweep import Cell, SweepConfig
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-@click.command("sweep")
+@verb("sweep")
 @click.argument("config_file", metavar="CONFIG")
 @click.option(
     "--out",

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.verb import verb
 from layerscope.errors import EnvironmentProblem, UsageError
 
 
-@click.command("view")
+@verb("view")
 @click.argument("logdir", default="traces", type=click.Path(path_type=Path))
 @click.option(
     "--port", default=6006, show_default=True, help="Port on 127.0.0.1; 0 picks a free one."

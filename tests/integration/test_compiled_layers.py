@@ -217,6 +217,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return small_model(tmp_path_factory.mktemp("small"))
 
 
+@pytest.mark.slow
 def test_generate_with_a_growing_cache(model: Any) -> None:
     """Vision, Q-Former, encoder, first and later decoder steps; each step has shapes of its own.
 

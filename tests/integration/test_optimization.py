@@ -15,6 +15,8 @@ from layerscope.records import RunRecord, load
 from layerscope.records.sweep import Cell
 from layerscope.sweep.rows import row_of
 
+pytestmark = pytest.mark.slow
+
 COMMON = (
     "--weights", "random", "--dataset", "synthetic-random", "--device", "cpu", "--batch", 2,
     "--samples", 3, "--image-size", 28, "--max-input-len", 8, "--max-new-tokens", 3,

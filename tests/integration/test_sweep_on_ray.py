@@ -30,6 +30,8 @@ from layerscope.sweep.places import read_places
 from layerscope.sweep.plan import plan
 from layerscope.sweep.run import cells_path, run_sweep
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'layerscope[ray]'")
 
 # Long enough to be hit while it runs, and eight of them so that every seat gets some.

@@ -24,6 +24,8 @@ from support.shared import shared
 from layerscope.analysis.account import account_of
 from layerscope.records.tables import Account
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch_tb_profiler", reason="torch-tb-profiler is not installed")
 
 XL, MEMORY = "xl", "memory"
