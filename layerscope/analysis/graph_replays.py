@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -21,7 +21,6 @@ from layerscope.records.provenance import (
     NO_SITE,
     CapturedLaunches,
     CompiledGraph,
-    Provenance,
 )
 from layerscope.taxonomy import GRAPH_PROLOGUE, GRAPH_UNMATCHED
 from layerscope.trace.attribution import Attribution
@@ -142,12 +141,6 @@ def captured_launches(
         if len(sites) > len(longest.get(number, ())):
             longest[number] = sites
     return tuple(CapturedLaunches(n, tuple(sites)) for n, sites in sorted(longest.items()))
-
-
-def with_captures(provenance: Provenance, captures: Iterable[CapturedLaunches]) -> Provenance:
-    """The provenance with reference sequences; those of graphs it knows already are kept."""
-    known = {capture.graph: capture for capture in (*captures, *provenance.captures)}
-    return replace(provenance, captures=tuple(known[number] for number in sorted(known)))
 
 
 def _host_spans(columns: TraceColumns, tree: SpanTree) -> Ints:

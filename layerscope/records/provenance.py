@@ -88,10 +88,6 @@ class Provenance:
     graphs: tuple[CompiledGraph, ...] = ()
     captures: tuple[CapturedLaunches, ...] = ()
 
-    def graph(self, number: int) -> CompiledGraph | None:
-        """The graph of this number."""
-        return next((graph for graph in self.graphs if graph.number == number), None)
-
 
 def save_provenance(provenance: Provenance, folder: Path) -> dict[str, str]:
     """Write `provenance.json`; returns role -> file name."""
