@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def deal(total: int, weights: Sequence[int]) -> list[int]:
     """Parts of `total` in proportion to the weights, by largest remainder; their sum is `total`.
 
-    Equal remainders go to the earlier part. Weights are not negative and not all zero.
+    Equal remainders go to the earlier part. The weights' sum must be positive.
     """
     whole = sum(weights)
     parts = [total * weight // whole for weight in weights]

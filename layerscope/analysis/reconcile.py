@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TypeVar
+
+from layerscope.analysis.largest_remainder import deal
 
 Key = TypeVar("Key")
 
@@ -27,10 +30,6 @@ def reconcile(estimates: Mapping[Key, float], whole: int) -> dict[Key, int]:
     total = sum(exact.values(), Fraction(0))
     if total <= 0:
         raise ValueError("the estimates sum to nothing, so no factor reaches the whole")
-    shares = {key: value * whole / total for key, value in exact.items()}
-    floors = {key: share.numerator // share.denominator for key, share in shares.items()}
-    missing = whole - sum(floors.values())
-    first = sorted(shares, key=lambda key: floors[key] - shares[key])
-    for key in first[:missing]:
-        floors[key] += 1
-    return floors
+    common = math.lcm(*(value.denominator for value in exact.values()))
+    parts = deal(whole, [int(value * common) for value in exact.values()])
+    return dict(zip(exact, parts, strict=True))

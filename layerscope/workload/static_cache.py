@@ -28,6 +28,8 @@ class StaticCaches:
         self._config: Any = model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
         self._encoder_decoder = bool(self._config.is_encoder_decoder)
         self._length, self._beams = length, beams
+        # Once, not in each generate(), which is timed.
+        self._argument = _argument(self._language)
         self._kept: dict[tuple[int, int], _Kept] = {}
 
     def empty(self, batch: int, prompt: int) -> dict[str, Any]:
@@ -42,7 +44,7 @@ class StaticCaches:
             kept = self._kept[batch, prompt] = self._make(batch * self._beams, prompt)
         else:
             kept.empty()
-        return {_argument(self._language): kept.cache}
+        return {self._argument: kept.cache}
 
     def _make(self, rows: int, prompt: int) -> _Kept:
         from transformers import EncoderDecoderCache
