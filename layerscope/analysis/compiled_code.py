@@ -2,6 +2,8 @@
 
 A call of a compiled graph is a range `compiled:<number>:<frame>`. The spans directly inside it are
 the kernels' calls, in the order of the graph's call sites, with some of the wrapper's own between.
+Ranges that torch itself puts around them (`## Call CompiledFxGraph`, and `CUDAGraphNode.record
+(dynamo_timed)` while a CUDA graph is captured) count as not there.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from layerscope.trace.tree import NONE, SpanTree
 
 Key = tuple[str, str]  # (layer, phase)
 
-_TORCHS_OWN_RANGE = "## Call CompiledFxGraph"
+# Between a namespace and an operator's name; a range of torch's own has none.
+_OPERATOR = "::"
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,6 @@ def read_compiled_code(
     starts = {call.span: index for index, call in enumerate(calls)}
     count = len(tree.parent)
     call_of, site_of = [NONE] * count, [NONE] * count
-    inside = _mark(columns, _TORCHS_OWN_RANGE)
     is_container = [False] * count
     names, parent = columns.spans.name.tolist(), tree.parent.tolist()
     cursors = [_Cursor(call.graph) for call in calls]
@@ -164,12 +166,13 @@ def read_compiled_code(
         call_of[span] = call = call_of[outer]
         if not is_container[outer]:
             site_of[span] = site_of[outer]
-        elif inside[span]:
-            is_container[span] = True
         else:
-            site_of[span] = cursors[call].next(columns.names[names[span]])
+            name = columns.names[names[span]]
+            site_of[span] = cursors[call].next(name)
             if site_of[span] != NONE:
                 site_spans.append(span)
+            else:
+                is_container[span] = _OPERATOR not in name
     return CompiledCode(
         calls=tuple(calls),
         call_of_span=np.array(call_of, np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from layerscope.analysis.phases import Ranges
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from layerscope.analysis.tally import Tally
 
 Key = tuple[str, str]
+_WAYS = ("range", "exact", "fused", "graph", "graph~")
 
 
 def build_rows(
@@ -70,9 +71,15 @@ def _layer_row(
         params=module.params if module else None,
         dtype=module.dtype if module else None,
         op_self_ns=tally.operator_ns[key],
-        attribution="+".join(tally.how.get(key, ())) or None,
+        attribution=_attribution(tally.how.get(key, ())),
         modelled_ns=tally.modelled_ns[key] if tally.how else None,
     )
+
+
+def _attribution(how: Iterable[str]) -> str | None:
+    """Every way once, in one order whatever ran first; None without any."""
+    ways = {way for ways in how for way in ways.split("+")}
+    return "+".join(way for way in _WAYS if way in ways) or None
 
 
 def _bucket_rows(tally: Tally, *, has_device: bool) -> list[LayerRow]:

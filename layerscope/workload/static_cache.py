@@ -8,6 +8,7 @@ addresses that graphs may rely on.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -83,10 +84,15 @@ class _Kept:
             for value in vars(layer).values()
             if isinstance(value, torch.Tensor)
         ]
+        # Of a list of several dtypes torch would empty every tensor with a launch of its own.
+        self._alike: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
+        for tensor in self._tensors:
+            self._alike[tensor.dtype].append(tensor)
 
     def empty(self) -> None:
         """As new, at the same addresses, in a few launches where `reset()` takes three a layer."""
-        torch._foreach_zero_(self._tensors)
+        for tensors in self._alike.values():
+            torch._foreach_zero_(tensors)
         if self._updated is not None:
             self._updated.update(dict.fromkeys(self._updated, False))
 

@@ -194,6 +194,7 @@ def test_a_replay_is_named_by_its_capture(tmp_path: Path, node_ids: bool) -> Non
     }  # fmt: skip
     assert rows["block.fc1"].attribution == "graph"
     assert rows["block.act"].attribution == "fused+graph"
+    assert rows["block"].attribution == "range+fused+graph"
     assert rows["block.fc1"].calls == 1
     assert rows["(graph prologue)"].phase == "forward"
 
@@ -248,6 +249,7 @@ def test_a_capture_is_read_from_launches_that_left_no_event(tmp_path: Path) -> N
     trace.layer("forward", 0, 9000)
     trace.op("compiled:7:block", 200, 1000)
     trace._add("## Call CompiledFxGraph abc ##", "user_annotation", 210, 900, 100, 1)
+    trace.op("CUDAGraphNode.record (dynamo_timed)", 215, 500)  # torch's, around what it captures
     trace.op("aten::addmm", 220, 100)
     trace.launch(1, 230)
     trace.launch(2, 240, name="cudaStreamIsCapturing")  # has an id, makes no node
