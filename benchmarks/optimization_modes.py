@@ -8,7 +8,8 @@ tokens with eager ones and accounts for every nanosecond.
     python benchmarks/optimization_modes.py --out results                 # XL on CUDA, batch 1 and 16
     python benchmarks/optimization_modes.py --model small.yaml --device cpu --mode eager --mode compile
 
-The rows are written after each batch size; large files (traces) are thrown away.
+A mode is `optimization` or `optimization:fp32_matmul`. The rows are written after each batch size;
+traces are thrown away unless `--keep-traces` is given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 import click
 
-MODES = ("eager", "compile", "cudagraphs")
+MODES = ("eager", "eager:high", "compile", "compile:high", "cudagraphs", "cudagraphs:high")
 _LAUNCH_WAIT_S = 540
 
 
@@ -56,6 +57,7 @@ class Setting:
     max_input_len: int
     new_tokens: int
     round_s: float
+    keep_traces: bool
     out: Path
 
 
@@ -138,6 +140,7 @@ def _account(
     from layerscope.analysis.rates import rates_of
     from layerscope.instrument.environment import read_environment
     from layerscope.measure.ceilings import ceilings_for
+    from layerscope.records.provenance import save_provenance
     from layerscope.report.attention import attention_line
     from layerscope.run.examine import examine
     from layerscope.run.optimized import optimization_record
@@ -162,7 +165,10 @@ def _account(
         provenance=compiled.provenance() if compiled is not None else None,
     )
     write_tables(examined.account, folder)
-    trace.unlink()
+    if compiled is not None:
+        save_provenance(compiled.provenance(), folder)
+    if not setting.keep_traces:
+        trace.unlink()
     (folder / "layers.parquet").unlink()
     table = examined.account.table
     layers = [row for row in table.rows if not row.is_bucket and row.layer != table.root]
@@ -342,29 +348,32 @@ def write(workers: Sequence[Worker], path: Path) -> None:
 @click.option("--dtype", default="fp16", type=click.Choice(["fp16", "bf16", "fp32"]))
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 16))
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), default=MODES)
-@click.option("--fp32-matmul", multiple=True, type=click.Choice(["highest", "high"]),
-              default=("highest", "high"))  # fmt: skip
 @click.option("--image-size", default=224)
 @click.option("--max-input-len", default=200)
 @click.option("--new-tokens", default=20)
 @click.option("--rounds", default=4, help="Turns of every mode.")
 @click.option("--round-s", default=2.0, help="Seconds of a turn, at least three batches.")
 @click.option("--minutes", default=9.0, help="Then modes that are not done count as failed.")
+@click.option("--keep-traces", is_flag=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(
     model: str, device: str, dtype: str, batches: tuple[int, ...], modes: tuple[str, ...],
-    fp32_matmul: tuple[str, ...], image_size: int, max_input_len: int, new_tokens: int,
-    rounds: int, round_s: float, minutes: float, out: Path,
+    image_size: int, max_input_len: int, new_tokens: int, rounds: int, round_s: float,
+    minutes: float, keep_traces: bool, out: Path,
 ) -> None:  # fmt: skip
     """Measure every mode at every batch size; one table, `modes.csv`."""
     until = time.monotonic() + 60 * minutes
     out.mkdir(parents=True, exist_ok=True)
     setting = Setting(
-        model, device, dtype, image_size, max_input_len, new_tokens, round_s, out.resolve()
-    )
+        model, device, dtype, image_size, max_input_len, new_tokens, round_s, keep_traces,
+        out.resolve(),
+    )  # fmt: skip
     done: list[Worker] = []
     for batch in batches:
-        plan = [Mode(mode, matmul, batch) for mode in modes for matmul in fp32_matmul]
+        plan = [
+            Mode(mode, matmul or "highest", batch)
+            for mode, _, matmul in (name.partition(":") for name in modes)
+        ]
         done += measure(plan, setting, rounds, until)
         write(done, out / "modes.csv")
     click.echo((out / "modes.csv").read_text())

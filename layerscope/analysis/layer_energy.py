@@ -489,7 +489,7 @@ class _Account:
             reasons = sorted({r for u in slowed for w in u.windows for r in w.throttled})
             notes.append(
                 f"{len(slowed)} units were measured while the device throttled "
-                f"({', '.join(reasons)}), though their windows were repeated"
+                f"({', '.join(reasons)}), after a rest too"
             )
         return notes
 

@@ -34,7 +34,7 @@ from layerscope.cli.verb import verb
     "--energy-limit-s",
     "energy_limit_s",
     type=float,
-    help="Longest time of that replay. Default: 360.",
+    help="Longest time of that replay. Default: 420.",
 )
 @click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."

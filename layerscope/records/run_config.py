@@ -72,6 +72,6 @@ class RunConfig:
     fp32_matmul: Fp32Matmul = "highest"
     trace: bool = True
     energy_per_layer: str | None = None
-    energy_limit_s: Seconds = 360.0
+    energy_limit_s: Seconds = 420.0
     seed: NonNegative = 0
     out: str = "traces"

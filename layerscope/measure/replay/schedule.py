@@ -4,6 +4,9 @@ In every round each unit has one window, in an order drawn anew from the seed, w
 that heat, which makes later windows draw more, falls on all alike. A window whose counter error is
 too large for what it measured is followed by one twice as long. From the third round on only units
 that are still too wide have one, those first whose error in the run's joules is largest.
+
+A throttled window is repeated after a rest. A kind of layer that throttles after every rest draws
+more than the device may by itself, as it does in the run: from then on its windows are kept at once.
 """
 
 from __future__ import annotations
@@ -132,6 +135,7 @@ class _Run:
         self._began_ns = bench.clock.monotonic_ns()
         self._lengths = dict.fromkeys(self._units, bench.timing.min_s)
         self._turn = 0
+        self._always_slowed: set[str] = set()  # kinds
         self._overhead_s = 0.5  # edges and preparation, beside the work; then as seen
 
     def spent_s(self) -> float:
@@ -205,7 +209,7 @@ class _Run:
             return
         unit = dataclasses.replace(unit, how=player.how, why_plain=player.why_plain, inputs=inputs)
         try:
-            found = self._unthrottled(player, length_s)
+            found = self._unthrottled(player, length_s, unit.kind)
         except RuntimeError as error:  # torch's, of whatever the module ran into this time
             reason = f"fails on replay: {first_line(error)}"
             self._units[name] = dataclasses.replace(unit, windows=(), reason=reason)
@@ -221,16 +225,21 @@ class _Run:
         if energy.uncertainty_j > TARGET * above_j:
             self._lengths[name] = min(2 * length_s, LONGEST_WINDOW_S)
 
-    def _unthrottled(self, player: Player, length_s: float) -> ReplayWindow | EnergyAbsent:
+    def _unthrottled(
+        self, player: Player, length_s: float, kind: str
+    ) -> ReplayWindow | EnergyAbsent:
         """A window; measured again, after a rest, as long as a device throttled and it may be."""
         for repeats in range(THROTTLE_REPEATS + 1):
             found = self._window(player, length_s, repeats)
             if isinstance(found, EnergyAbsent) or not found.throttled:
                 return found
+            if kind in self._always_slowed:
+                return found
             if self.spent_s() + _COOLING_S + length_s + self._overhead_s > self._limit_s:
                 return found
             if repeats < THROTTLE_REPEATS:
                 self._bench.clock.sleep(_COOLING_S)
+        self._always_slowed.add(kind)
         return found
 
     def _window(self, player: Player, length_s: float, repeats: int) -> ReplayWindow | EnergyAbsent:

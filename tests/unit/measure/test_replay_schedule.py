@@ -62,8 +62,10 @@ def bench(machine: FakeMachine, counter: FakeCounter, timing: WindowTiming = QUI
     )
 
 
-def steady(machine: FakeMachine, name: str, pass_s: float, watts: float) -> FakeUnit:
-    return FakeUnit(unit(name), machine, pass_s, lambda: watts)
+def steady(
+    machine: FakeMachine, name: str, pass_s: float, watts: float, kind: str = "block"
+) -> FakeUnit:
+    return FakeUnit(unit(name, kind), machine, pass_s, lambda: watts)
 
 
 def test_known_powers_give_back_known_joules() -> None:
@@ -187,6 +189,29 @@ def test_a_throttled_window_is_measured_again_and_then_kept_with_its_mark() -> N
     assert windows(until=0) == (0, ())
     assert windows(until=1) == (1, ())
     assert windows(until=99) == (2, ("software thermal slowdown",))
+
+
+def test_a_kind_that_throttles_after_every_rest_is_repeated_no_more() -> None:
+    """Forty blocks that draw more than the power cap would spend minutes on rests that help none."""
+    machine = FakeMachine(IDLE_W)
+    counter = FakeCounter(machine)
+
+    def states() -> list[DeviceState]:
+        slow = ("software power cap",)
+        return [DeviceState(device="gpu 0", time_ns=machine.now_ns, throttle_reasons=slow)]
+
+    one = Bench(
+        meters=[counter], clock=machine, synchronize=lambda: None, idle_w=IDLE_W,
+        states=states, timing=QUICK,
+    )  # fmt: skip
+    blocks = [steady(machine, f"block {n}", 0.01, 300.0, "block.*") for n in range(3)]
+    other = steady(machine, "head", 0.01, 300.0, "head")
+    done = replay_units([*blocks, other], one, limit_s=100)
+    windows = [window for unit in done.units for window in unit.windows]
+    assert all(window.throttled for window in windows)
+    repeats = [sum(w.repeats for w in unit.windows) for unit in done.units]
+    assert sum(repeats[:3]) == 2  # the first window of the kind, whichever block's it was
+    assert repeats[3] == 2
 
 
 def test_a_window_that_is_too_short_for_the_counter_grows() -> None:
