@@ -138,7 +138,7 @@ class TracePass:
 
     batch: int
     size: int
-    decoder_steps: int  # counted from the output's length, outside the trace
+    decoder_steps: int  # counted outside the trace, see `Generated`
     new_tokens: tuple[int, ...]
     profiled_ns: int
     unprofiled_ns: int | None

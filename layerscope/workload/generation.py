@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from layerscope.records import RunConfig
+from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
 from layerscope.workload.static_cache import StaticCaches
 
@@ -21,7 +22,8 @@ class Generated:
     Attributes:
         tokens: ids as generate returned them, shape (batch, length).
         new_tokens: tokens generated per sample, its end token included, padding not.
-        decoder_steps: steps the decoder ran, counted from the output's length (greedy search).
+        decoder_steps: steps the decoder ran: counted by the search itself with beams and under CUDA
+            graphs, whose loop may run one that gives no token; else the output's length.
     """
 
     tokens: torch.Tensor
@@ -33,7 +35,8 @@ class Generator:
     """Calls `generate()` with the run's settings: greedy, or beams, cache on, no sampling.
 
     A compiled run has a static cache, so that each decoder step has one shape; transformers' own
-    compilation stays off, because layerscope compiles (`workload.compiled`).
+    compilation stays off, because layerscope compiles (`workload.compiled`). Under CUDA graphs greedy
+    search is layerscope's own loop, which does not wait for the device in each step, in every pass.
 
     Args:
         only_first: end after the first token; a static cache keeps the length of the whole answer,
@@ -51,7 +54,8 @@ class Generator:
     ) -> None:
         self._model = model
         self._config = config
-        self._counter = _StepCounter() if config.num_beams > 1 else None
+        self._counter: _StepCounter | GreedyLoop | None = None
+        self._loop: dict[str, GreedyLoop] = {}
         vocabulary: Any = model.config.text_config.vocab_size  # type: ignore[union-attr]
         static = config.optimization in ("compile", "cudagraphs")
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
@@ -63,8 +67,11 @@ class Generator:
             self._settings["disable_compile"] = True
             if only_first:
                 self._settings["stopping_criteria"] = [_stop_at_once]
-        if self._counter is not None:
+        if config.num_beams > 1:
+            self._counter = _StepCounter()
             self._settings["logits_processor"] = [self._counter]
+        elif config.optimization == "cudagraphs" and not only_first:
+            self._counter = self._loop["custom_generate"] = GreedyLoop()
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Token ids, shape (batch, length). Nothing but `generate()` runs here: it is timed.
@@ -80,7 +87,7 @@ class Generator:
         try:
             with torch.no_grad():
                 tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
-                    **inputs, **self._settings, **self._cache(inputs)
+                    **inputs, **self._settings, **self._cache(inputs), **self._loop
                 )
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -102,7 +109,7 @@ class Generator:
     def with_logits(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids (batch, length) and the logits behind them, float32 (steps, batch, vocabulary).
 
-        Both on the CPU. For greedy search; not for timed windows.
+        Both on the CPU. By `generate()`'s own greedy search in every mode; not for timed windows.
         """
         with torch.no_grad():
             found: Any = self._model.generate(  # type: ignore[operator]

@@ -21,6 +21,16 @@ text_config: {model_type: t5, vocab_size: 64, d_model: 16, d_kv: 8, d_ff: 24, nu
   decoder_start_token_id: 0, pad_token_id: 0, eos_token_id: 1, dropout_rate: 0.0}
 """
 
+# Two layers of its own text model, whose keys and values have fewer heads than its queries.
+SMALL_LLAMA = (
+    SMALL.split("text_config:", maxsplit=1)[0]
+    + """
+text_config: {model_type: llama, vocab_size: 64, hidden_size: 16, intermediate_size: 24,
+  num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64,
+  pad_token_id: 0, eos_token_id: 1, bos_token_id: 2}
+"""
+)
+
 
 def small_yaml(folder: Path) -> Path:
     """The architecture as a file that `--model` takes."""

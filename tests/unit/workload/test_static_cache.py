@@ -6,22 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_model import SMALL, small_inputs, small_model
+from support.small_model import SMALL_LLAMA, small_inputs, small_model
 
 from layerscope.config.resolve import resolve
 from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.generation import Generator
 
 STEPS = 4
-# Two layers of its own text model, whose keys and values have fewer heads than its queries.
-LLAMA = (
-    SMALL.split("text_config:")[0]
-    + """
-text_config: {model_type: llama, vocab_size: 64, hidden_size: 16, intermediate_size: 24,
-  num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64,
-  pad_token_id: 0, eos_token_id: 1, bos_token_id: 2}
-"""
-)
 
 
 def generator(model: Any, optimization: str, **more: Any) -> Generator:
@@ -50,7 +41,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "t5":
         return small_model(folder)
     path = folder / "llama.yaml"
-    path.write_text(LLAMA)
+    path.write_text(SMALL_LLAMA)
     return build(
         find_architecture(str(path)), dtype=torch.float32, layout="from_pretrained",
         attention="sdpa", device="cpu", seed=0,
