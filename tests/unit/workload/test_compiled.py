@@ -48,6 +48,7 @@ class Story:
     warm: torch.Tensor
     measured: torch.Tensor
     only_first: torch.Tensor
+    looped: torch.Tensor
     counts: dict[str, dict[str, CompiledPart]]
     breaks: dict[str, int]
 
@@ -70,6 +71,8 @@ def story(model: Any) -> Story:
         with uncompiled(parts):
             generator(model, "eager")(small_inputs())
         note("first token, and eagerly")
+        looped = generator(model, "cudagraphs")(small_inputs())
+        note("the loop of a cudagraphs run")
         run(small_inputs(text=9))
         note("a new shape")
         breaks = parts.graph_breaks()
@@ -77,7 +80,7 @@ def story(model: Any) -> Story:
         run(small_inputs(text=12))  # the Q-Former's third graph would be one too many
         torch._dynamo.config.recompile_limit = limit
         note("past the limit")
-    return Story(warm, measured, only_first, counts, breaks)
+    return Story(warm, measured, only_first, looped, counts, breaks)
 
 
 def test_one_graph_a_part_and_two_for_the_language_model(story: Story, eager: torch.Tensor) -> None:
@@ -100,6 +103,15 @@ def test_the_first_token_alone_and_an_eager_call_compile_nothing(story: Story) -
     assert [by[name].calls for name in PARTS] == [3, 3, 3, 2 * STEPS + 1]
 
 
+def test_the_loop_of_a_cudagraphs_run_runs_the_same_graphs(
+    story: Story, eager: torch.Tensor
+) -> None:
+    assert torch.equal(story.looped, eager)
+    by = story.counts["the loop of a cudagraphs run"]
+    assert [by[name].later_graphs for name in PARTS] == [0, 0, 0, 0]
+    assert [by[name].calls for name in PARTS] == [4, 4, 4, 3 * STEPS + 1]
+
+
 def test_a_new_shape_in_measured_time_is_counted(story: Story) -> None:
     by = story.counts["a new shape"]
     # The vision tower's shape is the same, and so is that of its one graph.
@@ -114,7 +126,7 @@ def test_a_forced_fallback_is_seen(story: Story) -> None:
     assert after["qformer"].fallbacks == 1
     assert after["qformer"].later_graphs == before["qformer"].later_graphs
     said = OptimizationRecord(mode="compile", parts=tuple(after.values())).fell_back
-    assert "qformer: 1 of 5 calls ran uncompiled" in said
+    assert "qformer: 1 of 6 calls ran uncompiled" in said
 
 
 def test_a_graph_break_is_counted_with_its_reason(
