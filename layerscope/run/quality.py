@@ -29,8 +29,6 @@ def score_run(
 
 
 def _absent(config: RunConfig, model: ModelRecord, predictions: Sequence[Prediction]) -> str | None:
-    # The bundled model is scored even while it is not trained: its WER is a true number of what
-    # ran, and the run warns of what it is worth.
     if config.weights == "random":
         return f"the weights are {model.weights}, so answers mean nothing"
     if not predictions:

@@ -51,11 +51,6 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether the folder holds safetensors weights under the hub's names."""
-    return (folder / WEIGHTS_FILE).is_file() or (folder / INDEX_FILE).is_file()
-
-
 def read_model(
     folder: Path,
     *,

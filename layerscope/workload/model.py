@@ -19,7 +19,6 @@ from layerscope.workload.architecture import (
 )
 from layerscope.workload.checkpoint import (
     has_processor,
-    has_weights,
     quiet_transformers,
     read_model,
     read_processor,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from transformers import InstructBlipProcessor
 
 TINY = "tiny"
-_TINY_SEED = 0  # of the bundled model's weights until it is trained; no choice of the user's
 
 
 @dataclass(frozen=True)
@@ -235,17 +233,10 @@ def _model(
     """The model, one sentence on its weights, and whether they are trained."""
     import torch
 
-    bundled_untrained = source.kind == "bundled" and not has_weights(bundled_folder())
     try:
         if source.kind == "architecture":
-            model = _built(config, source, config.seed, verdicts)
+            model = _built(config, source, verdicts)
             return model, f"random, seed {config.seed}, never trained", False
-        if bundled_untrained:
-            return (
-                _built(config, source, _TINY_SEED, verdicts),
-                f"seeded {_TINY_SEED}, not trained",
-                False,
-            )
         if source.folder is None:
             raise ModelError(f"{config.model}: no folder with weights.")
         model = read_model(
@@ -264,9 +255,7 @@ def _model(
         raise _loading_problem(config, error) from error
 
 
-def _built(
-    config: RunConfig, source: _Source, seed: int, verdicts: tuple[FlashVerdict, ...]
-) -> nn.Module:
+def _built(config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...]) -> nn.Module:
     with quiet_transformers():
         return build(
             source.architecture,
@@ -274,7 +263,7 @@ def _built(
             layout=config.dtype_layout,
             attention=attention_request(config, verdicts),
             device=config.device,
-            seed=seed,
+            seed=config.seed,
         )
 
 

@@ -18,6 +18,7 @@ def model_card(
     *,
     params: int,
     pictures: Mapping[str, int],
+    minutes: float,
     sizes: Mapping[int, float],
     shares: Mapping[str, float],
 ) -> str:
@@ -29,6 +30,7 @@ def model_card(
         seed=seed,
         tables="\n\n".join(_table(name, held_out) for name in datasets),
         steps=plan.steps,
+        minutes=minutes,
         batch=plan.batch_size,
         lr=plan.peak_lr,
         warmup=plan.warmup,

@@ -28,9 +28,22 @@ def install(
     _write_csv(package / "training_log.csv", log)
     _write_csv(package / "held_out.csv", held_out)
     text = model_card(
-        plan, seed, held_out, params=params, pictures=pictures, sizes=SIZES, shares=ANSWERED
+        plan,
+        seed,
+        held_out,
+        params=params,
+        pictures=pictures,
+        minutes=_minutes(log),
+        sizes=SIZES,
+        shares=ANSWERED,
     )
     (package / "README.md").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _minutes(log: list[dict[str, Any]]) -> float:
+    """Of all steps, the checks between them included, at the pace that the last line gives."""
+    last = next(row for row in reversed(log) if "s_per_step" in row)
+    return float(last["step"] * last["s_per_step"]) / 60
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -55,8 +55,7 @@ def test_the_command_finds_every_check_equal_to_the_last_digit() -> None:
         assert (check["result"], check["difference"]) == ("equal", 0), check
         assert check["ours"] > 0
     assert found["batch_size"] == 2
-    assert found["new_tokens"] == [20, 20]
-    assert found["choices"][-1].startswith("20 new tokens forced")
+    assert found["decoder_steps"] == max(found["new_tokens"]) <= 20
     assert sum(part["flops"] for part in found["parts"]) == found["flops"] == 2 * found["macs"]
     assert {"operator", "calls"} == set(found["uncounted"][0])
 
