@@ -20,7 +20,7 @@ class Generated:
     """One `generate()` call's output.
 
     Attributes:
-        tokens: ids as generate returned them, shape (batch, length).
+        tokens: ids as `Generator` returns them, shape (batch, length).
         new_tokens: tokens generated per sample, its end token included, padding not.
         decoder_steps: steps the decoder ran: counted by the search itself with beams and under CUDA
             graphs, whose loop may run one that gives no token; else the output's length.
@@ -54,6 +54,8 @@ class Generator:
     ) -> None:
         self._model = model
         self._config = config
+        text: Any = model.config.text_config  # type: ignore[union-attr]
+        self._encoder_decoder = bool(getattr(text, "is_encoder_decoder", False))
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
         vocabulary: Any = model.config.text_config.vocab_size  # type: ignore[union-attr]
@@ -74,7 +76,9 @@ class Generator:
             self._counter = self._loop["custom_generate"] = GreedyLoop()
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Token ids, shape (batch, length). Nothing but `generate()` runs here: it is timed.
+        """Token ids, shape (batch, length), an encoder-decoder's start token included, a prompt not.
+
+        Nothing but `generate()` runs here: it is timed.
 
         Raises:
             EnvironmentProblem: memory is exhausted; it names the phase and a batch that would fit.
@@ -94,7 +98,7 @@ class Generator:
                 raise
             batch = next(iter(inputs.values())).shape[0]
             raise model_out_of_memory(error, self._model, batch) from None
-        return tokens
+        return self._answers(tokens, inputs)
 
     @property
     def caches(self) -> StaticCaches | None:
@@ -107,7 +111,7 @@ class Generator:
         return self._caches.empty(*inputs["input_ids"].shape)
 
     def with_logits(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids (batch, length) and the logits behind them, float32 (steps, batch, vocabulary).
+        """Token ids as above and the logits behind them, float32 (steps, batch, vocabulary).
 
         Both on the CPU. By `generate()`'s own greedy search in every mode; not for timed windows.
         """
@@ -119,14 +123,18 @@ class Generator:
                 return_dict_in_generate=True,
                 output_logits=True,
             )
-        return found.sequences.cpu(), torch.stack(found.logits).float().cpu()
+        tokens = self._answers(found.sequences, inputs)
+        return tokens.cpu(), torch.stack(found.logits).float().cpu()
+
+    def _answers(self, tokens: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A view without the prompt, which `generate()` of a decoder-only model returns too."""
+        return tokens if self._encoder_decoder else tokens[:, inputs["input_ids"].shape[1] :]
 
     def describe(self, tokens: torch.Tensor) -> Generated:
         """Count what was generated. Copies the ids to the host, so call it outside timed windows."""
         ids = tokens.cpu()
         text = self._model.config.get_text_config()  # type: ignore[operator, union-attr]
-        started = bool(getattr(self._model.config.text_config, "is_encoder_decoder", False))  # type: ignore[union-attr]
-        generated = ids[:, 1:] if started else ids
+        generated = ids[:, 1:] if self._encoder_decoder else ids
         floor = min(self._config.min_new_tokens, int(generated.shape[1]))
         lengths = tuple(
             max(floor, _length(row, text.eos_token_id, text.pad_token_id)) for row in generated
