@@ -244,9 +244,8 @@ def ratio_interval(
         reach = t_975(n - 1) * error
         return Interval(low=ratio - reach, high=ratio + reach, method="Student's t")
     low_t, high_t = _studentised(residual, bottom / bottom.mean(), seed)
-    low = ratio - high_t * error
     return Interval(
-        low=0.0 if abs(low) < 1e-12 * ratio else low,  # nought, but for rounding
+        low=ratio - high_t * error,
         high=ratio - low_t * error,
         method=f"studentised bootstrap, {RESAMPLES:,} resamples, seed {seed}",
     )

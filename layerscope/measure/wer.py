@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layerscope.measure.normalisation import DEFAULT, NORMALISATIONS, VQA, normalise
 from layerscope.measure.statistics import ratio_interval
+from layerscope.records.interval import Interval
 from layerscope.records.quality import PredictionScore, Quality
 from layerscope.records.run_record import Prediction
 
@@ -62,8 +63,10 @@ def score(
         samples=len(predictions),
         normalisation=normalisation,
         wer_value=sum(edit.errors for edit in edits) / words if words else None,
-        wer_interval=ratio_interval(
-            [edit.errors for edit in edits], [edit.words for edit in edits], seed=seed
+        wer_interval=_from_nought(
+            ratio_interval(
+                [edit.errors for edit in edits], [edit.words for edit in edits], seed=seed
+            )
         ),
         wer_mean=sum(rates) / len(rates) if rates and words else None,
         wer_mean_samples=len(rates) if words else 0,
@@ -130,6 +133,13 @@ def _vqa_score(item: Prediction) -> float:
     matches = Counter(answers)[answer]
     left_out = (matches - (own == answer) for own in answers)
     return sum(min(1.0, count / _VQA_AGREEING) for count in left_out) / len(answers)
+
+
+def _from_nought(interval: Interval | None) -> Interval | None:
+    """A rate of errors is not negative, which few samples' interval does not know; nor is 1e-18 one."""
+    if interval is None or interval.low >= 1e-9:
+        return interval
+    return replace(interval, low=0.0)
 
 
 def _first_edits(item: Prediction, normalisation: str) -> _Edits:

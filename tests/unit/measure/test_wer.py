@@ -152,3 +152,12 @@ def test_no_text_crashes_or_gives_nan(pairs: list[tuple[str, list[str]]]) -> Non
         assert (quality.wer_value is None) == (quality.reason is not None)
         for value in (quality.wer_value, quality.wer_mean, quality.wer_best, quality.exact_match):
             assert value is None or value >= 0
+
+
+def test_no_rate_of_errors_is_negative() -> None:
+    """One word of four wrong: Student's t reaches to -0.55; below 0 there is no rate."""
+    found = score([answer("red", "red")] * 3 + [answer("red", "blue")])
+    assert found.wer_value == 0.25
+    assert found.wer_interval is not None
+    assert found.wer_interval.low == 0.0
+    assert found.wer_interval.high == pytest.approx(1.0455, abs=1e-3)
