@@ -226,6 +226,7 @@ class _Account:
         covered = {key for unit in measured for key in self._covers[unit.name]}
         rest = [key for key in self._rows if key not in covered]
         power_w = self._dynamic_w(measured)
+        alike_w = self._alike_w(measured)
         raw: dict[Key, float] = {}
         sources: dict[Key, Source] = {}
         for unit in measured:
@@ -234,7 +235,8 @@ class _Account:
         for key in rest:
             if self._device_s[key] or self._wall_s[key]:
                 idle_j = self._whole.idle_w * self._wall_s[key]
-                raw[key], sources[key] = power_w * self._device_s[key] + idle_j, "apportioned"
+                dynamic_j = alike_w.get(key, power_w) * self._device_s[key]
+                raw[key], sources[key] = dynamic_j + idle_j, "apportioned"
         total = sum(raw.values())
         if total <= 0:
             return LayerEnergy(reason=f"the raw values sum to {total:.3g} J: nothing to reconcile")
@@ -275,6 +277,23 @@ class _Account:
         above_j = self._whole.whole_nj / NANO - self._whole.idle_w * self._whole.wall_s
         everywhere_s = sum(self._device_s.values())
         return above_j / everywhere_s if everywhere_s else 0.0
+
+    def _alike_w(self, measured: Sequence[ReplayUnit]) -> dict[Key, float]:
+        """Power above idle for the rows of units not replayed, of those of their kind that were.
+
+        A block draws what its stack's other blocks draw, and not what other parts do.
+        """
+        kinds: dict[Key, list[ReplayUnit]] = defaultdict(list)
+        for unit in measured:
+            kinds[unit.kind, unit.phase].append(unit)
+        return {
+            key: self._dynamic_w(kinds[unit.kind, unit.phase])
+            for unit in self._replay.units
+            if unit.role == "layer"
+            and unit.name not in self._passes
+            and (unit.kind, unit.phase) in kinds
+            for key in self._covers[unit.name]
+        }
 
     def _dynamic_j(self, unit: ReplayUnit) -> float:
         """Of all the unit's calls in the traced batch."""
@@ -477,8 +496,8 @@ class _Account:
             )
         if measured:
             notes.append(
-                f"what was not replayed is apportioned at {power_w:.1f} W above idle, the mean of "
-                "what was"
+                "what was not replayed is apportioned at the power above idle of its own kind where "
+                f"some of that was, else at {power_w:.1f} W, the mean of all that was"
             )
         else:
             notes.append(

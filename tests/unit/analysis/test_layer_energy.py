@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,8 +203,6 @@ def test_the_table_s_columns_sum_to_the_whole_and_name_their_source() -> None:
         "tower.layers.1": "replay",
     }
     assert sum(round((r.energy_j or 0) * 1e9) for r in table.rows) == 40_000_000_000
-    from dataclasses import replace
-
     wrong = replace(table, whole=replace(table.whole, energy_nj=40_000_000_001))
     with pytest.raises(AccountingError, match="energy: rows minus whole = -1 nJ"):
         wrong.check()
@@ -224,6 +223,21 @@ def test_units_with_a_reason_are_apportioned_and_keep_their_line(tmp_path: Path)
     assert set(parts) == {"tower.layers.*", "(rest of vision)"}
     assert sum(p.energy_share for p in parts.values()) == pytest.approx(1)
     assert sum(p.device_share for p in parts.values()) == pytest.approx(1)
+
+
+def test_what_was_not_replayed_draws_what_its_kind_draws() -> None:
+    """Kind A at 400 W above idle, kind B at 200 W, both together at 275 W.
+
+    A third of kind A was not reached, 10 ms: 4 J and 2 J of idle power. `generate` is of no kind that
+    was replayed: 2.75 J and 5 J.
+    """
+    kinds = [replace(BLOCK_0, kind="A"), replace(BLOCK_1, kind="B")]
+    late = unit("tower", (), kind="A", reason="no window was measured: limit of 9 s reached")
+    energy = found(*kinds, late)
+    assert energy.raw_j == pytest.approx(18 + 17 + 6 + 7.75)
+    held = energy.by_row["tower", "vision"]
+    assert held == (pytest.approx(6e9 * 40 / 48.75), "apportioned")
+    with_energy(TABLE, energy).check()
 
 
 def test_nothing_replayed_shares_the_joules_above_idle_by_device_time() -> None:
@@ -328,8 +342,6 @@ def sample(batch: int, steps: int) -> LatencySample:
 
 
 def test_batches_of_other_lengths_do_not_count_towards_the_whole() -> None:
-    from dataclasses import replace
-
     other = window(400.0, 0.8, 1, batches=4)
     other = replace(other, batches=tuple(replace(b, batch=1) for b in other.batches))
     record = replace(ENERGY, windows=(*ENERGY.windows, other))
