@@ -310,8 +310,10 @@ def measure(modes: Sequence[Mode], setting: Setting, rounds: int, until: float) 
             answer = worker.ask("round", until)
             if "generate_ns" in answer:
                 worker.generate_ns.append(answer["generate_ns"])
-    for what in ("energy", "account"):
-        for worker in workers:
+    for (
+        worker
+    ) in workers:  # one whole row after another: what the time does not reach is missing whole
+        for what in ("energy", "account"):
             worker.answers |= worker.ask(what, until)
             click.echo(f"{worker.mode.name}: {what} {worker.failed or 'done'}", err=True)
     for worker in workers:

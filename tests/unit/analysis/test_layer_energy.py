@@ -276,10 +276,10 @@ def test_what_is_known_inside_a_compiled_part_is_apportioned() -> None:
 
 def test_steps_between_two_lengths_are_interpolated() -> None:
     """Calls 1 to 5, replayed at 1, 3 and 5: 10, 14 and 30 J mean (10 + 12 + 14 + 22 + 30) / 5."""
-    from layerscope.analysis.layer_energy import _over_calls
+    from layerscope.analysis.energy_checks import over_calls
 
-    assert _over_calls([1, 3, 5], {1: 10.0, 3: 14.0, 5: 30.0}) == pytest.approx(88 / 5)
-    assert _over_calls([4], {4: 3.0}) == 3.0
+    assert over_calls([1, 3, 5], {1: 10.0, 3: 14.0, 5: 30.0}) == pytest.approx(88 / 5)
+    assert over_calls([4], {4: 3.0}) == 3.0
 
 
 @given(st.integers(1, 400), st.floats(-5, 5), st.floats(0, 50))
