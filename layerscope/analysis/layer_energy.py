@@ -5,8 +5,8 @@
 The dynamic joules are those above idle power, from replay. The time divides the unprofiled batch
 without rest: a layer's device time, and the device's idle time before it, as the trace divides it,
 scaled to the batch's own length. What was not replayed gets the dynamic power of its own kind, else
-the mean of all that was, for its device time. All raw values are then scaled by one factor to the joules measured end to end, in
-integer nanojoules. The method's page is docs/method-energy-by-layer.md.
+the mean of all that was, for its device time. All raw values are then scaled by one factor to the
+joules measured end to end, in integer nanojoules. The method's page is docs/method-energy-by-layer.md.
 """
 
 from __future__ import annotations
