@@ -35,6 +35,7 @@ class BatchTimer:
 
     Args:
         clock: monotonic nanoseconds; tests give their own.
+        for_warmup: what warm-ups run instead; None is the same generator.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class BatchTimer:
         dtype: torch.dtype,
         full_size: int,
         clock: Clock = time.perf_counter_ns,
+        for_warmup: Generator | None = None,
     ) -> None:
         self._generator = generator
+        self._for_warmup = for_warmup or generator
         self._batcher = batcher
         self._device = device
         self._dtype = dtype
@@ -66,7 +69,8 @@ class BatchTimer:
 
     def run(self, batch: Batch, preprocess_ns: int, *, warmup: bool = False) -> TimedBatch:
         """Run a batch that was just prepared."""
-        return self._run(batch, preprocess_ns, 0, self._generator, warmup=warmup)
+        generator = self._for_warmup if warmup else self._generator
+        return self._run(batch, preprocess_ns, 0, generator, warmup=warmup)
 
     def again(self, batch: Batch, repeat: int, generator: Generator | None = None) -> TimedBatch:
         """Run a prepared batch once more; with another generator, the window of its own it asks for."""

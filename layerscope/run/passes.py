@@ -103,8 +103,22 @@ class Passes:
         self._batcher = Batcher(config, loaded.processor, loaded.model.config)
         self._dtype = torch_dtype(config.dtype)
         self._timer = BatchTimer(
-            self.generator, self._batcher, config.device, self._dtype, config.batch_size
+            self.generator,
+            self._batcher,
+            config.device,
+            self._dtype,
+            config.batch_size,
+            for_warmup=self._to_the_limit() if graphed else None,
         )
+
+    def _to_the_limit(self) -> Generator:
+        """Answers as long as any may be.
+
+        Each further decoder step is a CUDA graph of its own: an answer longer than all before it
+        would have graphs captured in measured time.
+        """
+        longest = dataclasses.replace(self._config, min_new_tokens=self._config.max_new_tokens)
+        return Generator(self._loaded.model, longest, caches=self.generator.caches)
 
     def measure(self, source: SampleSource) -> Measured:
         """Warm up on the first batch, time every batch once, then repeat full batches.

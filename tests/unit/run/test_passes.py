@@ -1,0 +1,36 @@
+"""The passes of a run on the bundled model, which ends its answers before the limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import pytest
+
+from layerscope.config.resolve import resolve
+from layerscope.report.progress import ProgressReporter
+from layerscope.run.passes import Passes
+from layerscope.workload.data.catalogue import open_samples
+from layerscope.workload.model import load_model
+
+LIMIT = 9
+
+
+@pytest.mark.parametrize("optimization", ["eager", "cudagraphs"])
+def test_warm_ups_reach_every_step_that_may_be_measured(optimization: str) -> None:
+    """An answer to `synthetic-textvqa` has two to four tokens; each step is a CUDA graph of its own."""
+    given = {
+        "model": "tiny", "dataset": "synthetic-textvqa", "device": "cpu", "batch_size": 2,
+        "samples": 4, "max_new_tokens": LIMIT, "warmup": 2, "measure_limit_s": 0.05,
+    }  # fmt: skip
+    config = resolve(given, cuda=False).config
+    loaded = load_model(config)
+    # Without its compiled parts, which need CUDA, the mode's generators run on the CPU too.
+    config = dataclasses.replace(config, optimization=optimization)
+    passes = Passes(config, loaded, ProgressReporter(sys.stderr, quiet=True))
+    found = passes.measure(open_samples(config))
+    warm = {sample.decoder_steps for sample in found.warmups}
+    measured = {item.sample.decoder_steps for item in found.batches}
+    assert max(measured) < LIMIT
+    assert warm == {LIMIT} if optimization == "cudagraphs" else warm <= measured
+    assert all(max(s.new_tokens) < LIMIT for s in found.repeats)
