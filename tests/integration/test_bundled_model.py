@@ -1,42 +1,85 @@
-"""The bundled model as a user runs it: it answers, and image size and input length change its WER."""
+"""The bundled model answers: image size and input length change its WER, and only where they should."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import functools
+from collections.abc import Sequence
 
-from tests.support.command import layerscope
+import torch
 
-SAMPLES = 40
+from layerscope.config.resolve import resolve
+from layerscope.measure.wer import score
+from layerscope.records import Prediction, RunConfig
+from layerscope.workload.batching import Batcher
+from layerscope.workload.data.catalogue import open_samples
+from layerscope.workload.data.sample import Sample
+from layerscope.workload.generation import Generator
+from layerscope.workload.model import LoadedModel, load_model
 
-
-def wer(out: Path, dataset: str, image_size: int, max_input_len: int) -> float:
-    """Of one run of the command."""
-    done = layerscope(
-        "profile", "--model", "tiny", "--device", "cpu", "--dataset", dataset, "--image-size",
-        str(image_size), "--max-input-len", str(max_input_len), "--batch", "8", "--samples",
-        str(SAMPLES), "--warmup", "1", "--measure-limit-s", "0.1", "--no-trace", "--out", out, "--quiet",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder,) = out.iterdir()
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert record["model"]["weights"] == "bundled, trained on synthetic data"
-    return float(record["report"]["wer_value"]["value"])
+SAMPLES, BATCH = 48, 8
 
 
-def test_small_letters_are_lost_in_a_small_image(tmp_path: Path) -> None:
-    large = wer(tmp_path / "large", "synthetic-textvqa", 448, 200)
-    small = wer(tmp_path / "small", "synthetic-textvqa", 224, 200)
+@functools.cache
+def loaded() -> LoadedModel:
+    found = load_model(config("synthetic-coco", 224, 200))
+    assert found.record.weights == "bundled, trained on synthetic data"
+    return found
+
+
+def config(dataset: str, image_size: int, max_input_len: int) -> RunConfig:
+    given = {
+        "model": "tiny", "device": "cpu", "dataset": dataset, "image_size": image_size,
+        "max_input_len": max_input_len, "batch_size": BATCH, "samples": SAMPLES,
+    }  # fmt: skip
+    return resolve(given, cuda=False).config
+
+
+def wer(dataset: str, image_size: int, max_input_len: int) -> float:
+    """Of a run's own samples, batches, `generate()` and scoring."""
+    settings = config(dataset, image_size, max_input_len)
+    samples = [*open_samples(settings).samples(SAMPLES)]
+    found = [
+        answer
+        for first in range(0, SAMPLES, BATCH)
+        for answer in answers(settings, samples[first : first + BATCH])
+    ]
+    value = score(found).wer_value
+    assert value is not None
+    return value
+
+
+def answers(settings: RunConfig, samples: Sequence[Sample]) -> list[Prediction]:
+    model, processor = loaded().model, loaded().processor
+    assert processor is not None
+    batch = Batcher(settings, processor, model.config).prepare(samples, 0)
+    tokens = Generator(model, settings)(batch.to("cpu", torch.float32))
+    texts = processor.batch_decode(tokens, skip_special_tokens=True)
+    return [
+        Prediction(
+            sample_id=sample.sample_id,
+            batch=0,
+            prompt=sample.prompt,
+            prediction=text.strip(),
+            references=sample.references,
+            new_tokens=0,
+        )
+        for sample, text in zip(samples, texts, strict=True)
+    ]
+
+
+def test_small_letters_are_lost_in_a_small_image() -> None:
+    large = wer("synthetic-textvqa", 448, 200)
+    small = wer("synthetic-textvqa", 224, 200)
     assert large < 0.25
     assert small > large + 0.1
 
 
-def test_a_deciding_word_is_lost_in_a_short_input(tmp_path: Path) -> None:
-    whole = wer(tmp_path / "whole", "synthetic-scienceqa", 224, 200)
-    cut = wer(tmp_path / "cut", "synthetic-scienceqa", 224, 50)
+def test_a_deciding_word_is_lost_in_a_short_input() -> None:
+    whole = wer("synthetic-scienceqa", 224, 200)
+    cut = wer("synthetic-scienceqa", 224, 50)
     assert whole < 0.25
     assert cut > whole + 0.1
 
 
-def test_a_caption_needs_neither(tmp_path: Path) -> None:
-    assert wer(tmp_path / "run", "synthetic-coco", 224, 50) < 0.1
+def test_a_caption_needs_neither() -> None:
+    assert wer("synthetic-coco", 224, 50) < 0.1
