@@ -1,14 +1,18 @@
-"""What every test shares: one thread per process and the flag for golden texts."""
+"""What every test shares: one thread per process, Ctrl-C, and the flag for golden texts."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 # Before torch is imported: two test processes with two threads each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A shell that starts the tests in the background ignores Ctrl-C for them and all they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
