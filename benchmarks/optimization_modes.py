@@ -310,9 +310,8 @@ def measure(modes: Sequence[Mode], setting: Setting, rounds: int, until: float) 
             answer = worker.ask("round", until)
             if "generate_ns" in answer:
                 worker.generate_ns.append(answer["generate_ns"])
-    for (
-        worker
-    ) in workers:  # one whole row after another: what the time does not reach is missing whole
+    # One whole row after another: what the time does not reach is missing whole.
+    for worker in workers:
         for what in ("energy", "account"):
             worker.answers |= worker.ask(what, until)
             click.echo(f"{worker.mode.name}: {what} {worker.failed or 'done'}", err=True)

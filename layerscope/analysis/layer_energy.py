@@ -318,7 +318,7 @@ class _Account:
             f"replay: {windows} windows in {replay.spent_s:.0f} s ({replay.stopped}); inputs "
             f"{replay.memory}"
         ]
-        refused = [u for u in self._at.replay.units if u.role == "layer" and u.reason is not None]
+        refused = [u for u in replay.units if u.role == "layer" and u.reason is not None]
         if refused:
             units = len(refused) + len(self._at.measured)
             notes.append(
@@ -334,12 +334,12 @@ class _Account:
             notes.append(
                 f"nothing was replayed: all joules above idle are shared by {self._time_of}"
             )
-        slowed = [u for u in self._at.replay.units if any(w.throttled for w in u.windows)]
+        slowed = [u for u in replay.units if any(w.throttled for w in u.windows)]
         if slowed:
             reasons = sorted({r for u in slowed for w in u.windows for r in w.throttled})
             notes.append(
                 f"{len(slowed)} units were measured while the device throttled "
-                f"({', '.join(reasons)}), after a rest too"
+                f"({', '.join(reasons)})"
             )
         return notes
 

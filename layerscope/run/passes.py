@@ -30,6 +30,7 @@ from layerscope.report.progress import ProgressReporter
 from layerscope.run.captures import captures_noted
 from layerscope.run.eager_guard import EagerRun, against_eager
 from layerscope.run.optimized import CompiledModel
+from layerscope.run.predictions import predictions_of
 from layerscope.taxonomy import ROOT_GENERATE
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.compiled import uncompiled
@@ -321,27 +322,11 @@ class Passes:
         """What was generated for every sample; empty without a processor to decode it."""
         if self._loaded.processor is None:
             return ()
-        found = []
-        for item in timed:
-            texts = self._loaded.processor.batch_decode(
-                item.generated.tokens, skip_special_tokens=True
-            )
-            for sample, text, length in zip(
-                item.batch.samples, texts, item.generated.new_tokens, strict=True
-            ):
-                found.append(
-                    Prediction(
-                        sample_id=sample.sample_id,
-                        batch=item.sample.batch,
-                        prompt=sample.prompt,
-                        prediction=text.strip(),
-                        references=sample.references,
-                        new_tokens=length,
-                        letter_reference=sample.letter_reference,
-                        text_reference=sample.text_reference,
-                    )
-                )
-        return tuple(found)
+        return tuple(
+            prediction
+            for item in timed
+            for prediction in predictions_of(self._loaded.processor, item.batch, item.generated)
+        )
 
 
 def _without_inputs(timed: TimedBatch) -> TimedBatch:

@@ -58,10 +58,9 @@ class Generator:
         self._encoder_decoder = bool(getattr(text, "is_encoder_decoder", False))
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
-        vocabulary: Any = model.config.text_config.vocab_size  # type: ignore[union-attr]
         static = config.optimization in ("compile", "cudagraphs")
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
-        self._settings = _settings(one if only_first and not static else config, vocabulary)
+        self._settings = _settings(one if only_first and not static else config, text.vocab_size)
         self._mark_step = config.optimization == "cudagraphs"
         self._caches = caches
         if static:

@@ -58,5 +58,4 @@ def _table(dataset: str, held_out: list[dict[str, Any]]) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    low, high = max(0.0, row["wer_low"]), row["wer_high"]
-    return f"{row['wer_value']:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{row['wer_value']:.3f} [{row['wer_low']:.3f}, {row['wer_high']:.3f}]"

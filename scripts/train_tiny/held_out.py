@@ -14,6 +14,7 @@ import torch
 from layerscope.config.resolve import resolve
 from layerscope.measure.wer import score
 from layerscope.records import Prediction, RunConfig
+from layerscope.run.predictions import predictions_of
 from layerscope.workload.architecture import bundled_folder, find_architecture
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.checkpoint import read_processor
@@ -67,19 +68,8 @@ def measure(
             found: list[Prediction] = []
             for _ in starts:
                 batch = next(prepared)
-                tokens = generator(batch.to(device, torch.float32)).cpu()
-                texts = processor.batch_decode(tokens, skip_special_tokens=True)
-                found += [
-                    Prediction(
-                        sample_id=sample.sample_id,
-                        batch=batch.record.index,
-                        prompt=sample.prompt,
-                        prediction=text.strip(),
-                        references=sample.references,
-                        new_tokens=0,
-                    )
-                    for sample, text in zip(batch.samples, texts, strict=True)
-                ]
+                generated = generator.describe(generator(batch.to(device, torch.float32)))
+                found += predictions_of(processor, batch, generated)
             quality = score(found)
             yield {
                 **asdict(cell),

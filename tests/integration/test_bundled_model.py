@@ -10,6 +10,7 @@ import torch
 from layerscope.config.resolve import resolve
 from layerscope.measure.wer import score
 from layerscope.records import Prediction, RunConfig
+from layerscope.run.predictions import predictions_of
 from layerscope.workload.batching import Batcher
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import Sample
@@ -48,23 +49,13 @@ def wer(dataset: str, image_size: int, max_input_len: int) -> float:
     return value
 
 
-def answers(settings: RunConfig, samples: Sequence[Sample]) -> list[Prediction]:
+def answers(settings: RunConfig, samples: Sequence[Sample]) -> tuple[Prediction, ...]:
     model, processor = loaded().model, loaded().processor
     assert processor is not None
     batch = Batcher(settings, processor, model.config).prepare(samples, 0)
-    tokens = Generator(model, settings)(batch.to("cpu", torch.float32))
-    texts = processor.batch_decode(tokens, skip_special_tokens=True)
-    return [
-        Prediction(
-            sample_id=sample.sample_id,
-            batch=0,
-            prompt=sample.prompt,
-            prediction=text.strip(),
-            references=sample.references,
-            new_tokens=0,
-        )
-        for sample, text in zip(samples, texts, strict=True)
-    ]
+    run = Generator(model, settings)
+    generated = run.describe(run(batch.to("cpu", torch.float32)))
+    return predictions_of(processor, batch, generated)
 
 
 def test_small_letters_are_lost_in_a_small_image() -> None:

@@ -32,24 +32,24 @@ text_config: {model_type: llama, vocab_size: 64, hidden_size: 16, intermediate_s
 )
 
 
-def small_yaml(folder: Path) -> Path:
+def small_yaml(folder: Path, text: str = SMALL) -> Path:
     """The architecture as a file that `--model` takes."""
     path = folder / "small.yaml"
-    path.write_text(SMALL)
+    path.write_text(text)
     return path
 
 
-def small_model(folder: Path) -> Any:
+def small_model(folder: Path, text: str = SMALL, seed: int = 0) -> Any:
     """The model with seeded random weights, fp32 on the CPU."""
     from layerscope.workload.architecture import build, find_architecture
 
     return build(
-        find_architecture(str(small_yaml(folder))),
+        find_architecture(str(small_yaml(folder, text))),
         dtype=torch.float32,
         layout="from_pretrained",
         attention="sdpa",
         device="cpu",
-        seed=0,
+        seed=seed,
     )
 
 

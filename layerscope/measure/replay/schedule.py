@@ -233,7 +233,7 @@ class _Run:
             found = self._window(player, length_s, repeats)
             if isinstance(found, EnergyAbsent) or not found.throttled:
                 return found
-            if kind in self._always_slowed:
+            if kind in self._always_slowed:  # no rest helps
                 return found
             if self.spent_s() + _COOLING_S + length_s + self._overhead_s > self._limit_s:
                 return found

@@ -7,25 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_model import SMALL_LLAMA, small_inputs, small_model
+from support.small_model import SMALL, SMALL_LLAMA, small_inputs, small_model
 
 from layerscope.config.resolve import resolve
-from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.generation import Generator
 
 STEPS = 4
 
 
-@pytest.fixture(params=["t5", "llama"])
+@pytest.fixture(params=[SMALL, SMALL_LLAMA], ids=["t5", "llama"])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param == "t5":
-        return small_model(tmp_path)
-    path = tmp_path / "llama.yaml"
-    path.write_text(SMALL_LLAMA)
-    return build(
-        find_architecture(str(path)), dtype=torch.float32, layout="from_pretrained",
-        attention="sdpa", device="cpu", seed=0,
-    )  # fmt: skip
+    return small_model(tmp_path, request.param)
 
 
 def generator(model: Any, **more: Any) -> Generator:

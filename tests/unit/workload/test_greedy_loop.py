@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_model import SMALL, SMALL_LLAMA, small_inputs
+from support.small_model import SMALL, SMALL_LLAMA, small_inputs, small_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerscope.analysis.account import account_of
@@ -19,7 +19,6 @@ from layerscope.config.resolve import resolve
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.workload import greedy_loop
-from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.generation import Generator
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.module_list import list_modules
@@ -53,20 +52,11 @@ class Talking:
         ]
 
 
-def built(folder: Path, text: str, seed: int) -> Any:
-    path = folder / "model.yaml"
-    path.write_text(text)
-    return build(
-        find_architecture(str(path)), dtype=torch.float32, layout="from_pretrained",
-        attention="sdpa", device="cpu", seed=seed,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module", params=["t5", "llama"])
 def talking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Talking:
     folder = tmp_path_factory.mktemp("model")
     t5 = request.param == "t5"
-    model = built(folder, SMALL if t5 else SMALL_LLAMA, seed=1 if t5 else 2)
+    model = small_model(folder, SMALL if t5 else SMALL_LLAMA, seed=1 if t5 else 2)
     if t5:
         # Untrained and tied to its embedding a T5 repeats itself.
         with torch.no_grad():

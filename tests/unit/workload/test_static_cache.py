@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_model import SMALL_LLAMA, small_inputs, small_model
+from support.small_model import SMALL, SMALL_LLAMA, small_inputs, small_model
 
 from layerscope.config.resolve import resolve
-from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.generation import Generator
 
 STEPS = 4
@@ -35,17 +34,9 @@ def addresses(run: Generator) -> set[int]:
     return {t.data_ptr() for kept in run.caches._kept.values() for t in kept._tensors}
 
 
-@pytest.fixture(scope="module", params=["t5", "llama"])
+@pytest.fixture(scope="module", params=[SMALL, SMALL_LLAMA], ids=["t5", "llama"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("small")
-    if request.param == "t5":
-        return small_model(folder)
-    path = folder / "llama.yaml"
-    path.write_text(SMALL_LLAMA)
-    return build(
-        find_architecture(str(path)), dtype=torch.float32, layout="from_pretrained",
-        attention="sdpa", device="cpu", seed=0,
-    )  # fmt: skip
+    return small_model(tmp_path_factory.mktemp("small"), request.param)
 
 
 def test_the_same_answers_as_with_a_growing_cache(model: Any) -> None:
