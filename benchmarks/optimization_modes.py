@@ -8,8 +8,9 @@ tokens with eager ones and accounts for every nanosecond.
     python benchmarks/optimization_modes.py --out results                 # XL on CUDA, batch 1 and 16
     python benchmarks/optimization_modes.py --model small.yaml --device cpu --mode eager --mode compile
 
-A mode is `optimization` or `optimization:fp32_matmul`. The rows are written after each batch size;
-traces are thrown away unless `--keep-traces` is given.
+A mode is `optimization`, `optimization:fp32_matmul` or `optimization:fp32_matmul:tuned`, the last
+with coordinate descent tuning. A mode that is not ready in time fails, the others go on. The rows are
+written after each batch size; traces are thrown away unless `--keep-traces` is given.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 import click
 
 MODES = ("eager", "eager:high", "compile", "compile:high", "cudagraphs", "cudagraphs:high")
-_LAUNCH_WAIT_S = 540
+TUNED = ("cudagraphs:highest:tuned", "cudagraphs:high:tuned")
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Mode:
     optimization: str
     fp32_matmul: str
     batch: int
+    tuned: bool = False
 
     @property
     def name(self) -> str:
         """Of its folder: `b16-cudagraphs-high`."""
-        return f"b{self.batch}-{self.optimization}-{self.fp32_matmul}"
+        end = "-tuned" if self.tuned else ""
+        return f"b{self.batch}-{self.optimization}-{self.fp32_matmul}{end}"
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,10 @@ def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, 
     given = {
         "model": setting.model, "weights": "random", "dataset": "synthetic-random",
         "device": setting.device, "dtype": setting.dtype, "optimization": mode.optimization,
-        "fp32_matmul": mode.fp32_matmul, "batch_size": mode.batch, "samples": 2 * mode.batch,
-        "image_size": setting.image_size, "max_input_len": setting.max_input_len,
-        "max_new_tokens": setting.new_tokens, "measure_limit_s": 0.5,
+        "fp32_matmul": mode.fp32_matmul, "coordinate_descent_tuning": mode.tuned,
+        "batch_size": mode.batch, "samples": 2 * mode.batch, "image_size": setting.image_size,
+        "max_input_len": setting.max_input_len, "max_new_tokens": setting.new_tokens,
+        "measure_limit_s": 0.5,
     }  # fmt: skip
     resolved = resolve(given, cuda=setting.device == "cuda")
     torch.set_float32_matmul_precision(resolved.config.fp32_matmul)
@@ -100,7 +104,7 @@ def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, 
     ready = load_for(resolved, progress, lambda line: None)
     loaded_s = time.monotonic() - began
     config = ready.config
-    with compiled_model(ready.model.model, config.optimization) as compiled:
+    with compiled_model(ready.model.model, config.optimization, tuned=mode.tuned) as compiled:
         parts = compiled.parts if compiled is not None else None
         passes = Passes(config, ready.model, progress, compiled)
         measured = passes.measure(source)  # compiles and warms up; the rounds time it again
@@ -239,6 +243,7 @@ def row_of(worker: Worker, base_ns: float | None) -> dict[str, Any]:
     mode, answers = worker.mode, worker.answers
     row: dict[str, Any] = {
         "batch": mode.batch, "optimization": mode.optimization, "fp32_matmul": mode.fp32_matmul,
+        "tuned": int(mode.tuned),
     }  # fmt: skip
     times = [ns for round_ns in worker.generate_ns for ns in round_ns]
     if len(times) >= 3:
@@ -285,6 +290,7 @@ def row_of(worker: Worker, base_ns: float | None) -> dict[str, Any]:
                 "graphs": sum(part.graphs for part in record.parts),
                 "later_graphs": sum(part.later_graphs for part in record.parts),
                 "graph_breaks": sum(record.graph_breaks.values()),
+                "tuned_graphs": record.tuned_graphs,
                 "fell_back": "; ".join(record.fell_back),
                 "growing_cache_mb": (record.growing_cache_bytes or 0) / 1e6 or None,
             }
@@ -298,11 +304,14 @@ def row_of(worker: Worker, base_ns: float | None) -> dict[str, Any]:
     return row
 
 
-def measure(modes: Sequence[Mode], setting: Setting, rounds: int, until: float) -> list[Worker]:
+def measure(
+    modes: Sequence[Mode], setting: Setting, rounds: int, ready_s: float, until: float
+) -> list[Worker]:
     """All modes of one batch size: ready together, measured in turns."""
     workers = [Worker(mode, setting) for mode in modes]
+    ready_until = min(until, time.monotonic() + ready_s)
     for worker in workers:
-        worker.answers |= worker.receive(min(until, time.monotonic() + _LAUNCH_WAIT_S))
+        worker.answers |= worker.receive(ready_until)
         click.echo(f"{worker.mode.name}: {worker.failed or 'ready'}", err=True)
     for number in range(rounds):
         turn = number % len(workers)
@@ -325,7 +334,8 @@ def write(workers: Sequence[Worker], path: Path) -> None:
     base: dict[int, float] = {}
     for worker in workers:
         mode = worker.mode
-        if mode.optimization == "eager" and mode.fp32_matmul == "highest" and worker.generate_ns:
+        plain = (mode.optimization, mode.fp32_matmul) == ("eager", "highest")
+        if plain and worker.generate_ns:
             base[mode.batch] = median([ns for r in worker.generate_ns for ns in r])
     rows = [row_of(worker, base.get(worker.mode.batch)) for worker in workers]
     header = list(dict.fromkeys(name for row in rows for name in row))
@@ -348,19 +358,20 @@ def write(workers: Sequence[Worker], path: Path) -> None:
 @click.option("--device", default="cuda", type=click.Choice(["cuda", "cpu"]))
 @click.option("--dtype", default="fp16", type=click.Choice(["fp16", "bf16", "fp32"]))
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 16))
-@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), default=MODES)
+@click.option("--mode", "modes", multiple=True, type=click.Choice((*MODES, *TUNED)), default=MODES)
 @click.option("--image-size", default=224)
 @click.option("--max-input-len", default=200)
 @click.option("--new-tokens", default=20)
 @click.option("--rounds", default=4, help="Turns of every mode.")
 @click.option("--round-s", default=2.0, help="Seconds of a turn, at least three batches.")
+@click.option("--ready-minutes", default=6.0, help="A mode that is not ready by then is left out.")
 @click.option("--minutes", default=9.0, help="Then modes that are not done count as failed.")
 @click.option("--keep-traces", is_flag=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(
     model: str, device: str, dtype: str, batches: tuple[int, ...], modes: tuple[str, ...],
     image_size: int, max_input_len: int, new_tokens: int, rounds: int, round_s: float,
-    minutes: float, keep_traces: bool, out: Path,
+    ready_minutes: float, minutes: float, keep_traces: bool, out: Path,
 ) -> None:  # fmt: skip
     """Measure every mode at every batch size; one table, `modes.csv`."""
     until = time.monotonic() + 60 * minutes
@@ -372,10 +383,10 @@ def main(
     done: list[Worker] = []
     for batch in batches:
         plan = [
-            Mode(mode, matmul or "highest", batch)
-            for mode, _, matmul in (name.partition(":") for name in modes)
+            Mode(mode, matmul or "highest", batch, bool(tuned))
+            for mode, matmul, tuned in ((*name.split(":"), "", "")[:3] for name in modes)
         ]
-        done += measure(plan, setting, rounds, until)
+        done += measure(plan, setting, rounds, 60 * ready_minutes, until)
         write(done, out / "modes.csv")
     click.echo((out / "modes.csv").read_text())
 

@@ -132,6 +132,11 @@ def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
             f"{where}: `min_new_tokens` {config.min_new_tokens} exceeds `max_new_tokens` "
             f"{config.max_new_tokens}."
         )
+    if config.coordinate_descent_tuning and config.optimization not in ("compile", "cudagraphs"):
+        raise UsageError(
+            f"{where}: `coordinate_descent_tuning` tunes compiled code, and `optimization` is "
+            f"{config.optimization}; add --optimization compile or cudagraphs."
+        )
     if config.energy_per_layer is not None:
         read_choice(config.energy_per_layer)
         if not config.trace:

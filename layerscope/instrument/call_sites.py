@@ -7,15 +7,18 @@ as a cold one.
 
 - A call of a library or a template (a matmul, a convolution, an attention) runs one heavy operator
   and belongs to its layer alone; each heavy operator is claimed by exactly one such call.
-- Generated code may fuse operations of several layers. It is split by the bytes that the model's own
-  operations in it put out; an operation of which only views are in it weighs nothing.
+- A matrix-vector product that no library call runs is a sum in generated code (inductor makes it so
+  with coordinate descent tuning). Such code belongs to the product's layer as a template does,
+  whatever is fused to it; several products in one share it by the bytes that they read.
+- Other generated code may fuse operations of several layers. It is split by the bytes that the
+  model's own operations in it put out; an operation of which only views are in it weighs nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from layerscope.records.provenance import CallSite, LayerWeight, Origin
@@ -47,10 +50,18 @@ _LIBRARY_CALLS = ("extern_kernels.", "torch.ops.", "aten.", "triton_tem_", "cpp_
 
 @dataclass(frozen=True)
 class TracedNode:
-    """An operation of the model as dynamo traced it: its layer, relative to the frame, and bytes."""
+    """An operation of the model as dynamo traced it.
+
+    Attributes:
+        layer: relative to the frame.
+        operator: the heavy operator that it is; "" for others.
+        input_bytes: what a heavy operator reads, parameters included; 0 for others.
+    """
 
     layer: str
     output_bytes: int
+    operator: str = ""
+    input_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ def call_sites(
     ]
     owner = _claims(calls)
     owned = {index: node for node, index in owner.items()}
+    in_libraries = {name for node in owner for name in traced_by.get(node, ())}
+    generated: set[str] = set()  # heavy operations met in generated code
     sites = []
     for index, call in enumerate(calls):
         heavy = owned.get(index)
@@ -94,6 +107,13 @@ def call_sites(
             found = [traced[name].layer for name in traced_by.get(heavy, ()) if name in traced]
             layers: tuple[LayerWeight, ...] = (LayerWeight(found[-1], 1),) if found else ()
             operator = heavy_operator(heavy)
+        elif products := _products(call, traced_by, traced, in_libraries):
+            layers = _weighed({name: traced[name].input_bytes for name in products}, traced)
+            first = products[0]
+            # The second half of a sum in two steps is not a second product.
+            known = len(products) > 1 or first in generated
+            operator = "" if known else traced[first].operator
+            generated.update(products)
         else:
             # What a library call does is not done a second time by the code that feeds it.
             layers = _split([n for n in call.nodes if n not in owner], traced_by, traced)
@@ -131,6 +151,22 @@ def _nodes(calls: Sequence[_Call]) -> list[str]:
     return [node for call in calls for node in call.nodes]
 
 
+def _products(
+    call: _Call,
+    traced_by: Mapping[str, Sequence[str]],
+    traced: Mapping[str, TracedNode],
+    in_libraries: Collection[str],
+) -> list[str]:
+    """The model's heavy operations that this code computes itself, as sums of products."""
+    sums = [node for node in call.nodes if _SERIAL.sub("", node) == "sum"]
+    names = dict.fromkeys(name for node in sums for name in traced_by.get(node, ()))
+    return [
+        name
+        for name in names
+        if name in traced and traced[name].operator and name not in in_libraries
+    ]
+
+
 def _split(
     nodes: Sequence[str],
     traced_by: Mapping[str, Sequence[str]],
@@ -140,9 +176,16 @@ def _split(
     operations = dict.fromkeys(
         name for node in working or nodes for name in traced_by.get(node, ()) if name in traced
     )
+    return _weighed({name: traced[name].output_bytes for name in operations}, traced)
+
+
+def _weighed(
+    bytes_of: Mapping[str, int], traced: Mapping[str, TracedNode]
+) -> tuple[LayerWeight, ...]:
+    """The layers of these operations by the bytes of each; equal where all are 0."""
     weights: Counter[str] = Counter()
-    for name in operations:
-        weights[traced[name].layer] += traced[name].output_bytes
+    for name, count in bytes_of.items():
+        weights[traced[name].layer] += count
     if not weights.total():
         weights.update(dict.fromkeys(weights, 1))
     return tuple(LayerWeight(layer, weight) for layer, weight in weights.items() if weight)

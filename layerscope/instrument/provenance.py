@@ -27,6 +27,15 @@ from layerscope.workload.module_list import plain_fqn
 
 _CACHE_TAG = "layerscope-provenance-1"
 _NUMBER = "_layerscope_graph"
+_CALLED = {
+    "linear": "mm",
+    "mm": "mm",
+    "addmm": "mm",
+    "matmul": "bmm",
+    "bmm": "bmm",
+    "baddbmm": "bmm",
+    "scaled_dot_product_attention": "sdpa",
+}
 
 
 class ProvenanceWatch:
@@ -166,13 +175,23 @@ def _traced_nodes(graph: torch.fx.GraphModule) -> dict[str, TracedNode]:
     found: dict[str, TracedNode] = {}
     for node in graph.graph.nodes:
         if node.op in ("call_function", "call_method", "call_module"):
-            found[node.name] = TracedNode(_layer(node), _bytes(node.meta.get("example_value")))
+            value = node.meta.get("example_value")
+            found[node.name] = TracedNode(_layer(node), _bytes(value), *_heavy(node))
     return found
 
 
 def _layer(node: torch.fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack")
     return relative_fqn(next(reversed(stack.values()))[0]) if stack else ""
+
+
+def _heavy(node: torch.fx.Node) -> tuple[str, int]:
+    """The heavy operator that the model calls here and the bytes of what it reads; "", 0 for others."""
+    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    operator = _CALLED.get(called, "") if node.op != "call_module" else ""
+    if not operator:
+        return "", 0
+    return operator, sum(_bytes(x.meta.get("example_value")) for x in node.all_input_nodes)
 
 
 def _bytes(value: Any) -> int:

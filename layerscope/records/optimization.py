@@ -64,6 +64,8 @@ class OptimizationRecord:
     Attributes:
         graph_breaks: reason -> how often.
         cudagraph_skips: graphs that were to be CUDA graphs and are not; None without CUDA graphs.
+        tuned_graphs: graphs whose matrix-vector products were generated and tuned by coordinate
+            descent; None where that was not asked for.
         tokens: None where nothing was compared.
         growing_cache_bytes: keys and values that the eager run held after the last step of the same
             batch, the largest of the compared; the run's own, static cache stands in its memory record.
@@ -73,6 +75,7 @@ class OptimizationRecord:
     parts: tuple[CompiledPart, ...]
     graph_breaks: dict[str, int] = field(default_factory=dict)
     cudagraph_skips: int | None = None
+    tuned_graphs: int | None = None
     tokens: TokensAgainstEager | None = None
     growing_cache_bytes: int | None = None
 
@@ -91,4 +94,8 @@ class OptimizationRecord:
         ]
         if self.cudagraph_skips:
             said.append(f"{self.cudagraph_skips} graphs were not captured as CUDA graphs")
+        if self.tuned_graphs == 0:
+            said.append(
+                "coordinate descent tuned nothing: no graph multiplies a matrix by one vector"
+            )
         return tuple(said)

@@ -36,6 +36,8 @@ class RunConfig:
             the source image is resized to before the processor (mode `source`).
         max_input_len: text tokens, on both tokenizers, query tokens not included.
         min_new_tokens: equal to `max_new_tokens` forces the output length (untrained weights).
+        coordinate_descent_tuning: inductor's setting of that name, for the graphs that multiply a
+            matrix by one vector.
         samples: samples drawn from the data set, spread over batches of `batch_size`.
         warmup: batches run before anything is measured.
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
@@ -70,6 +72,7 @@ class RunConfig:
     optimization: Optimization = "eager"
     attention: Attention = "sdpa"
     fp32_matmul: Fp32Matmul = "highest"
+    coordinate_descent_tuning: bool = False
     trace: bool = True
     energy_per_layer: str | None = None
     energy_limit_s: Seconds = 420.0

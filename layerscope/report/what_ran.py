@@ -43,7 +43,8 @@ def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
     parts = ", ".join(f"{part.part} {part.graphs}" for part in found.parts)
     seconds = sum(part.compile_s for part in found.parts)
     breaks = sum(found.graph_breaks.values())
-    yield "compiled", f"graphs: {parts}; {breaks} graph breaks; {seconds:.1f} s compiling"
+    tuned = f", {found.tuned_graphs} tuned by coordinate descent" if found.tuned_graphs else ""
+    yield "compiled", f"graphs: {parts}{tuned}; {breaks} graph breaks; {seconds:.1f} s compiling"
     for words in found.fell_back:
         yield "", f"fell back: {words}"
     for reason, count in found.graph_breaks.items():

@@ -38,8 +38,13 @@ class CompiledModel:
 
 
 @contextmanager
-def compiled_model(model: torch.nn.Module, mode: Optimization) -> Iterator[CompiledModel | None]:
+def compiled_model(
+    model: torch.nn.Module, mode: Optimization, *, tuned: bool = False
+) -> Iterator[CompiledModel | None]:
     """The model with its parts compiled for the mode; None, and the model as it is, for eager.
+
+    Args:
+        tuned: with coordinate descent.
 
     Raises:
         EnvironmentProblem: the mode needs what is not here.
@@ -47,7 +52,7 @@ def compiled_model(model: torch.nn.Module, mode: Optimization) -> Iterator[Compi
     if mode != "compile" and mode != "cudagraphs":
         yield None
         return
-    parts = CompiledParts(model, mode)
+    parts = CompiledParts(model, mode, tuned=tuned)
     reason = why_not_understood()
     watch = ProvenanceWatch(model) if not reason else None
     with watch or nullcontext(), parts:
@@ -65,6 +70,7 @@ def optimization_record(
         parts=parts.counts(),
         graph_breaks=parts.graph_breaks(),
         cudagraph_skips=parts.cudagraph_skips() if mode == "cudagraphs" else None,
+        tuned_graphs=parts.tuned_graphs(),
         tokens=eager.tokens if eager is not None else None,
         growing_cache_bytes=eager.cache_bytes if eager is not None else None,
     )

@@ -136,7 +136,11 @@ class _Run:
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
         source = open_samples(self._resolved.config)
         ready = load_for(self._resolved, self._progress, self._announce, self._load)
-        with compiled_model(ready.model.model, ready.config.optimization) as compiled:
+        with compiled_model(
+            ready.model.model,
+            ready.config.optimization,
+            tuned=ready.config.coordinate_descent_tuning,
+        ) as compiled:
             return self._measured(ready, compiled, source, name, created)
 
     def _measured(

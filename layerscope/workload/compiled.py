@@ -29,6 +29,7 @@ class CompiledParts:
     Args:
         model: an InstructBLIP; parts it does not have are left out.
         mode: `compile` is inductor; `cudagraphs` also captures each graph as a CUDA graph.
+        tuned: graphs with a matrix-vector product are tuned by coordinate descent.
         backend: compiles one graph, inputs (graph module, example inputs); None is inductor.
 
     Raises:
@@ -40,6 +41,7 @@ class CompiledParts:
         model: torch.nn.Module,
         mode: CompiledMode,
         *,
+        tuned: bool = False,
         backend: Callable[..., Any] | None = None,
     ) -> None:
         modules = dict(model.named_modules())
@@ -55,7 +57,9 @@ class CompiledParts:
                 f"--optimization cudagraphs: CUDA graphs need a CUDA device, the model is on the "
                 f"{device}; use --optimization compile or eager."
             )
-        self._backend = backend or _inductor(cudagraphs=mode == "cudagraphs")
+        self._backend = backend or self._inductor
+        self._cudagraphs = mode == "cudagraphs"
+        self._tuned: int | None = 0 if tuned else None
         self._graphs: Counter[str] = Counter()
         self._compile_ns: Counter[str] = Counter()
         self._ran: Counter[str] = Counter()
@@ -121,6 +125,21 @@ class CompiledParts:
 
         return int(counters["inductor"]["cudagraph_skips"])
 
+    def tuned_graphs(self) -> int | None:
+        """Graphs that were tuned by coordinate descent; None where it was not asked for."""
+        return self._tuned
+
+    def _inductor(self, graph: Any, inputs: Any) -> Any:
+        from torch._inductor.compile_fx import compile_fx
+
+        patches: dict[str, Any] = {"triton.cudagraphs": self._cudagraphs}
+        if self._tuned is not None and has_matvec(graph):
+            # Not for the other graphs: it tries some ten variants of every kernel, and what pays is
+            # that with this setting inductor makes code of its own for products of one row.
+            patches["coordinate_descent_tuning"] = True
+            self._tuned += 1
+        return compile_fx(graph, inputs, config_patches=patches)
+
     def _counting(self, fqn: str) -> Callable[..., Any]:
         """A backend that counts the graphs it compiles and the calls of what it made."""
 
@@ -165,13 +184,15 @@ def uncompiled(parts: CompiledParts | None) -> Iterator[None]:
             module._compiled_call_impl = kept[fqn]
 
 
-def _inductor(*, cudagraphs: bool) -> Callable[..., Any]:
-    def compile_graph(graph: Any, inputs: Any) -> Any:
-        from torch._inductor.compile_fx import compile_fx
-
-        return compile_fx(graph, inputs, config_patches={"triton.cudagraphs": cudagraphs})
-
-    return compile_graph
+def has_matvec(graph: torch.fx.GraphModule) -> bool:
+    """Whether a traced graph has a linear layer whose input is one row: a decode step of batch 1."""
+    for node in graph.graph.nodes:
+        if getattr(node.target, "__name__", node.target) != "linear":
+            continue
+        value = node.meta.get("example_value")
+        if isinstance(value, torch.Tensor) and value.numel() == value.shape[-1]:
+            return True
+    return False
 
 
 def _line(reason: str) -> str:

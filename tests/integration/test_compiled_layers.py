@@ -122,6 +122,19 @@ def test_a_module_compiled_in_place_at_two_sizes(inputs: torch.Tensor) -> None:
     assert len(watch.record().graphs) == 2
 
 
+def test_a_matrix_vector_product_in_generated_code_belongs_to_its_layer() -> None:
+    """Inductor sums a row times a column itself, the activation before it and behind it included."""
+    torch._dynamo.reset()
+    net = torch.nn.Sequential(
+        torch.nn.GELU(), torch.nn.Linear(64, 1, bias=False), torch.nn.Sigmoid()
+    ).eval()
+    with layerscope.watch_compile(net) as watch, torch.no_grad():
+        torch.compile(net)(torch.randn(1, 64))
+    (graph,) = watch.record().graphs
+    assert [(site.operator, site.layers[0].layer) for site in graph.sites] == [("mm", "1")]
+    assert graph.sites[0].origin == "exact"
+
+
 def test_regional_compile_makes_one_graph_for_all_blocks(inputs: torch.Tensor) -> None:
     net = Net().eval()
     with layerscope.watch_compile(net) as watch:

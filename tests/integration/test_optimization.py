@@ -178,3 +178,19 @@ def test_a_mode_that_cannot_run_here_is_refused(mode: str, words: str, tmp_path:
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_tuning_that_finds_nothing_to_tune_is_said(
+    runs: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    """Two rows in every product: the code is the compiled run's own, found in the cache."""
+    done = layerscope(
+        "profile", "--model", small_yaml(tmp_path), *COMMON, "--optimization", "compile",
+        "--coordinate-descent-tuning", "--no-trace", "--strict", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "coordinate descent tuned nothing" in done.stderr
+    record = load(next((tmp_path / "out").iterdir()))
+    assert record.config.coordinate_descent_tuning
+    assert record.optimization is not None
+    assert record.optimization.tuned_graphs == 0

@@ -51,6 +51,10 @@ def test_random_weights_force_the_output_length_and_need_no_processor() -> None:
         ({"dtype": "int8"}, "`dtype`"),
         ({"warmup": -1}, "`warmup`"),
         ({"batch_size": 16, "samples": 8}, "8 samples do not fill one batch of 16"),
+        (
+            {"coordinate_descent_tuning": True},
+            "`optimization` is eager; add --optimization compile",
+        ),
         ({"min_new_tokens": 30}, "`min_new_tokens` 30 exceeds `max_new_tokens` 20"),
     ],
 )

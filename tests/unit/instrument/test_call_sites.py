@@ -88,6 +88,46 @@ def test_code_that_only_prepares_a_library_call_belongs_to_it() -> None:
     )
 
 
+MATVECS = """
+# [Provenance debug handles] triton_red_fused_mm_0:1
+# [Provenance debug handles] triton_red_fused_mm_1:2
+# [Provenance debug handles] triton_per_fused_mm_2:3
+# [Provenance debug handles] triton_per_fused_softmax_3:4
+# [Provenance debug handles] extern_kernels.bmm:5
+"""
+
+
+def test_generated_matrix_vector_products_are_their_layers_whatever_is_fused_to_them() -> None:
+    nodes = {
+        # Query, key and value in one kernel, after the norm's last product.
+        "triton_red_fused_mm_0:1": ["mul_1", "mul_2", "sum_1", "mul_3", "sum_2", "mul_4", "sum_3"],
+        # A sum in two steps, the second with the activation behind it.
+        "triton_red_fused_mm_1:2": ["mul_5", "sum_4"],
+        "triton_per_fused_mm_2:3": ["sum_4", "relu"],
+        # The softmax's own sum: its attention's products run in a library.
+        "triton_per_fused_softmax_3:4": ["sum_5", "add"],
+        "extern_kernels.bmm:5": ["bmm"],
+    }
+    traced_by = {
+        "mul_1": ["norm"], "mul_2": ["q"], "sum_1": ["q"], "mul_3": ["k"], "sum_2": ["k"],
+        "mul_4": ["v"], "sum_3": ["v"], "mul_5": ["wi"], "sum_4": ["wi"], "relu": ["act"],
+        "sum_5": ["attention"], "bmm": ["attention"], "add": ["bias"],
+    }  # fmt: skip
+    traced = {
+        "norm": TracedNode("norm", 500),
+        **{name: TracedNode(name, 8, "mm", 136) for name in "qkv"},
+        "wi": TracedNode("wi", 8, "mm", 1000), "act": TracedNode("act", 8),
+        "attention": TracedNode("attn", 16, "sdpa", 99), "bias": TracedNode("bias", 16),
+    }  # fmt: skip
+    assert call_sites(MATVECS, nodes, traced_by, traced) == (
+        site("triton_red_fused_mm_0", ("q", 136), ("k", 136), ("v", 136)),
+        site("triton_red_fused_mm_1", ("wi", 1000), operator="mm"),
+        site("triton_per_fused_mm_2", ("wi", 1000)),
+        site("triton_per_fused_softmax_3", ("attn", 16), ("bias", 16)),
+        site("extern_kernels.bmm", ("attn", 1), operator="bmm"),
+    )
+
+
 def test_without_notes_the_layers_are_unknown() -> None:
     assert [s.origin for s in call_sites(CODE, {}, {}, {})] == ["unknown"] * 4
 

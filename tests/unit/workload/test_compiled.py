@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.compile_fx
 from support.small_model import small_inputs, small_model
 
 from layerscope.config.resolve import resolve
@@ -169,3 +170,28 @@ def test_skipped_cuda_graphs_are_a_fallback() -> None:
     part = CompiledPart(part="p", graphs=1, later_graphs=0, calls=3, fallbacks=0, compile_s=1.0)
     record = OptimizationRecord(mode="cudagraphs", parts=(part,), cudagraph_skips=2)
     assert record.fell_back == ("2 graphs were not captured as CUDA graphs",)
+
+
+@pytest.mark.parametrize(("batch", "tuned"), [(1, 2), (2, 0)])
+def test_only_graphs_with_a_matrix_vector_product_are_tuned(
+    model: Any, monkeypatch: pytest.MonkeyPatch, batch: int, tuned: int
+) -> None:
+    """The two steps of the language model at batch 1; at batch 2 nothing, which is said."""
+    given: list[dict[str, Any]] = []
+
+    def compile_fx(graph: Any, _inputs: Any, config_patches: dict[str, Any]) -> Any:
+        given.append(config_patches)
+        return graph
+
+    monkeypatch.setattr(torch._inductor.compile_fx, "compile_fx", compile_fx)
+    inputs = {name: value[:batch] for name, value in small_inputs().items()}
+    with CompiledParts(model, "compile", tuned=True) as parts, parts.warming_up():
+        generator(model, "compile")(inputs)
+        assert parts.tuned_graphs() == tuned
+        record = OptimizationRecord(mode="compile", parts=parts.counts(), tuned_graphs=tuned)
+    plain = {"triton.cudagraphs": False}
+    assert [patches for patches in given if patches != plain] == [
+        plain | {"coordinate_descent_tuning": True}
+    ] * tuned
+    assert len(given) == 5
+    assert bool(record.fell_back) == (not tuned)
