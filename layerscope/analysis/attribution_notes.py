@@ -49,7 +49,7 @@ def attribution_notes(workings: Workings) -> Iterator[str]:
         "exact": "of one layer each",
         "graph": "replayed and matched with its capture",
         "graph~": "replayed and only aligned with its capture",
-        "split": "fused over several layers, split by output bytes",
+        "split": "fused over several layers, split by bytes",
         "range": "in ranges of layers and compiled parts",
         "region": "between the kernels, with the compiled part",
         "bucket": "in named buckets",
