@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     lines: list[str] = []
-    joules: dict[str, list[dict[str, float]]] = defaultdict(list)
+    joules: dict[str, list[dict[str, Joules]]] = defaultdict(list)
     load = _load_once()
     with tempfile.TemporaryDirectory(prefix="energy-by-layer-") as work:
         for repeat in range(repeats):
@@ -128,27 +129,49 @@ def _keep(folder: Path, into: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _by_kind(path: Path) -> dict[str, float]:
+@dataclass
+class Joules:
+    """Of one kind in one run: all of it, and what replay measured of it, above idle power."""
+
+    energy_j: float = 0.0
+    dynamic_j: float = 0.0
+
+
+def _by_kind(path: Path) -> dict[str, Joules]:
     """Joules by kind and phase of the lines that have some."""
-    found: dict[str, float] = defaultdict(float)
+    found: dict[str, Joules] = defaultdict(Joules)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             if row["energy_j"]:
                 kind = row["unit"] if row["kind"] == "(rest)" else f"{row['kind']} ({row['phase']})"
-                found[kind] += float(row["energy_j"])
+                found[kind].energy_j += float(row["energy_j"])
+                found[kind].dynamic_j += float(row["dynamic_j_per_call"] or 0) * int(row["calls"])
     return dict(found)
 
 
-def _agreement(runs: list[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """By kind: the mean, and how far the repeats lie apart as a share of it."""
-    whole = sum(sum(run.values()) for run in runs) / len(runs)
+def _agreement(runs: list[Mapping[str, Joules]]) -> dict[str, dict[str, float]]:
+    """By kind: the means, and how far the repeats lie apart as shares of them.
+
+    Waiting joules differ with the host's speed in each run's own batches; those above idle are what
+    the replay itself measures.
+    """
+    whole = sum(kind.energy_j for run in runs for kind in run.values()) / len(runs)
     found = {}
     for kind in dict.fromkeys(kind for run in runs for kind in run):
-        values = [run.get(kind, 0.0) for run in runs]
-        mean = sum(values) / len(values)
-        if mean >= COMPARED_SHARE * whole:
-            found[kind] = {"mean_j": mean, "apart": (max(values) - min(values)) / mean}
+        here = [run.get(kind, Joules()) for run in runs]
+        mean, apart = _spread([each.energy_j for each in here])
+        if mean < COMPARED_SHARE * whole:
+            continue
+        found[kind] = {"mean_j": mean, "apart": apart}
+        if all(each.dynamic_j for each in here):
+            mean, apart = _spread([each.dynamic_j for each in here])
+            found[kind] |= {"dynamic_mean_j": mean, "dynamic_apart": apart}
     return found
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, (max(values) - min(values)) / mean if mean else 0.0
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class IdleRow:
             copy, or for the queue itself.
         unknown_ns: gaps whose event has no launch record, and the gap after the last event.
         launches: launch calls that put work on a device; a graph's launch is one.
+        longest_ns: the longest of the gaps.
     """
 
     layer: str
@@ -59,6 +60,7 @@ class IdleRow:
     queue_ns: int
     unknown_ns: int
     launches: int
+    longest_ns: int = 0
 
     @property
     def idle_ns(self) -> int:
@@ -204,8 +206,8 @@ class _Sums:
     """One integer column per measure, indexed by the code of a (layer, phase)."""
 
     def __init__(self, count: int) -> None:
-        self.gaps, self.active, self.host, self.late, self.queue, self.unknown = (
-            np.zeros(count, np.int64) for _ in range(6)
+        self.gaps, self.active, self.host, self.late, self.queue, self.unknown, self.longest = (
+            np.zeros(count, np.int64) for _ in range(7)
         )
 
 
@@ -278,6 +280,7 @@ def _divide(
     start, end = columns.device.start_ns[events], (columns.device.start_ns + columns.device.dur_ns)
     mark = code[events]
     np.add.at(sums.gaps, mark, (gap > 0).astype(np.int64))
+    np.maximum.at(sums.longest, mark, gap)
     np.add.at(sums.active, mark, np.maximum(end[events] - np.maximum(before, start), 0))
     matched, late = launched != NONE, gaps.late
     np.add.at(sums.host, mark[late], gap[late])
@@ -288,6 +291,7 @@ def _divide(
     rest = last - gaps.last_end_ns
     sums.unknown[tail] += rest
     sums.gaps[tail] += int(rest > 0)
+    sums.longest[tail] = max(sums.longest[tail], rest)
 
 
 def _launch_times(
@@ -313,6 +317,7 @@ def _row(key: Key, at: int, sums: _Sums, launches: int) -> IdleRow:
         queue_ns=int(sums.queue[at]),
         unknown_ns=int(sums.unknown[at]),
         launches=launches,
+        longest_ns=int(sums.longest[at]),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -28,6 +28,10 @@ from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import LatencySample, TracePass
+
+# A gap so long, and of such a share of all idle time, is no wait for one launch.
+PAUSE_NS = 20_000_000
+PAUSE_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +141,9 @@ def layer_energy(
     if reason is not None or end_to_end is None:
         return LayerEnergy(reason=reason)
     time_of = "host time" if table.whole.device_sum_ns is None else "device time"
-    return _Account(ReplayedRows(table, idle, replay, end_to_end), compiled, time_of).energy()
+    found = _Account(ReplayedRows(table, idle, replay, end_to_end), compiled, time_of).energy()
+    pauses = tuple(_pauses(idle)) if idle is not None else ()
+    return dataclasses.replace(found, notes=(*found.notes, *pauses))
 
 
 def with_energy(table: LayerTable, found: LayerEnergy) -> LayerTable:
@@ -342,6 +348,17 @@ class _Account:
                 f"({', '.join(reasons)})"
             )
         return notes
+
+
+def _pauses(idle: Idle) -> Iterator[str]:
+    """Single waits that outweigh all others: they are dealt out as if every batch had them."""
+    for row in idle.rows:
+        if row.longest_ns >= max(PAUSE_NS, PAUSE_SHARE * idle.idle_ns):
+            yield (
+                f"one wait of {row.longest_ns / 1e6:,.1f} ms before {row.layer} ({row.phase}) is "
+                f"{row.longest_ns / idle.idle_ns:.0%} of the trace's idle time, and the layer has that "
+                "share of the batch's idle joules: too much if the host paused there in this batch alone"
+            )
 
 
 def _by_share(times: Mapping[Key, float], raw_j: float) -> list[tuple[Key, float, Source]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from layerscope.errors import DataError
 from layerscope.instrument.cache_size import CacheSize
+from layerscope.instrument.collector_pause import collector_at_rest
 from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
@@ -263,6 +264,7 @@ class Passes:
         inputs = unprofiled.batch.to(self._config.device, self._dtype)
         with self._progress.task("trace one batch", 1) as advance:
             with (
+                collector_at_rest(),
                 LayerRanges(self._loaded.model) as ranges,
                 ProfilerSession(cuda=self._config.device == "cuda") as session,
             ):

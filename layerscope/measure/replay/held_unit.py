@@ -12,12 +12,19 @@ import torch
 from layerscope.measure.replay.capture import Call, Captured, Generate, capture
 from layerscope.measure.replay.inputs import Held
 from layerscope.measure.replay.player import (
+    Item,
     Player,
     Refused,
     first_line,
     overwriter,
     player_of,
     prepare,
+)
+from layerscope.measure.replay.weights import (
+    in_turn,
+    last_cache_bytes,
+    turns_needed,
+    weight_bytes,
 )
 from layerscope.records.layer_energy import ReplayUnit
 
@@ -66,9 +73,16 @@ class HeldUnit:
         items = [(modules[fqn], held[fqn, number]) for fqn, number in calls_of(self.unit)]
         overwrite = overwriter(self.stage.device)[0] if self.unit.role == "cold" else None
         compiled = any(fqn in self.stage.compiled for fqn in self.unit.layers)
+        turns = 1 if compiled or overwrite is not None else self._turns(items)
         graphs = not compiled and self._no_graph is None
         try:
-            player = prepare(items, self.stage.device, graphs=graphs, overwrite=overwrite)
+            player = prepare(
+                in_turn(items, turns),
+                self.stage.device,
+                graphs=graphs,
+                overwrite=overwrite,
+                turns=turns,
+            )
         except RuntimeError as error:  # torch's, out of memory among them
             raise Refused(f"fails on replay: {first_line(error)}") from None
         if self._no_graph is not None:
@@ -76,7 +90,14 @@ class HeldUnit:
         elif player.how == "plain" and not compiled and self.stage.device == "cuda":
             # A capture that failed once fails again, and costs the stream its state.
             self._no_graph = player.why_plain
-        return player, where
+        return player, where if turns == 1 else f"{where}; {turns} sets of weights take turns"
+
+    def _turns(self, items: Sequence[Item]) -> int:
+        return turns_needed(
+            weight_bytes(module for module, _ in items),
+            weight_bytes([self.stage.model]),
+            last_cache_bytes(self.stage.device),
+        )
 
     def _inputs(self) -> tuple[dict[Call, Held], str]:
         wanted = list(calls_of(self.unit))

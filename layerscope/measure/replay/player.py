@@ -7,6 +7,7 @@ would compute on its own results.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ class Player:
     """Runs passes of one unit.
 
     Attributes:
-        run: runs so many passes and returns before the device is done.
+        run: runs so many passes, some times `passes`, and returns before the device is done.
         passes: how many make a run of about `RUN_S`.
         pass_s: one pass, as timed at the start.
         how: "CUDA graph" or "plain"; `why_plain` says why it is no graph.
@@ -60,6 +61,7 @@ def prepare(
     *,
     graphs: bool = True,
     overwrite: Callable[[], None] | None = None,
+    turns: int = 1,
 ) -> Player:
     """A player of these calls.
 
@@ -68,6 +70,7 @@ def prepare(
         device: "cuda" or "cpu"; graphs exist on "cuda" alone.
         graphs: whether a CUDA graph may be tried; not where the module brings its own.
         overwrite: runs before every call; overwrites the device's cache.
+        turns: how many passes `items` hold, one after the other; they are counted as that many.
 
     Raises:
         Refused: a call raises when it runs again, or changes its own inputs.
@@ -94,7 +97,20 @@ def prepare(
             counters += [_try_out(module, held, device) for module, held in items]
         finally:
             as_before()
-        return player_of(one_pass, device, graphs=graphs, after=as_before)
+        player = player_of(one_pass, device, graphs=graphs, after=as_before)
+    return _counted(player, turns)
+
+
+def _counted(player: Player, turns: int) -> Player:
+    """The player with each of its passes counted as so many."""
+    if turns == 1:
+        return player
+    return dataclasses.replace(
+        player,
+        run=lambda passes: player.run(passes // turns),
+        passes=player.passes * turns,
+        pass_s=player.pass_s / turns,
+    )
 
 
 def player_of(

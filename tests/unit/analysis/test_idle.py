@@ -48,6 +48,8 @@ def test_hand_counted_gaps(tmp_path: Path) -> None:
     assert (rows["b"].host_ns, rows["b"].late_ns, rows["b"].queue_ns) == (200, 120, 0)
     assert (rows["(no launch record)"].unknown_ns, rows[NOTHING_FOLLOWED].unknown_ns) == (100, 50)
     assert (idle.window_ns, idle.active_ns, idle.idle_ns) == (1000, 450, 550)
+    longest = (rows["a"].longest_ns, rows["b"].longest_ns, rows[NOTHING_FOLLOWED].longest_ns)
+    assert longest == (100, 200, 50)
 
 
 def test_launch_costs_and_verdict_of_a_phase(tmp_path: Path) -> None:

@@ -208,6 +208,18 @@ def test_the_table_s_columns_sum_to_the_whole_and_name_their_source() -> None:
         wrong.check()
 
 
+@pytest.mark.parametrize(("longest_ms", "said"), [(30, True), (10, False)])
+def test_a_pause_of_the_host_is_named_where_its_idle_joules_go(longest_ms: int, said: bool) -> None:
+    """30 of the trace's 200 ms of idle time in one gap."""
+    rows = (*IDLE.rows[:2], replace(IDLE.rows[2], longest_ns=longest_ms * MS), *IDLE.rows[3:])
+    energy = layer_energy(
+        TABLE, replace(IDLE, rows=rows), ReplayRecord(choice=ReplayChoice(), units=(BLOCK_0,)),
+        ENERGY, TRACE, (),
+    )  # fmt: skip
+    words = "one wait of 30.0 ms before tower.layers.0 (vision) is 15% of the trace's idle time"
+    assert any(note.startswith(words) for note in energy.notes) == said
+
+
 def test_units_with_a_reason_are_apportioned_and_keep_their_line(tmp_path: Path) -> None:
     refused = unit("tower.layers.1", (), reason="changes its input in place: a tensor")
     energy = found(BLOCK_0, refused)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +37,39 @@ def test_warm_ups_reach_every_step_that_may_be_measured(optimization: str) -> No
     assert max(measured) < LIMIT
     assert warm == {LIMIT} if optimization == "cudagraphs" else warm <= measured
     assert all(max(s.new_tokens) < LIMIT for s in found.repeats)
+
+
+def test_no_collection_falls_into_the_traced_batch(tmp_path: Path) -> None:
+    """It would stop the host for tenths of a second, and a layer would be said to have waited."""
+    given = {
+        "model": "tiny", "dataset": "synthetic-textvqa", "device": "cpu", "batch_size": 1,
+        "samples": 1, "max_new_tokens": 2, "warmup": 1, "measure_limit_s": 0.05,
+    }  # fmt: skip
+    config = resolve(given, cuda=False).config
+    passes = Passes(config, load_model(config), ProgressReporter(sys.stderr, quiet=True))
+    measured = passes.measure(open_samples(config))
+    collected: list[int] = []
+
+    def note(phase: str, info: dict[str, Any]) -> None:
+        collected.append(info["generation"])
+
+    generate = passes.generator.__call__
+
+    def generating(inputs: Any) -> Any:
+        gc.callbacks.append(note)
+        try:
+            kept = [[] for _ in range(200_000)]  # would start collections, were it not at rest
+            return generate(inputs), kept
+        finally:
+            gc.callbacks.remove(note)
+
+    class Watching:
+        describe = passes.generator.describe
+
+        def __call__(self, inputs: Any) -> Any:
+            return generating(inputs)[0]
+
+    passes.generator = Watching()  # type: ignore[assignment]
+    passes.trace(measured.batches[0], tmp_path / "trace.json.gz")
+    assert collected == []
+    assert gc.isenabled()
