@@ -71,10 +71,13 @@ class _Call:
 
 
 def heavy_operator(node: str) -> str:
-    """`mm`, `bmm`, `convolution` or `sdpa` for a node or an aten operator of that name, else ""."""
+    """`mm`, `bmm`, `convolution` or `sdpa` for a node or an aten operator of that name, else "".
+
+    SDPA's math form is none: it runs two `bmm`.
+    """
     base = _SERIAL.sub("", node)
     if base.startswith(_ATTENTION):
-        return "sdpa"
+        return "" if base.endswith("_math") else "sdpa"
     return _HEAVY.get(base, "")
 
 

@@ -105,7 +105,8 @@ def energy_lines(found: LayerEnergy) -> Iterator[str]:
             steps = "; by call " + ", ".join(f"{n}: {j:.4g} J" for n, j in part.by_call)
         yield (
             f"{part.part} ({part.phase}) in one go {part.whole_j:,.4f} J above idle, its layers "
-            f"{part.layers_j:,.4f} J: ratio {part.ratio:.3f}, time ratio "
+            f"{part.layers_j:,.4f} J: ratio {part.ratio:.3f}, with idle power over the "
+            f"{part.whole_s * 1e3:,.2f} ms of the one {part.raw_ratio:.3f}; time ratio "
             f"{part.layers_s / part.whole_s:.3f}; they cover {part.covered:.1%} of its {found.time_of}"
             f"{steps}"
         )

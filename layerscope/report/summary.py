@@ -71,7 +71,10 @@ def _energy(found: LayerEnergy) -> dict[str, Any]:
         "end_to_end_j": None if whole is None else whole.whole_nj / 1e9,
         "factor": None if whole is None else found.factor,
         "kinds": [msgspec.to_builtins(kind) for kind in by_kind(found)],
-        "parts": [msgspec.to_builtins(part) | {"ratio": part.ratio} for part in found.parts],
+        "parts": [
+            msgspec.to_builtins(part) | {"ratio": part.ratio, "raw_ratio": part.raw_ratio}
+            for part in found.parts
+        ],
         "notes": list(found.notes),
     }
 

@@ -12,6 +12,7 @@ from layerscope.analysis.findings.evidence import Evidence, Verdict
 from layerscope.analysis.findings.headroom import far_below_roofline
 from layerscope.analysis.findings.inputs import image_size, padding
 from layerscope.analysis.findings.launches import launch_bound
+from layerscope.analysis.findings.matvec import matrix_vector_products
 from layerscope.analysis.findings.precision import fp32_islands
 from layerscope.analysis.findings.scaling import scaling, scaling_finding, scaling_of
 from layerscope.records.finding import Finding, NotJudged
@@ -34,6 +35,7 @@ RULES: tuple[Callable[[Evidence], Verdict], ...] = (
     eager_prefill,
     recompiles,
     far_below_roofline,
+    matrix_vector_products,
     padding,
     image_size,
     convolutions,

@@ -465,6 +465,41 @@ def test_near_its_roofline_or_too_small_to_matter() -> None:
     assert "below-roofline" in reasons(unmeasured)
 
 
+# matrix-vector products
+
+
+def matvec(**config: object) -> Evidence:
+    """Two products of one row, 10 of 100 ms where 6 would do, and a large one at the same rate."""
+    one_row = {"flops_self": 10**9, "bytes_self": 10**9 + 10**6, "roofline_ns": 3 * MS}
+    rows = [row(f"decoder.block.{i}.q", "decode", 5, **one_row) for i in (0, 1)]
+    rows.append(
+        row("decoder.k", "prefill", 90, flops_self=10**12, bytes_self=10**9, roofline_ns=MS)
+    )
+    chosen = {"optimization": "cudagraphs", "batch_size": 1, **config}
+    return Evidence(account=an_account(rows), record=a_record(chosen))
+
+
+def test_products_of_one_row_slower_than_their_weights_can_be_read() -> None:
+    finding = the(matvec(), "matrix-vector")
+    assert "2 linear layers multiply their matrix by one row and take 10.0 ms, 10 % of all" in (
+        finding.sentence
+    )
+    assert "at the measured copy rate 6.00 ms would do" in finding.sentence
+    assert (finding.saving.saved_ns, finding.saving.whole_ns) == (4 * MS, 100 * MS)
+    assert finding.rests_on == (RestsOn(layer="decoder.block.*.q", phase="decode"),)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"optimization": "eager"}, {"batch_size": 2}, {"num_beams": 3},
+        {"coordinate_descent_tuning": True},
+    ],
+)  # fmt: skip
+def test_no_finding_where_tuning_would_do_nothing_or_is_done(config: dict[str, object]) -> None:
+    assert found(matvec(**config), "matrix-vector") is None
+
+
 # ranking and the real trace
 
 

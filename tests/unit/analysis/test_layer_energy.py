@@ -185,6 +185,7 @@ def test_the_model_on_paper() -> None:
     # The tower in one go: 90 ms a pass at 250 W above idle, 22.5 J; its blocks 22 J in 80 of 90 ms.
     assert part.whole_j == pytest.approx(22.5)
     assert part.ratio == pytest.approx(22 / 22.5)
+    assert part.raw_ratio == pytest.approx((22 + 100 * 0.09) / (22.5 + 100 * 0.09))
     assert part.covered == pytest.approx(80 / 90)
 
 

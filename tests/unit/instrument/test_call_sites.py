@@ -147,7 +147,8 @@ def test_only_views_and_empty_outputs_still_name_their_layers() -> None:
     [
         ("mm", "mm"), ("addmm_12", "mm"), ("bmm_3", "bmm"), ("convolution", "convolution"),
         ("_scaled_dot_product_flash_attention_for_cpu_1", "sdpa"),
-        ("_scaled_dot_product_cudnn_attention", "sdpa"), ("add_3", ""), ("mean", ""),
+        ("_scaled_dot_product_cudnn_attention", "sdpa"), ("add_3", ""),
+        ("_scaled_dot_product_attention_math", ""), ("mean", ""),
     ],
 )  # fmt: skip
 def test_heavy_operators(node: str, operator: str) -> None:
