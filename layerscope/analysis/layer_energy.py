@@ -5,20 +5,23 @@
 The dynamic joules are those above idle power, from replay. The time divides the unprofiled batch
 without rest: a layer's device time, and the device's idle time before it, as the trace divides it,
 scaled to the batch's own length. What was not replayed gets the dynamic power of its own kind, else
-the mean of all that was, for its device time. All raw values are then scaled by one factor to the
-joules measured end to end, in integer nanojoules. The method's page is docs/method-energy-by-layer.md.
+the mean of all that was, for its device time; where it is more than a quarter of all device time it
+gets, in the same proportions, what the replayed layers leave of the joules above idle. All raw values
+are then scaled by one factor to the joules measured end to end, in integer nanojoules.
+The method's page is docs/method-energy-by-layer.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 from layerscope.analysis.end_to_end_energy import NANO, EndToEnd, end_to_end_of
 from layerscope.analysis.energy_checks import ColdCheck, PartCheck, cold_checks, part_checks
+from layerscope.analysis.energy_doubts import pauses, trusted
 from layerscope.analysis.idle import Idle
 from layerscope.analysis.reconcile import reconcile
 from layerscope.analysis.replayed_rows import Key, ReplayedRows
@@ -29,9 +32,8 @@ from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import LatencySample, TracePass
 
-# A gap so long, and of such a share of all idle time, is no wait for one launch.
-PAUSE_NS = 20_000_000
-PAUSE_SHARE = 0.1
+# From this share of the device time on, what was replayed says what the rest draws.
+MOSTLY = 0.75
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,9 +143,13 @@ def layer_energy(
     if reason is not None or end_to_end is None:
         return LayerEnergy(reason=reason)
     time_of = "host time" if table.whole.device_sum_ns is None else "device time"
-    found = _Account(ReplayedRows(table, idle, replay, end_to_end), compiled, time_of).energy()
-    pauses = tuple(_pauses(idle)) if idle is not None else ()
-    return dataclasses.replace(found, notes=(*found.notes, *pauses))
+    at = ReplayedRows(table, idle, replay, end_to_end)
+    replay = trusted(at, compiled)
+    if replay is not at.replay:
+        at = ReplayedRows(table, idle, replay, end_to_end)
+    found = _Account(at, compiled, time_of).energy()
+    waits = tuple(pauses(idle)) if idle is not None else ()
+    return dataclasses.replace(found, notes=(*found.notes, *waits))
 
 
 def with_energy(table: LayerTable, found: LayerEnergy) -> LayerTable:
@@ -173,6 +179,8 @@ class _Account:
         rest = [key for key in self._at.rows if key not in covered]
         power_w = self._at.dynamic_w(self._at.measured)
         alike_w = self._at.alike_w()
+        guessed = {key: alike_w.get(key, power_w) * self._at.device_s[key] for key in rest}
+        scale = self._scale(covered, sum(guessed.values()))
         raw: dict[Key, float] = {}
         sources: dict[Key, Source] = {}
         for unit in self._at.measured:
@@ -181,8 +189,7 @@ class _Account:
         for key in rest:
             if self._at.device_s[key] or self._at.wall_s[key]:
                 idle_j = self._at.whole.idle_w * self._at.wall_s[key]
-                dynamic_j = alike_w.get(key, power_w) * self._at.device_s[key]
-                raw[key], sources[key] = dynamic_j + idle_j, "apportioned"
+                raw[key], sources[key] = scale * guessed[key] + idle_j, "apportioned"
         total = sum(raw.values())
         if total <= 0:
             return LayerEnergy(reason=f"the raw values sum to {total:.3g} J: nothing to reconcile")
@@ -201,9 +208,21 @@ class _Account:
             by_row={key: (nj, sources[key]) for key, nj in exact.items()},
             raw_j=total,
             factor=factor,
-            notes=tuple(self._notes(power_w)),
+            notes=tuple(self._notes(power_w, covered, scaled=scale != 1.0)),
             time_of=self._time_of,
         )
+
+    def _scale(self, covered: Collection[Key], guessed_j: float) -> float:
+        """What the guess for everything not replayed is multiplied with; 1 leaves it."""
+        if not self._at.measured or self._covered_share(covered) >= MOSTLY or guessed_j <= 0:
+            return 1.0
+        above_j = self._at.whole.whole_nj / NANO - self._at.whole.idle_w * self._at.whole.wall_s
+        left_j = above_j - sum(self._at.dynamic_j(unit) for unit in self._at.measured)
+        return left_j / guessed_j if left_j > 0 else 1.0
+
+    def _covered_share(self, covered: Collection[Key]) -> float:
+        whole_s = sum(self._at.device_s.values())
+        return sum(self._at.device_s[key] for key in covered) / whole_s if whole_s else 1.0
 
     def _shared(self, unit: ReplayUnit, raw_j: float) -> list[tuple[Key, float, Source]]:
         """A unit's joules on its rows: all on a single layer's own row, else by device time."""
@@ -317,7 +336,7 @@ class _Account:
             for phase, keys in phases.items()
         ]
 
-    def _notes(self, power_w: float) -> list[str]:
+    def _notes(self, power_w: float, covered: Collection[Key], *, scaled: bool) -> list[str]:
         replay = self._at.replay
         windows = sum(len(unit.windows) for unit in replay.units)
         notes = [
@@ -331,7 +350,13 @@ class _Account:
                 f"{len(refused)} of {units} units were not replayed and are apportioned by "
                 f"{self._time_of}; the first: {refused[0].name}: {refused[0].reason}"
             )
-        if self._at.measured:
+        if scaled:
+            notes.append(
+                f"only {self._covered_share(covered):.0%} of the {self._time_of} was replayed: all the "
+                "rest has what that leaves of the joules above idle, so that raw sum and factor check "
+                "nothing"
+            )
+        elif self._at.measured:
             notes.append(
                 "what was not replayed is apportioned at the power above idle of its own kind where "
                 f"some of that was, else at {power_w:.1f} W, the mean of all that was"
@@ -348,17 +373,6 @@ class _Account:
                 f"({', '.join(reasons)})"
             )
         return notes
-
-
-def _pauses(idle: Idle) -> Iterator[str]:
-    """Single waits that outweigh all others: they are dealt out as if every batch had them."""
-    for row in idle.rows:
-        if row.longest_ns >= max(PAUSE_NS, PAUSE_SHARE * idle.idle_ns):
-            yield (
-                f"one wait of {row.longest_ns / 1e6:,.1f} ms before {row.layer} ({row.phase}) is "
-                f"{row.longest_ns / idle.idle_ns:.0%} of the trace's idle time, and the layer has that "
-                "share of the batch's idle joules: too much if the host paused there in this batch alone"
-            )
 
 
 def _by_share(times: Mapping[Key, float], raw_j: float) -> list[tuple[Key, float, Source]]:

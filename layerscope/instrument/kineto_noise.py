@@ -1,10 +1,11 @@
-"""Kineto's start and stop lines kept off the terminal; everything else on stderr passes through."""
+"""The profiler's start and stop lines kept off the terminal; all else on stderr passes through."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 _NOISE = b"USDT:"
 _FAILED_WRITE = b"Failed to write to log file"
 _STDERR = 2
+# Said at the first session of torch 2.11, of events that nobody here keeps across sessions.
+_WARNED = "Warning: Profiler clears events"
 
 
 @contextmanager
@@ -27,7 +30,8 @@ def without_kineto_noise() -> Iterator[None]:
     except OSError:  # no stderr at all (a daemon): nothing to keep clean
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_WARNED)
         os.dup2(held.fileno(), _STDERR)
         try:
             yield

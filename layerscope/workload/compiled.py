@@ -9,6 +9,7 @@ which no compiled code ran at all (past its limit of recompiles torch goes on un
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,12 @@ class CompiledParts:
 
         reset()
         counters.clear()
+        self._quiet = warnings.catch_warnings()
+        self._quiet.__enter__()
+        # Of the code that inductor wrote, once for every variant tried; of TF32, where a finding of
+        # ours says what it would save.
+        warnings.filterwarnings("ignore", module=r"triton\.")
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
         self._limits = config.recompile_limit, config.accumulated_recompile_limit
         config.recompile_limit = RECOMPILE_LIMIT
         config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 1024)
@@ -87,6 +94,7 @@ class CompiledParts:
 
         for module in self._parts.values():
             module._compiled_call_impl = None
+        self._quiet.__exit__(None, None, None)
         config.recompile_limit, config.accumulated_recompile_limit = self._limits
         reset()
 

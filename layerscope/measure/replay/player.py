@@ -60,8 +60,9 @@ def prepare(
     device: str,
     *,
     graphs: bool = True,
-    overwrite: Callable[[], None] | None = None,
+    before_call: Callable[[], None] = lambda: None,
     turns: int = 1,
+    settling: int = 0,
 ) -> Player:
     """A player of these calls.
 
@@ -69,7 +70,10 @@ def prepare(
         items: the calls of one pass, in order.
         device: "cuda" or "cpu"; graphs exist on "cuda" alone.
         graphs: whether a CUDA graph may be tried; not where the module brings its own.
-        overwrite: runs before every call; overwrites the device's cache.
+        before_call: runs before every call: overwrites the device's cache, or begins a step of
+            compiled code.
+        settling: calls of each before it is looked at what a call changes. Compiled code that captures
+            CUDA graphs runs its first calls in other ways than the later ones.
         turns: how many passes `items` hold, one after the other; they are counted as that many.
 
     Raises:
@@ -80,8 +84,7 @@ def prepare(
 
     def one_pass() -> None:
         for (module, held), moved in zip(items, counters, strict=True):
-            if overwrite is not None:
-                overwrite()
+            before_call()
             held.restore()
             put_back(moved)
             module(*held.args, **held.kwargs)
@@ -94,7 +97,11 @@ def prepare(
 
     with torch.no_grad():
         try:
-            counters += [_try_out(module, held, device) for module, held in items]
+            for module, held in items:
+                for _ in range(settling):
+                    before_call()
+                    _call(module, held, device)
+                counters.append(_try_out(module, held, device, before_call))
         finally:
             as_before()
         player = player_of(one_pass, device, graphs=graphs, after=as_before)
@@ -166,7 +173,9 @@ def overwriter(device: str) -> tuple[Callable[[], None], str]:
     return overwrite, f"a buffer of {size / 2**20:,.0f} MiB written before every call"
 
 
-def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
+def _try_out(
+    module: torch.nn.Module, held: Held, device: str, before_call: Callable[[], None]
+) -> Counters:
     """Run a call twice by itself and see that the second time is like the first.
 
     A static cache is written in place, by every call at the same place: after the first call it
@@ -181,6 +190,7 @@ def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
     """
     held.restore()
     kept, versions = _clones(held), {id(t): t._version for t, _ in held.versions}
+    before_call()
     _call(module, held, device)
     counted = {id(tensor) for tensor in held.counters[0]}
     changed = [
@@ -192,6 +202,7 @@ def _try_out(module: torch.nn.Module, held: Held, device: str) -> Counters:
         return counters
     put_back(counters)
     once = _clones(held)
+    before_call()
     _call(module, held, device)
     put_back(counters)
     for tensor in changed:

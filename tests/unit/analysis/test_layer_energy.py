@@ -287,6 +287,39 @@ def test_what_is_known_inside_a_compiled_part_is_apportioned() -> None:
     assert eager.by_row["tower", "vision"][1] == "replay"
 
 
+def test_a_compiled_part_that_took_far_longer_alone_is_not_believed() -> None:
+    """The tower has 90 ms of the run's kernels and 60 of its waits. Alone it took 310 ms."""
+    part = unit("tower", (window(3.1 * 350, 3.1, 10),) * 2, kind="tower")
+    energy = found(part, compiled=("tower",))
+    (line,) = (u for u in energy.units if u.name == "tower")
+    assert line.reason == (
+        "replayed alone it took 310.0 ms, in the run 150.0 ms: it did something else"
+    )
+    assert (line.source, line.energy_j) == (None, None)
+    with_energy(TABLE, energy).check()
+    assert found(part).units[0].source == "replay"  # an eager part waits for its launches
+    shorter = unit("tower", (window(2.9 * 350, 2.9, 10),) * 2, kind="tower")
+    assert found(shorter, compiled=("tower",)).units[0].source == "replay"
+
+
+def test_where_little_was_replayed_the_rest_has_what_is_left() -> None:
+    """Block 0 is 30 of 100 ms: its 12 J and 6 J of idle power stay what they are.
+
+    20 J are above idle, 8 of them not block 0's; over 70 ms, with the idle power of each row's time.
+    """
+    energy = found(BLOCK_0)
+    assert energy.factor == pytest.approx(1)
+    assert energy.by_row["tower.layers.0", "vision"] == (pytest.approx(18e9), "replay")
+    assert energy.by_row["tower.layers.1", "vision"] == (
+        pytest.approx((8 * 50 / 70 + 7) * 1e9), "apportioned",
+    )  # fmt: skip
+    with_energy(TABLE, energy).check()
+    assert any("only 30% of the device time was replayed" in note for note in energy.notes)
+    # More than the whole: nothing is left to deal out, and the factor says so.
+    hot = unit("tower.layers.0", (window(0.6 * 900, 0.6, 20),) * 2)
+    assert found(hot).factor < 1
+
+
 def test_steps_between_two_lengths_are_interpolated() -> None:
     """Calls 1 to 5, replayed at 1, 3 and 5: 10, 14 and 30 J mean (10 + 12 + 14 + 22 + 30) / 5."""
     from layerscope.analysis.energy_checks import over_calls

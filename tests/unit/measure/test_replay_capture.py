@@ -222,13 +222,39 @@ def test_a_player_runs_as_many_passes_as_asked() -> None:
 
     overwritten = []
     player = prepare(
-        [(Counts(), held(torch.ones(64, 64)))] * 3, "cpu", overwrite=lambda: overwritten.append(1)
+        [(Counts(), held(torch.ones(64, 64)))] * 3, "cpu", before_call=lambda: overwritten.append(1)
     )
     assert player.passes >= 1
     counted.clear()
     overwritten.clear()
     player.run(5)
     assert len(counted) == len(overwritten) == 15
+
+
+class Settles(torch.nn.Module):
+    """Writes other values in its first two calls than later, as a captured matmul may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        x[0] = 7.0 if self.calls > 2 else float(self.calls)
+        return x
+
+
+def test_what_a_call_changes_is_looked_at_once_it_has_settled() -> None:
+    with pytest.raises(Refused, match="changes its input in place"):
+        prepare([(Settles(), held(torch.zeros(2)))], "cpu")
+    begun: list[int] = []
+    module = Settles()
+    player = prepare(
+        [(module, held(torch.zeros(2)))], "cpu", settling=2, before_call=lambda: begun.append(1)
+    )
+    assert len(begun) == module.calls  # each call, those that try it out too, begins a step
+    player.run(1)
+    assert len(begun) == module.calls
 
 
 def test_what_the_budget_does_not_hold_is_re_created(model: Any) -> None:

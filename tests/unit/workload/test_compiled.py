@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +158,22 @@ def test_the_model_is_left_as_it_was(model: Any) -> None:
         pass
     assert all(module._compiled_call_impl is None for module in model.modules())
     assert torch._dynamo.config.recompile_limit == before
+
+
+def test_warnings_about_code_that_inductor_wrote_are_not_the_user_s(
+    model: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    filters = list(warnings.filters)
+
+    def warn(module: str, text: str) -> None:
+        warnings.warn_explicit(text, UserWarning, "f.py", 1, module=module)
+
+    with CompiledParts(model, "compile", backend=as_traced):
+        warn("triton.language.semantic", "tl.where with a non-boolean condition")
+        warn("torch._inductor.compile_fx", "TensorFloat32 tensor cores for float32 ...")
+        warn("transformers.generation", "of the user's own call")
+    assert [str(item.message) for item in recwarn] == ["of the user's own call"]
+    assert list(warnings.filters) == filters
 
 
 def test_what_cannot_be_is_refused_in_one_line(model: Any) -> None:
