@@ -9,7 +9,7 @@ from layerscope.report.findings import saving_text
 from layerscope.report.html.headline import headlines
 from layerscope.report.html.sent_run import SentRun
 from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
-from layerscope.report.what_ran import what_ran
+from layerscope.report.what_ran import mode_of, what_ran
 
 # GitHub takes 65,536 characters in one comment.
 MOST_CHARACTERS = 60_000
@@ -48,7 +48,7 @@ def _where(sent: SentRun) -> str:
         device = record.environment.gpu_name or "GPU, name unknown"
     synthetic = " (synthetic)" if record.workload.synthetic else ""
     words = (
-        f"{device} · {record.config.dtype} · {record.config.optimization} · "
+        f"{device} · {record.config.dtype} · {mode_of(record.config)} · "
         f"{record.workload.dataset}{synthetic} · torch {record.environment.torch or 'unknown'} · "
         f"layerscope {record.environment.layerscope}"
     )

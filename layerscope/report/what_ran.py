@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from layerscope.records.run_config import RunConfig
 from layerscope.records.run_record import BatchRecord, Environment, RunRecord
 
 _MOST_DIFFERENCES = 5
@@ -21,7 +22,7 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     )
     yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
     yield "device", _device(config.device, record.environment)
-    yield "mode", f"{config.optimization}; attention {_attention(model.attention)}"
+    yield "mode", f"{mode_of(config)}; attention {_attention(model.attention)}"
     yield from _optimization(record)
     labelled = f"{workload.dataset}{' (synthetic)' if workload.synthetic else ''}"
     yield "data", f"{labelled}: {workload.source}"
@@ -33,6 +34,16 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     tokens = _new_tokens(record, batch)
     if tokens:
         yield "new tokens", f"{_range(tokens)} per sample"
+
+
+def mode_of(config: RunConfig) -> str:
+    """How the model ran: the optimization, and what goes with it where that is not the default."""
+    words: list[str] = [config.optimization]
+    if config.fp32_matmul != "highest":
+        words.append(f"fp32 matmul {config.fp32_matmul} (TF32)")
+    if config.coordinate_descent_tuning:
+        words.append("coordinate descent tuning")
+    return ", ".join(words)
 
 
 def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:

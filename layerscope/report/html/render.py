@@ -24,7 +24,7 @@ from layerscope.report.html.shares import energy_shares
 from layerscope.report.layer_energy import energy_lines
 from layerscope.report.microseconds import us_grouped
 from layerscope.report.use import use_grid
-from layerscope.report.what_ran import what_ran
+from layerscope.report.what_ran import mode_of, what_ran
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,6 +69,7 @@ def _words(sent: SentRun) -> dict[str, Any]:
         "several": False,
         "record": record,
         "headlines": headlines(record),
+        "mode": mode_of(record.config),
         "ran": list(what_ran(record)),
         "measured": list(end_to_end(record)),
         "saving_text": saving_text,
