@@ -27,15 +27,19 @@ def convolutions(evidence: Evidence) -> Verdict:
     first = _first_call_ns(layers, evidence.first_call_us)
     name = layers[0] if len(layers) == 1 else f"{len(layers)} convolutions"
     said = "not measured here" if first is None else f"{ms(first)} on the host"
-    figures = {evidence.time_of: time, "host time": host}
+    figures = {evidence.time_of: time}
+    # Inside compiled code a layer launches nothing itself: 0 would say that it costs the host nothing.
+    spent = "no host time of its own (compiled)"
+    if host:
+        spent, figures["host time"] = f"{ms(host)} of host time", host
     if first is not None:
         figures["first call"] = first
     return (
         Finding(
             id="convolutions",
             sentence=f"Convolution ({name}, {calls} {'call' if calls == 1 else 'calls'}): "
-            f"{ms(time)} of {evidence.time_of} ({percent(share)} of it all), {ms(host)} of host "
-            f"time; its first call: {said}. {_reaches(figures)}",
+            f"{ms(time)} of {evidence.time_of} ({percent(share)} of it all), {spent}; "
+            f"its first call: {said}. {_reaches(figures)}",
             rests_on=_rests_on(rows),
             try_next=""
             if first is None or first < MILLISECOND_NS

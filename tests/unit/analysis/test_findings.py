@@ -344,6 +344,13 @@ def test_a_first_call_that_was_not_measured_is_said_to_be() -> None:
     assert finding.try_next == ""
 
 
+def test_a_convolution_in_compiled_code_has_no_host_time_to_state() -> None:
+    compiled = row(PATCH, "vision", 0.25, group="vision.conv", attribution="graph")
+    sentence = the(Evidence(account=an_account([compiled])), "convolutions").sentence
+    assert "no host time of its own (compiled)" in sentence
+    assert "0.000 ms" not in sentence
+
+
 def test_no_convolution_no_finding() -> None:
     assert found(Evidence(account=an_account([row("a", "forward", 1)])), "convolutions") is None
 
