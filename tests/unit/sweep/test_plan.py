@@ -51,7 +51,8 @@ CHANGED: dict[str, Any] = {
     "dataset": "synthetic-coco", "data_dir": "d", "answer_form": "letter",
     "normalisation": "vqa", "samples": 32, "warmup": 1, "measure_limit_s": 1.0, "device": "cuda",
     "dtype": "fp16", "optimization": "compile", "attention": "eager", "fp32_matmul": "high",
-    "trace": False, "seed": 1, "energy_per_layer": "groups", "energy_limit_s": 60.0,
+    "coordinate_descent_tuning": True, "trace": False, "seed": 1, "energy_per_layer": "groups",
+    "energy_limit_s": 60.0,
 }  # fmt: skip
 RELOADS = {
     "model", "weights", "revision", "dtype_layout", "processor", "device", "dtype",
