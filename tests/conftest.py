@@ -6,6 +6,11 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
+
+# Seconds on shared machines mean nothing: an example may take any time.
+settings.register_profile("layerscope", deadline=None)
+settings.load_profile("layerscope")
 
 # Before torch is imported: two test processes with two threads each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -37,8 +37,8 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
     return (
         Finding(
             id=RULE,
-            sentence=f"{counted(len({row.layer for row in rows}), 'linear layer')} multiply their "
-            f"matrix by one row and take {ms(time)}, {percent(time / evidence.whole_ns)} of all "
+            sentence=f"Products of one row, in {counted(len({r.layer for r in rows}), 'linear layer')}, "
+            f"take {ms(time)}, {percent(time / evidence.whole_ns)} of all "
             f"{evidence.time_of}; at the measured copy rate {ms(roofline)} would do.",
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
             try_next="--coordinate-descent-tuning: inductor generates these products and tunes them on "
