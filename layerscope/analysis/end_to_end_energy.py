@@ -30,6 +30,11 @@ class EndToEnd:
     idle_error_w: float
     windows: int
 
+    @property
+    def above_idle_j(self) -> float:
+        """Its joules without idle power over its time."""
+        return self.whole_nj / NANO - self.idle_w * self.wall_s
+
 
 def end_to_end_of(
     energy: EnergyRecord | None, trace: TracePass, latency: Sequence[LatencySample]

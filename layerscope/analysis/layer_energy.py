@@ -216,8 +216,8 @@ class _Account:
         """What the guess for everything not replayed is multiplied with; 1 leaves it."""
         if not self._at.measured or self._covered_share(covered) >= MOSTLY or guessed_j <= 0:
             return 1.0
-        above_j = self._at.whole.whole_nj / NANO - self._at.whole.idle_w * self._at.whole.wall_s
-        left_j = above_j - sum(self._at.dynamic_j(unit) for unit in self._at.measured)
+        replayed_j = sum(self._at.dynamic_j(unit) for unit in self._at.measured)
+        left_j = self._at.whole.above_idle_j - replayed_j
         return left_j / guessed_j if left_j > 0 else 1.0
 
     def _covered_share(self, covered: Collection[Key]) -> float:

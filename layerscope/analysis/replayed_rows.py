@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from layerscope.analysis.end_to_end_energy import NANO, EndToEnd
+from layerscope.analysis.end_to_end_energy import EndToEnd
 from layerscope.analysis.idle import Idle
 from layerscope.analysis.real_time import wall_by_row
 from layerscope.measure.replay.noise import pass_energies
@@ -51,9 +51,8 @@ class ReplayedRows:
         device_s = sum(self.device_s[k] for u in measured for k in self.covers[u.name])
         if device_s:
             return sum(self.dynamic_j(unit) for unit in measured) / device_s
-        above_j = self.whole.whole_nj / NANO - self.whole.idle_w * self.whole.wall_s
         everywhere_s = sum(self.device_s.values())
-        return above_j / everywhere_s if everywhere_s else 0.0
+        return self.whole.above_idle_j / everywhere_s if everywhere_s else 0.0
 
     def alike_w(self) -> dict[Key, float]:
         """Power above idle for the rows of units not replayed, of those of their kind that were.

@@ -43,24 +43,19 @@ def command(
 
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
-    import gc
+    from layerscope.trace.collector_pause import collector_at_rest
 
     _numpy_without_threads()
     from layerscope.run.ranks import trace_files
 
     shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
-    collecting = gc.isenabled()
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
-    gc.disable()
-    try:
+    with collector_at_rest():
         traces = trace_files(run_or_trace)
         if len(traces) > 1:
             _sum_of_ranks(traces, device, csv_file, shown)
         else:
             _one(traces[0], device, csv_file, shown)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _numpy_without_threads() -> None:

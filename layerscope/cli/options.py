@@ -58,22 +58,7 @@ _HELP = {
     "normalisation": "What is done to answers before WER compares words. Default: none.",
     "fp32_matmul": "torch.set_float32_matmul_precision; high lets fp32 layers use TF32.",
 }
-_FLAGS = (
-    (
-        "--coordinate-descent-tuning",
-        "coordinate_descent_tuning",
-        "Have inductor generate matrix-vector products and tune them on the device: decode steps of "
-        "one sequence; takes minutes. With --optimization compile or cudagraphs.",
-    ),
-)
-FIELDS = frozenset(
-    {
-        *_CHOICES,
-        *(item[1] for item in _FLAGS),
-        *(item[1] for item in _TEXT),
-        *(item[1] for item in _WHOLE),
-    }
-)
+FIELDS = frozenset({*_CHOICES, *(item[1] for item in _TEXT), *(item[1] for item in _WHOLE)})
 
 
 def run_options(
@@ -91,11 +76,6 @@ def run_options(
         raise ValueError(f"no option for {', '.join(sorted(unknown))}")
 
     def decorate(command: Any) -> Any:
-        for name, field, text in reversed(_FLAGS):
-            if field in fields:
-                command = click.option(
-                    name, field, is_flag=True, default=None, help=said.get(field, text)
-                )(command)
         for field, choices in reversed(_CHOICES.items()):
             if field in fields:
                 name, text = "--" + field.replace("_", "-"), said.get(field, _HELP[field])

@@ -14,6 +14,14 @@ from layerscope.cli.verb import verb
 @verb("profile")
 @run_options()
 @click.option(
+    "--coordinate-descent-tuning",
+    "coordinate_descent_tuning",
+    is_flag=True,
+    default=None,
+    help="Have inductor generate matrix-vector products and tune them on the device: decode steps of "
+    "one sequence; takes minutes. With --optimization compile or cudagraphs.",
+)
+@click.option(
     "--measure-limit-s",
     "measure_limit_s",
     type=float,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch._C._profiler import _RecordFunctionFast
 
-from layerscope.instrument.call_sites import TracedNode, call_sites
+from layerscope.instrument.call_sites import TracedNode, call_sites, heavy_operator
 from layerscope.instrument.frame_names import relative_fqn
 from layerscope.records.provenance import CapturedLaunches, CompiledGraph, Provenance
 from layerscope.taxonomy import COMPILED_PREFIX
@@ -27,15 +27,8 @@ from layerscope.workload.module_list import plain_fqn
 
 _CACHE_TAG = "layerscope-provenance-1"
 _NUMBER = "_layerscope_graph"
-_CALLED = {
-    "linear": "mm",
-    "mm": "mm",
-    "addmm": "mm",
-    "matmul": "bmm",
-    "bmm": "bmm",
-    "baddbmm": "bmm",
-    "scaled_dot_product_attention": "sdpa",
-}
+# What a model calls by other names than the operators that run.
+_CALLED = {"linear": "mm", "matmul": "bmm", "scaled_dot_product_attention": "sdpa"}
 
 
 class ProvenanceWatch:
@@ -188,8 +181,8 @@ def _layer(node: torch.fx.Node) -> str:
 def _heavy(node: torch.fx.Node) -> tuple[str, int]:
     """The heavy operator that the model calls here and the bytes of what it reads; "", 0 for others."""
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    operator = _CALLED.get(called, "") if node.op != "call_module" else ""
-    if not operator:
+    operator = _CALLED.get(called) or heavy_operator(called)
+    if not operator or node.op == "call_module":
         return "", 0
     return operator, sum(_bytes(x.meta.get("example_value")) for x in node.all_input_nodes)
 

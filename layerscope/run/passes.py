@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from layerscope.errors import DataError
 from layerscope.instrument.cache_size import CacheSize
-from layerscope.instrument.collector_pause import collector_at_rest
 from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
@@ -33,6 +33,7 @@ from layerscope.run.eager_guard import EagerRun, against_eager
 from layerscope.run.optimized import CompiledModel
 from layerscope.run.predictions import predictions_of
 from layerscope.taxonomy import ROOT_GENERATE
+from layerscope.trace.collector_pause import collector_at_rest
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.compiled import uncompiled
 from layerscope.workload.data.sample import Sample, SampleSource
@@ -263,6 +264,10 @@ class Passes:
         """Run the same full batch once more under ranges and profiler and write Kineto's trace."""
         inputs = unprofiled.batch.to(self._config.device, self._dtype)
         with self._progress.task("trace one batch", 1) as advance:
+            # A full collection stops the host for some tenths of a second, in whichever layer happens
+            # to allocate the last object. In one traced batch that layer would be said to have waited,
+            # and the batch's idle time and joules would be dealt out so.
+            gc.collect()
             with (
                 collector_at_rest(),
                 LayerRanges(self._loaded.model) as ranges,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from layerscope.errors import DataError
 from layerscope.trace.categories import ABSENT, LAUNCH_KINDS
 from layerscope.trace.collector import Collector, Ints, NeedsExactTimes
+from layerscope.trace.collector_pause import collector_at_rest
 from layerscope.trace.events import EventStream
 from layerscope.trace.source import read_blocks
 
@@ -97,23 +97,19 @@ def read_trace(path: Path, block_bytes: int = BLOCK_BYTES) -> TraceColumns:
     stream = EventStream(read_blocks(path, block_bytes), path)
     collector = Collector()
     # Millions of short-lived objects without cycles: the collector would only scan them in vain.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
-        for events in stream.pieces():
-            try:
-                collector.add(events, exact=stream.exact)
-            except NeedsExactTimes:
-                collector.add(stream.exactly(), exact=True)
-        warnings = collector.finish()
+        with collector_at_rest():
+            for events in stream.pieces():
+                try:
+                    collector.add(events, exact=stream.exact)
+                except NeedsExactTimes:
+                    collector.add(stream.exactly(), exact=True)
+            warnings = collector.finish()
     except (OverflowError, ValueError) as error:
         raise DataError(
             f"{path}: a time does not fit a trace ({error}), before byte {stream.position:,} of "
             "the uncompressed text."
         ) from None
-    finally:
-        if collecting:
-            gc.enable()
     return TraceColumns(
         names=tuple(collector.names),
         threads=tuple((str(pid), str(tid)) for pid, tid in collector.threads),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from layerscope.analysis.findings.evidence import Evidence, Verdict, by_family, sum_ns
+from layerscope.analysis.findings.roofline_gap import (
+    down_to_roofline,
+    roofline_of,
+    rows_with_roofline,
+)
 from layerscope.analysis.findings.words import counted, ms, percent, slug
-from layerscope.analysis.roofline import device_ns
-from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.records.layer_table import LayerRow
 
 # A family of layers counts as far below when it reaches less than this of its roofline ...
@@ -17,14 +21,12 @@ MOST_FINDINGS = 3
 
 def far_below_roofline(evidence: Evidence) -> Verdict:
     """The same layer of every block, taken together, far below what the measured ceilings allow."""
-    measured = [row for row in evidence.rows if row.roofline_ns is not None and device_ns(row)]
-    if not measured:
-        return NotJudged(
-            rule="below-roofline", reason="no roofline: FLOPs, bytes and ceilings are needed"
-        )
+    measured = rows_with_roofline(evidence, "below-roofline")
+    if isinstance(measured, NotJudged):
+        return measured
     found = []
     for (family, phase), rows in by_family(measured).items():
-        time, roofline = sum_ns(rows), sum(row.roofline_ns or 0 for row in rows)
+        time, roofline = sum_ns(rows), roofline_of(rows)
         if time >= LEAST_SHARE * evidence.whole_ns and roofline < FAR_BELOW * time:
             found.append(_finding(evidence, family, phase, rows, time, roofline))
     found.sort(key=lambda finding: -(finding.saving.saved_ns or 0))
@@ -44,11 +46,8 @@ def _finding(
         f" ({_tilt(rows)}{events}).",
         rests_on=(RestsOn(layer=family, phase=phase),),
         try_next=_try(evidence),
-        saving=Saving(
-            saved_ns=time - roofline,
-            whole_ns=evidence.whole_ns,
-            of=evidence.time_of,
-            basis="down to its roofline, which no real kernel reaches in full",
+        saving=down_to_roofline(
+            evidence, rows, "down to its roofline, which no real kernel reaches in full"
         ),
         concerns_ns=time,
     )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from layerscope.analysis.findings.evidence import Evidence, Verdict, by_family, sum_ns
+from layerscope.analysis.findings.roofline_gap import (
+    down_to_roofline,
+    roofline_of,
+    rows_with_roofline,
+)
 from layerscope.analysis.findings.words import counted, ms, percent
-from layerscope.analysis.roofline import device_ns
-from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.records.layer_table import LayerRow
 
 RULE = "matrix-vector-products"
@@ -27,11 +31,11 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
         return ()
     if config.coordinate_descent_tuning or config.batch_size * config.num_beams > 1:
         return ()
-    measured = [row for row in evidence.rows if row.roofline_ns is not None and device_ns(row)]
-    if not measured:
-        return NotJudged(rule=RULE, reason="no roofline: FLOPs, bytes and ceilings are needed")
+    measured = rows_with_roofline(evidence, RULE)
+    if isinstance(measured, NotJudged):
+        return measured
     rows = [row for row in measured if _one_row(row)]
-    time, roofline = sum_ns(rows), sum(row.roofline_ns or 0 for row in rows)
+    time, roofline = sum_ns(rows), roofline_of(rows)
     if time < LEAST_SHARE * evidence.whole_ns or roofline > NEAR_ROOFLINE * time:
         return ()
     return (
@@ -43,11 +47,10 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
             try_next="--coordinate-descent-tuning: inductor generates these products and tunes them on "
             "the device, for minutes; look at the joules too, on an H200 they rose",
-            saving=Saving(
-                saved_ns=time - roofline,
-                whole_ns=evidence.whole_ns,
-                of=evidence.time_of,
-                basis="down to what reading their bytes takes, of which tuning reaches a part",
+            saving=down_to_roofline(
+                evidence,
+                rows,
+                "down to what reading their bytes takes, of which tuning reaches a part",
             ),
             concerns_ns=time,
         ),

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -54,6 +55,11 @@ class Stage:
     captured: Captured
     budget_bytes: int
     compiled: frozenset[str] = frozenset()
+
+    @cached_property
+    def model_bytes(self) -> int:
+        """Weights of the model; counted once, not for each of hundreds of windows."""
+        return weight_bytes([self.model])
 
 
 @dataclass
@@ -107,7 +113,7 @@ class HeldUnit:
     def _turns(self, items: Sequence[Item]) -> int:
         return turns_needed(
             weight_bytes(module for module, _ in items),
-            weight_bytes([self.stage.model]),
+            self.stage.model_bytes,
             last_cache_bytes(self.stage.device),
         )
 
