@@ -10,7 +10,8 @@ from layerscope.cli.options import read_options, run_options
 from layerscope.cli.verb import verb
 
 _FIELDS = (
-    "model", "revision", "weights", "processor", "dataset", "data_dir", "batch_size", "image_size",
+    "model", "revision", "weights", "processor", "dataset", "data_dir", "data_revision",
+    "batch_size", "image_size",
     "max_input_len", "max_new_tokens", "num_beams", "device", "dtype", "dtype_layout", "attention",
     "seed",
 )  # fmt: skip

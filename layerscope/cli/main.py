@@ -22,6 +22,7 @@ _VERBS = {
     "layers": "layers",
     "view": "view",
     "sweep": "sweep",
+    "reproduce": "reproduce",
     "compare": "compare",
     "report": "report",
     "export": "export",

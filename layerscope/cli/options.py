@@ -33,6 +33,7 @@ _TEXT = (
         "synthetic-random.",
     ),
     ("--data-dir", "data_dir", "Folder with the data set's Parquet files."),
+    ("--data-revision", "data_revision", "Hub commit of the data set. Default: pinned, or newest."),
     ("--out", "out", "Folder that receives the run folder. Default: traces."),
 )
 _WHOLE = (

@@ -74,6 +74,8 @@ class ModelRecord:
     attention: dict[str, str]  # part -> attention implementation in use
     modules: tuple[ModuleRecord, ...]
     revision: str | None = None
+    load_s: float | None = None  # from the call to the model on its device, a download included
+    host_peak_bytes: int | None = None  # the process's largest resident memory until then
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,10 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
         f"{model.name} ({model.source}; {model.weights}): {model.params:,} parameters, "
         f"{model.param_bytes / 1e6:,.1f} MB",
     )
+    if model.load_s is not None:
+        peak = model.host_peak_bytes
+        held = f"; {peak / 1e9:.1f} GB of host memory at the peak" if peak is not None else ""
+        yield "loaded", f"in {model.load_s:.1f} s{held}"
     yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
     yield "device", _device(config.device, record.environment)
     yield "mode", f"{mode_of(config)}; attention {_attention(model.attention)}"
@@ -31,9 +35,7 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "batch", "none ran"
         return
     yield "batch", f"{len(batch.sample_ids)} samples; {_inputs(batch)}"
-    tokens = _new_tokens(record, batch)
-    if tokens:
-        yield "new tokens", f"{_range(tokens)} per sample"
+    yield from _generated(record, batch)
 
 
 def mode_of(config: RunConfig) -> str:
@@ -112,10 +114,19 @@ def _inputs(batch: BatchRecord) -> str:
     return "; ".join(parts)
 
 
-def _new_tokens(record: RunRecord, batch: BatchRecord) -> Sequence[int]:
+def _generated(record: RunRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:
+    """How many tokens and decoder steps the batch took, and how many answers are no text."""
     if record.trace is not None and record.trace.batch == batch.index:
-        return record.trace.new_tokens
-    return next((s.new_tokens for s in record.latency if s.batch == batch.index), ())
+        tokens, steps = record.trace.new_tokens, record.trace.decoder_steps
+    else:
+        timed = next((s for s in record.latency if s.batch == batch.index), None)
+        if timed is None:
+            return
+        tokens, steps = timed.new_tokens, timed.decoder_steps
+    yield "new tokens", f"{_range(tokens)} per sample; {steps} decoder steps"
+    empty = sum(not prediction.prediction for prediction in record.predictions)
+    if empty:
+        yield "", f"{empty} of {len(record.predictions)} answers are no text: only special tokens"
 
 
 def _range(values: Sequence[int]) -> str:

@@ -21,7 +21,8 @@ class Generated:
 
     Attributes:
         tokens: ids as `Generator` returns them, shape (batch, length).
-        new_tokens: tokens generated per sample, its end token included, padding not.
+        new_tokens: tokens generated per sample, its end token included. What follows an end token is
+            padding; a sample without one never ended, so padding in it was generated, too.
         decoder_steps: steps the decoder ran: counted by the search itself with beams and under CUDA
             graphs, whose loop may run one that gives no token; else the output's length.
     """
@@ -135,9 +136,7 @@ class Generator:
         text = self._model.config.get_text_config()  # type: ignore[operator, union-attr]
         generated = ids[:, 1:] if self._encoder_decoder else ids
         floor = min(self._config.min_new_tokens, int(generated.shape[1]))
-        lengths = tuple(
-            max(floor, _length(row, text.eos_token_id, text.pad_token_id)) for row in generated
-        )
+        lengths = tuple(max(floor, _length(row, text.eos_token_id)) for row in generated)
         steps = int(generated.shape[1]) if self._counter is None else self._counter.steps
         return Generated(tokens=ids, new_tokens=lengths, decoder_steps=steps)
 
@@ -174,16 +173,12 @@ class _StepCounter:
         return scores
 
 
-def _length(row: torch.Tensor, eos: int | list[int] | None, pad: int | None) -> int:
-    """Tokens up to and with the first end token; without one, all that are not trailing padding.
+def _length(row: torch.Tensor, eos: int | list[int] | None) -> int:
+    """Tokens up to and with the first end token; all of them where none is.
 
-    Untrained weights may generate padding itself: the forced minimum is the caller's floor.
+    Untrained weights may generate an end token where it does not end them: the forced minimum is
+    the caller's floor.
     """
     ends = eos if isinstance(eos, list) else [eos]
     ids = row.tolist()
-    for position, token in enumerate(ids):
-        if token in ends:
-            return position + 1
-    while ids and ids[-1] == pad:
-        ids.pop()
-    return len(ids)
+    return next((at + 1 for at, token in enumerate(ids) if token in ends), len(ids))

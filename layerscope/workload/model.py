@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from layerscope.workload.flash import (
     flash_verdicts,
     wants_flash,
 )
+from layerscope.workload.host_memory import host_peak_bytes
 from layerscope.workload.hub import Hub, HubModel, is_hub_id, ways_on
 from layerscope.workload.module_list import model_record
 
@@ -85,7 +88,15 @@ def load_model(
         ModelError: the model cannot be loaded, or cannot take the inputs asked for.
         EnvironmentProblem: no CUDA device, too little device memory or disk, no way to the hub.
     """
-    hub = hub or Hub()
+    began = time.monotonic()
+    loaded = _load(config, announce, hub or Hub())
+    record = dataclasses.replace(
+        loaded.record, load_s=time.monotonic() - began, host_peak_bytes=host_peak_bytes()
+    )
+    return dataclasses.replace(loaded, record=record)
+
+
+def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> LoadedModel:
     check_device(config)
     source = _find(config, hub)
     check_inputs(config, source.architecture.config)

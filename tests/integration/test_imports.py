@@ -27,6 +27,7 @@ ORDER = [
     "run",
     "tensorboard",
     "sweep",
+    "reproduce",
     "cli",
 ]
 READERS = ("records", "trace", "analysis", "report")

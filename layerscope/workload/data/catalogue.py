@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 
 from layerscope.errors import UsageError
@@ -32,8 +33,16 @@ def open_samples(config: RunConfig) -> SampleSource:
             f"--samples {config.samples} is less than one batch of {config.batch_size}: "
             "ask for more samples or a smaller --batch."
         )
+    if config.data_revision is not None and (name not in LAYOUTS or config.data_dir is not None):
+        raise UsageError(
+            f"--data-revision {config.data_revision} names a commit on the hub, and these samples "
+            "are not read from it: leave it out."
+        )
     if name in LAYOUTS:
-        return RealSource(LAYOUTS[name], data_dir=config.data_dir, answer_form=config.answer_form)
+        layout = LAYOUTS[name]
+        if config.data_revision is not None:
+            layout = dataclasses.replace(layout, revision=config.data_revision)
+        return RealSource(layout, data_dir=config.data_dir, answer_form=config.answer_form)
     if config.data_dir is not None:
         raise UsageError(
             f"--data-dir {config.data_dir} has no meaning with --dataset {name}, which is drawn, "

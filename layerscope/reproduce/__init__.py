@@ -1,0 +1,1 @@
+"""The five published tables as one resumable command, and the bundle that carries their proof."""

@@ -1,0 +1,106 @@
+"""Which commits a reproduction reads: resolved on the first start, kept, the same ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from layerscope import __version__
+from layerscope.errors import DataError, UsageError
+from layerscope.sweep.folder import write_file
+
+PINS_FILE = "pins.json"
+_SAID = {
+    "variant": "--variant",
+    "model": "--model",
+    "data_dir": "--data-dir",
+    "device": "--device",
+    "samples": "--samples",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pins:
+    """What a reproduction runs on, fixed by its first start.
+
+    Attributes:
+        variant: which set of sweeps: reference, random or tiny.
+        model: hub id or folder; None: the sweeps' own.
+        model_commit: of a model on the hub; None for a folder or a built model.
+        datasets: data set on the hub -> commit; folders have none.
+        data_dir: folder of the data sets; None: the hub, or drawn data.
+        device, samples: as given; None: the sweeps' own.
+        resolved_utc: when the hub was asked.
+    """
+
+    variant: str
+    model: str | None = None
+    model_commit: str | None = None
+    datasets: dict[str, str] = field(default_factory=dict)
+    data_dir: str | None = None
+    device: str | None = None
+    samples: int | None = None
+    resolved_utc: str = ""
+    layerscope: str = __version__
+
+
+def read_pins(root: Path) -> Pins | None:
+    """The pins of an earlier start; None for a new folder.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = root / PINS_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Pins)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"{path}: not the pins of a reproduction ({error}).") from None
+
+
+def kept_pins(root: Path, asked: Pins, resolve: Callable[[Pins], Pins]) -> Pins:
+    """The pins to run with: the folder's own where it has some, else resolved now and kept.
+
+    Args:
+        asked: what this command says, commits open.
+        resolve: fills in the commits from the hub.
+
+    Raises:
+        UsageError: the folder was started with something else.
+        EnvironmentProblem: the hub cannot be reached, or the folder cannot be written.
+    """
+    earlier = read_pins(root)
+    if earlier is None:
+        found = resolve(asked)
+        write_file(root / PINS_FILE, msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return found
+    for name, option in _SAID.items():
+        before, now = getattr(earlier, name), getattr(asked, name)
+        if before != now:
+            raise UsageError(
+                f"{option} {now}: {root} was started with {_shown(before)}; give the same, or "
+                "another --out."
+            )
+    return earlier
+
+
+def pinned_words(pins: Pins, repos: Mapping[str, str]) -> list[str]:
+    """One line for the model and each data set that is read from the hub.
+
+    Args:
+        repos: data set -> its repository.
+    """
+    lines = []
+    if pins.model_commit is not None:
+        lines.append(f"model {pins.model} at commit {pins.model_commit}")
+    for name, commit in pins.datasets.items():
+        lines.append(f"data set {name}, {repos[name]}, at commit {commit}")
+    return lines
+
+
+def _shown(value: object) -> str:
+    return "its own choice" if value is None else str(value)
