@@ -27,7 +27,7 @@ from layerscope.reproduce.paths import (
 )
 from layerscope.reproduce.pins import Pins, kept_pins
 from layerscope.sweep.execute import execute
-from layerscope.sweep.folder import SweepFolder
+from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.plan import plan
 from layerscope.sweep.publish import derive, publish
@@ -140,14 +140,15 @@ def reproduce(
 
 
 def gather(prepared: Prepared, problems: Mapping[str, LayerscopeError]) -> Reproduction:
-    """Read what the tables' folders hold and write the page and the bundle of it.
+    """Read what the tables' folders hold, of earlier goes too, and write the page and the bundle.
 
     Raises:
         DataError: a file of a finished run is damaged.
         EnvironmentProblem: the bundle cannot be written.
     """
     root, pins = prepared.root, prepared.pins
-    sweeps = {name: read_sent_sweep(root / name) for name in prepared.cells}
+    begun = [name for name in TABLES if (root / name / PLAN_FILE).is_file()]
+    sweeps = {name: read_sent_sweep(root / name) for name in begun}
     checks = tuple(
         check_cell(
             name,
