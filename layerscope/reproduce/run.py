@@ -18,6 +18,7 @@ from layerscope.reproduce.bundle import write_bundle
 from layerscope.reproduce.checks import CellCheck, check_cell
 from layerscope.reproduce.page import reproduction_page
 from layerscope.reproduce.paths import (
+    TABLES,
     Variant,
     Where,
     data_folders,
