@@ -58,8 +58,8 @@ def status_line(pins: Pins, sweeps: Mapping[str, SentSweep]) -> str:
         return f"On the published weights, {PUBLISHED_MODEL}. {state}"
     if pins.variant == "reference":
         return (
-            f"**Not on the published weights**: the model is {pins.model}, so WER and FLOPs prove "
-            f"the way and not the published values. {state}"
+            f"**Not known to be the published weights**: the model is {pins.model}. On other weights "
+            f"the verdicts on WER, and on all that follows from answers' lengths, mean nothing. {state}"
         )
     return f"**A rehearsal**: the {pins.variant} variant, not the published model. {state}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ class Pins:
         variant: which set of sweeps: reference, random or tiny.
         model: hub id or folder; None: the sweeps' own.
         model_commit: of a model on the hub; None for a folder or a built model.
+        weights_sha256: weight file -> SHA-256, of a folder. The hub lists the same hash for each of its
+            files, so anyone can tell whether these are the published weights.
         datasets: data set on the hub -> commit; folders have none.
         data_dir: folder of the data sets; None: the hub, or drawn data.
         device, samples: as given; None: the sweeps' own.
@@ -39,6 +42,7 @@ class Pins:
     variant: str
     model: str | None = None
     model_commit: str | None = None
+    weights_sha256: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
     data_dir: str | None = None
     device: str | None = None
@@ -60,6 +64,19 @@ def read_pins(root: Path) -> Pins | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(f"{path}: not the pins of a reproduction ({error}).") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def kept_pins(root: Path, asked: Pins, resolve: Callable[[Pins], Pins]) -> Pins:
@@ -97,6 +114,8 @@ def pinned_words(pins: Pins, repos: Mapping[str, str]) -> list[str]:
     lines = []
     if pins.model_commit is not None:
         lines.append(f"model {pins.model} at commit {pins.model_commit}")
+    for name, digest in pins.weights_sha256.items():
+        lines.append(f"weights {name}: SHA-256 {digest}")
     for name, commit in pins.datasets.items():
         lines.append(f"data set {name}, {repos[name]}, at commit {commit}")
     return lines

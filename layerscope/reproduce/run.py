@@ -26,7 +26,7 @@ from layerscope.reproduce.paths import (
     placed,
     table_config,
 )
-from layerscope.reproduce.pins import Pins, kept_pins
+from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
 from layerscope.sweep.execute import execute
 from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel
@@ -34,6 +34,7 @@ from layerscope.sweep.plan import plan
 from layerscope.sweep.publish import derive, publish
 from layerscope.sweep.run import Say, SweepResult, cells_path, run_sweep, say_plan
 from layerscope.sweep.saved import read_sent_sweep
+from layerscope.workload.checkpoint import weight_files
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.rows import resolve_revision
 from layerscope.workload.hub import Hub, is_hub_id
@@ -150,6 +151,10 @@ def gather(prepared: Prepared, problems: Mapping[str, LayerscopeError]) -> Repro
     root, pins = prepared.root, prepared.pins
     begun = [name for name in TABLES if (root / name / PLAN_FILE).is_file()]
     sweeps = {name: read_sent_sweep(root / name) for name in begun}
+    for name, sweep in sweeps.items():
+        # A table that an earlier go was stopped in has its cells, but no files of its own yet.
+        if name not in prepared.cells:
+            _publish(SweepResult(sweep.config, root / name, sweep.rows, None, 0))
     checks = tuple(
         check_cell(
             name,
@@ -170,13 +175,16 @@ def gather(prepared: Prepared, problems: Mapping[str, LayerscopeError]) -> Repro
 
 def _resolver(datasets: tuple[str, ...]) -> Callable[[Pins], Pins]:
     def resolve(asked: Pins) -> Pins:
-        commit = None
-        here = asked.model is None or Path(asked.model).expanduser().is_dir()
-        if asked.model is not None and not here and is_hub_id(asked.model):
+        commit, hashes = None, {}
+        folder = Path(asked.model or "").expanduser()
+        if asked.model is not None and folder.is_dir():
+            hashes = {path.name: sha256_of(path) for path in weight_files(folder)}
+        elif asked.model is not None and is_hub_id(asked.model):
             commit = Hub().locate(asked.model, None).commit
         return dataclasses.replace(
             asked,
             model_commit=commit,
+            weights_sha256=hashes,
             datasets={name: resolve_revision(LAYOUTS[name]) for name in datasets},
             resolved_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
