@@ -26,6 +26,7 @@ _VERBS = {
     "report": "report",
     "export": "export",
     "flops": "flops",
+    "ceilings": "ceilings",
     "doctor": "doctor",
     "configs": "configs",
 }
