@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from layerscope.analysis.digits import two_digits
 from layerscope.analysis.rates import Rates, rates_of
 from layerscope.analysis.roofline import device_ns
 from layerscope.records.layer_table import LayerRow
@@ -106,6 +107,7 @@ def _raised_by_rows(
     best: dict[str, tuple[float, str]] = {}
     above: dict[str, int] = {}
     passed_over: list[str] = []
+    unjudged: list[float] = []
     for one in used:
         compute_ns = rates.compute_ns(one.flops_by_dtype)
         memory_ns = rates.memory_ns(one.row.bytes_self or 0)
@@ -115,7 +117,10 @@ def _raised_by_rows(
         if factor <= BEATS:
             continue
         by_memory = memory_ns > compute_ns
-        if by_memory and _cached(one, rates, held.cache_bytes, factor):
+        if by_memory and held.cache_bytes is None:
+            unjudged.append(factor)
+            continue
+        if by_memory and _cached(one, rates, held.cache_bytes or 0, factor):
             continue
         if not by_memory and not _shows_a_rate(one, fused):
             passed_over.append(one.where)
@@ -131,6 +136,12 @@ def _raised_by_rows(
         lines.append(
             f"{passed_over[0]}{more} above a matmul ceiling that stays as it is: a convolution, a "
             "fused attention or a shared kernel may do less than is counted"
+        )
+    if unjudged:
+        lines.append(
+            f"{len(unjudged)} memory-bound rows above the copy ceiling, up to "
+            f"{two_digits(max(unjudged))} times: whether the last cache explains "
+            "them is not known, its size was not recorded"
         )
     return raised, lines
 
@@ -202,11 +213,9 @@ def _counts_more(one: _Used, fused: set[tuple[str, str]]) -> bool:
     return "Conv" in one.row.module or (one.row.layer, one.row.phase) in fused
 
 
-def _cached(one: _Used, rates: Rates, cache_bytes: int | None, factor: float) -> bool:
+def _cached(one: _Used, rates: Rates, cache_bytes: int, factor: float) -> bool:
     """Whether a cache explains the speed: it holds what memory cannot have carried for one event."""
     on_device = one.row.gpu_self_ns is not None
-    if cache_bytes is None:  # recorded before the cache was: no judgement
-        return True
     carried = rates.bytes_per_s * one.time_ns / 1e9
     beyond = ((one.row.bytes_self or 0) - carried) / one.events
     return beyond <= cache_bytes and factor <= CACHE_OVER_MEMORY[on_device]

@@ -59,8 +59,8 @@ class Floor:
         if self.floor_ns is None or measured_ns is None or measured_ns >= self.floor_ns:
             return self
         reason = (
-            f"an error of ours: {ms_two(self.floor_ns)} would exceed the {measured_ns / 1e6:,.3f} ms that "
-            f"a batch took; {_why_above(self.parts, parts, cache_bytes)}"
+            f"an error of ours: {ms_two(self.floor_ns)} would exceed the {measured_ns / 1e6:,.3f} ms "
+            f"that a batch took; {_why_above(self.parts, parts, cache_bytes)}"
         )
         return replace(self, parts=(), floor_ns=None, additive_ns=None, reason=reason)
 

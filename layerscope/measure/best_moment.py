@@ -20,6 +20,14 @@ class Burst:
     end_ns: int
 
 
+def best_apart(threads: Sequence[Sequence[Burst]], work: float) -> float:
+    """The sum of each thread's best rate, whenever that was, per nanosecond."""
+    return sum(
+        max((work / (b.end_ns - b.start_ns) for b in bursts if b.end_ns > b.start_ns), default=0.0)
+        for bursts in threads
+    )
+
+
 def best_moment(threads: Sequence[Sequence[Burst]], work: float) -> float:
     """The highest sum of rates at one moment, per nanosecond; 0.0 without bursts.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from layerscope.measure.ceilings_bench import RATES
+from layerscope.measure.datasheets import datasheet_of
 from layerscope.records.plausible_ceilings import impossible, unlikely
 from layerscope.records.work import CEILINGS_FORM, Ceilings
 
@@ -42,10 +43,24 @@ def load_kept(path: Path, key: str, device: str) -> Kept:
         entry = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get(key)
         if entry is None:
             return Kept()
-        found = msgspec.json.decode(entry, type=Ceilings)
+        found = with_datasheet(msgspec.json.decode(entry, type=Ceilings), device)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return Kept(doubt=f"{path} is damaged ({str(error)[:80] or type(error).__name__})")
     return Kept(found, doubt_of(found, key, device))
+
+
+def with_datasheet(ceilings: Ceilings, device: str = "") -> Ceilings:
+    """The maker's rates as this version knows them, whatever a file said.
+
+    Args:
+        device: its name; the ceilings' own when left out.
+    """
+    sheet = datasheet_of(device or ceilings.device)
+    return replace(
+        ceilings,
+        datasheet_flops_per_s=dict(sheet.flops_per_s) if sheet else None,
+        datasheet_bytes_per_s=sheet.bytes_per_s if sheet else None,
+    )
 
 
 def doubt_of(ceilings: Ceilings, key: str, device: str) -> str:
@@ -55,7 +70,7 @@ def doubt_of(ceilings: Ceilings, key: str, device: str) -> str:
     if ceilings.key != key or ceilings.device != device:
         return f"they say to be of {ceilings.key[:80]!r}"
     if not _past(ceilings.measured_utc):
-        return f"no date: {ceilings.measured_utc[:40]!r}"
+        return f"no date that has been: {ceilings.measured_utc[:40]!r}"
     known = {*ceilings.matmul_flops_per_s, *ceilings.absent, "copy"}
     missing = [name for name in RATES if name not in known]
     if missing:

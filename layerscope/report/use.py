@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from layerscope.analysis.digits import percent_two, two_digits
+from layerscope.analysis.digits import ms_two, percent_two, two_digits
 from layerscope.analysis.floor import Floor, as_dtype, floor_of
 from layerscope.analysis.latency import full_batches
 from layerscope.analysis.rates import rates_of
@@ -83,21 +83,19 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
     if use.floor.floor_ns is None or use.floor.additive_ns is None:
         yield "floor", f"absent: {use.floor.reason}"
         return
-    text = (
-        f"{two_digits(use.floor.floor_ns / 1e6)} ms (additive {two_digits(use.floor.additive_ns / 1e6)}) "
-        "per batch"
-    )
+    text = f"{ms_two(use.floor.floor_ns)} (additive {ms_two(use.floor.additive_ns)}) per batch"
     full = full_batches(record)
     if full:
         middle = median(s.generate_ns for s in full)
-        text += f"; the measured {middle / 1e6:,.3f} ms is {two_digits(middle / use.floor.floor_ns)} times it"
+        times = two_digits(middle / use.floor.floor_ns)
+        text += f"; the measured {middle / 1e6:,.3f} ms is {times} times it"
     yield "floor", text
     uniform = use.uniform
     if uniform is not None and uniform.floor_ns and uniform.additive_ns:
         yield (
             "",
-            f"were all weights {record.config.dtype}: {two_digits(uniform.floor_ns / 1e6)} ms "
-            f"(additive {two_digits(uniform.additive_ns / 1e6)})",
+            f"were all weights {record.config.dtype}: {ms_two(uniform.floor_ns)} "
+            f"(additive {ms_two(uniform.additive_ns)})",
         )
 
 
