@@ -8,11 +8,12 @@ nothing by themselves. Bytes that the last cache can hold need not travel at the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from layerscope.analysis.digits import two_digits
+from layerscope.analysis.findings.words import counted
 from layerscope.analysis.rates import Rates, rates_of
 from layerscope.analysis.roofline import device_ns
 from layerscope.records.layer_table import LayerRow
@@ -108,42 +109,44 @@ def _raised_by_rows(
     above: dict[str, int] = {}
     passed_over: list[str] = []
     unjudged: list[float] = []
+
+    def reached(name: str, factor: float, where: str) -> None:
+        above[name] = above.get(name, 0) + 1
+        per_s = factor * held.rates()[name]
+        if per_s > best.get(name, (0.0, ""))[0]:
+            best[name] = (per_s, where)
+
     for one in used:
-        compute_ns = rates.compute_ns(one.flops_by_dtype)
-        memory_ns = rates.memory_ns(one.row.bytes_self or 0)
-        if compute_ns is None or one.time_ns < LEAST_NS:
+        if one.time_ns < LEAST_NS:
             continue
-        factor = max(compute_ns, memory_ns) / one.time_ns
-        if factor <= BEATS:
-            continue
-        by_memory = memory_ns > compute_ns
-        if by_memory and held.cache_bytes is None:
-            unjudged.append(factor)
-            continue
-        if by_memory and _cached(one, rates, held.cache_bytes or 0, factor):
-            continue
-        if not by_memory and not _shows_a_rate(one, fused):
+        by_compute = (rates.compute_ns(one.flops_by_dtype) or 0.0) / one.time_ns
+        by_memory = rates.memory_ns(one.row.bytes_self or 0) / one.time_ns
+        if by_compute > BEATS and not _shows_a_rate(one, fused):
             passed_over.append(one.where)
-            continue
-        for name in (COPY,) if by_memory else _names(held, one, fp32_matmul):
-            above[name] = above.get(name, 0) + 1
-            reached = factor * held.rates()[name]
-            if reached > best.get(name, (0.0, ""))[0]:
-                best[name] = (reached, one.where)
+        elif by_compute > BEATS:
+            for name in _names(held, one, fp32_matmul):
+                reached(name, by_compute, one.where)
+        if by_memory > BEATS and held.cache_bytes is None:
+            unjudged.append(by_memory)
+        elif by_memory > BEATS and not _cached(one, rates, held.cache_bytes or 0, by_memory):
+            reached(COPY, by_memory, one.where)
     raised, lines = _raise(held, best, above)
+    return raised, [*lines, *_left(passed_over, unjudged)]
+
+
+def _left(passed_over: Sequence[str], unjudged: Sequence[float]) -> Iterator[str]:
+    """What stands above a ceiling and raises none."""
     if passed_over:
         more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
-        lines.append(
+        yield (
             f"{passed_over[0]}{more} above a matmul ceiling that stays as it is: a convolution, a "
             "fused attention or a shared kernel may do less than is counted"
         )
     if unjudged:
-        lines.append(
-            f"{len(unjudged)} memory-bound rows above the copy ceiling, up to "
-            f"{two_digits(max(unjudged))} times: whether the last cache explains "
-            "them is not known, its size was not recorded"
+        yield (
+            f"{counted(len(unjudged), 'row')} above the copy ceiling, up to {two_digits(max(unjudged))} times: "
+            "whether the last cache explains them is not known, its size was not recorded"
         )
-    return raised, lines
 
 
 def _raised_by_phases(

@@ -84,6 +84,18 @@ def test_a_ceiling_is_the_best_of_all_rounds_and_says_how_they_scatter() -> None
     assert (found.quiet, found.form, found.busy_tries) == (True, CEILINGS_FORM, 0)
 
 
+def test_workers_that_were_never_undisturbed_together_go_on() -> None:
+    """Two rounds agree at one thread's rate, half of what the threads reach apart: not settled."""
+
+    class Disturbed(FakeBench):
+        def round(self, rate: str) -> Reading:
+            return replace(super().round(rate), apart_per_s=100.0 if rate == "float32" else 0.0)
+
+    bench = Disturbed(float32=[50.0, 50.0, 50.0, 50.0, 50.0, 97.0, 96.0])
+    assert measured(bench).matmul_flops_per_s["float32"] == 97.0
+    assert bench.asked.count("float32") == 7
+
+
 def test_the_rounds_of_a_rate_are_spread_over_the_whole_time() -> None:
     bench = FakeBench()
     measured(bench)
