@@ -145,7 +145,8 @@ def _left(passed_over: Sequence[str], unjudged: Sequence[float]) -> Iterator[str
     if unjudged:
         yield (
             f"{counted(len(unjudged), 'row')} above the copy ceiling, up to "
-            f"{two_digits(max(unjudged))} times: whether the last cache explains them is not known, its size was not recorded"
+            f"{two_digits(max(unjudged))} times: whether the last cache explains "
+            "them is not known, its size was not recorded"
         )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerscope.errors import EnvironmentProblem
-from layerscope.measure.ceilings_bench import RATES, Bench, NotMeasured
+from layerscope.measure.ceilings_bench import RATES, Bench, NoRoom, NotMeasured
 from layerscope.measure.ceilings_cache import Kept, load_kept, store, with_datasheet
 from layerscope.measure.last_cache import last_cache_bytes
 from layerscope.measure.machine_load import Load, load_of, wait_for_quiet
@@ -110,6 +110,8 @@ def glance_doubt(ceilings: Ceilings, bench: Bench) -> str:
     for name, rate in ceilings.rates().items():
         try:
             reached, out_of_reach = bench.glance(name)
+        except NoRoom:
+            continue  # says nothing against what is kept
         except NotMeasured as reason:
             return f"{name}: {rate_text(name, rate)} kept, and not measurable now ({reason})"
         if reached > BEATEN_AT_A_GLANCE * rate:

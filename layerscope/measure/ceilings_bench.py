@@ -33,6 +33,10 @@ class NotMeasured(Exception):
     """Why one rate cannot be had on this device."""
 
 
+class NoRoom(NotMeasured):
+    """The device has the rate, and no memory free to measure it in now."""
+
+
 class Bench(Protocol):
     """One device under test."""
 

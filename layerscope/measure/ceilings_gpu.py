@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from layerscope.measure.ceilings_bench import NotMeasured, Reading
+from layerscope.measure.ceilings_bench import NoRoom, NotMeasured, Reading
 from layerscope.measure.matmul_precision import matmul_precision
 from layerscope.measure.stopwatch import CudaStopwatch, Stopwatch
 from layerscope.records.work import COPY
@@ -79,8 +79,13 @@ class CudaBench:
             if rate == COPY:
                 reached = self._copy().per_s
             else:
-                with self._precision(rate):
-                    reached, _ = self._product(rate, (4096, 4096, 4096), biased=False)
+                try:
+                    with self._precision(rate):
+                        reached, _ = self._product(rate, (4096, 4096, 4096), biased=False)
+                except torch.OutOfMemoryError as error:
+                    raise NoRoom(_first_line(error)) from None
+                except RuntimeError as error:
+                    raise NotMeasured(_first_line(error)) from None
         return reached, 3 * reached
 
     def _precision(self, rate: str) -> AbstractContextManager[None]:
@@ -100,7 +105,7 @@ class CudaBench:
                 try:
                     per_s, count = self._product(rate, shape, biased=biased)
                 except RuntimeError as error:  # out of memory, or a dtype it cannot multiply
-                    reason = str(error).strip().partition("\n")[0][:200]
+                    reason = _first_line(error)
                     continue
                 found.append((per_s, (shape, biased), count))
                 self._best_per_s[rate] = max(best, per_s)
@@ -131,14 +136,17 @@ class CudaBench:
         import torch
 
         free, _ = torch.cuda.mem_get_info(self._device)
+        if free // 4 < COPY_BYTES:
+            torch.cuda.empty_cache()  # what torch keeps of freed tensors counts as taken
+            free, _ = torch.cuda.mem_get_info(self._device)
         size = min(COPY_BYTES, free // 4) // 4 * 4
         if size < 1 << 26:
-            raise NotMeasured(f"{free >> 20} MiB are free on the device; 256 are needed")
+            raise NoRoom(f"{free >> 20} MiB are free on the device; 256 are needed")
         try:
             source = torch.ones(size // 4, device=self._device, dtype=torch.float32)
             target = torch.empty_like(source)
         except RuntimeError as error:  # what is free may lie in pieces
-            raise NotMeasured(str(error).strip().partition("\n")[0][:200]) from None
+            raise NoRoom(_first_line(error)) from None
         ways: dict[str, Callable[[], object]] = {
             "copy": lambda: target.copy_(source),
             "elementwise": lambda: torch.mul(source, 1.0, out=target),
@@ -159,3 +167,7 @@ class CudaBench:
                 work()
 
         return min(once, *(self._watch.time_ns(unit) / inner for _ in range(UNITS))), UNITS
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

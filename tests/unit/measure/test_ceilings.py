@@ -22,7 +22,7 @@ from layerscope.measure.ceilings import (
     keep_raised,
     measure_ceilings,
 )
-from layerscope.measure.ceilings_bench import RATES, NotMeasured, Reading
+from layerscope.measure.ceilings_bench import RATES, NoRoom, NotMeasured, Reading
 from layerscope.measure.ceilings_cache import ENOUGH_BUSY_TRIES, load_kept, store
 from layerscope.measure.datasheets import Datasheet, datasheet_of
 from layerscope.measure.machine_load import Load
@@ -202,6 +202,17 @@ def test_what_is_kept_is_used_without_measuring(tmp_path: Path) -> None:
     assert again == replace(first, kept=True)
     assert kept_in(path, bench, again=True).kept is False
     assert bench.asked
+
+
+def test_a_device_without_room_now_says_nothing_against_what_is_kept(tmp_path: Path) -> None:
+    class Full(FakeBench):
+        def glance(self, rate: str) -> tuple[float, float]:
+            raise NoRoom("out of memory")
+
+    path = tmp_path / "ceilings.json"
+    kept_in(path, FakeBench())
+    assert kept_in(path, bench := Full()).kept
+    assert not bench.asked
 
 
 def test_a_busy_measurement_is_made_again_and_the_larger_rates_stay(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layerscope.measure import ceilings_gpu
-from layerscope.measure.ceilings_bench import NotMeasured
+from layerscope.measure.ceilings_bench import NoRoom, NotMeasured
 from layerscope.measure.ceilings_gpu import CudaBench, shapes
 
 CPU = torch.device("cpu")
@@ -102,6 +102,8 @@ def test_what_a_gpu_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randn", full)
     with pytest.raises(NotMeasured, match=r"^out of memory$"):
         CudaBench(CPU).round("float16")
+    with pytest.raises(NoRoom, match=r"^out of memory$"):
+        CudaBench(CPU).glance("float16")
 
 
 @pytest.mark.usefixtures("small")
