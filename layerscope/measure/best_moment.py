@@ -3,7 +3,7 @@
 On a shared machine a thread loses the core for whole time slices. Work cut into bursts shorter than a
 slice runs undisturbed in most of them, and the moment at which every thread has such a burst shows
 what the machine does when nothing else runs. A thread that waits counts at that moment with the little
-it gets done, so that rates which were not reached together are never added up.
+it gets done, so that rates which were not reached together are not added up unasked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,28 @@ class Burst:
 
     start_ns: int
     end_ns: int
+    undisturbed: bool = True  # the thread had its core from start to end
+
+
+# Of many threads some always wait for a moment.
+ALL_BUT = 0.1
+
+
+def moments_together(threads: Sequence[Sequence[Burst]]) -> int:
+    """At how many starts of an undisturbed burst (nearly) all threads were within one."""
+    edges = sorted(
+        (time, end, place)
+        for place, bursts in enumerate(threads)
+        for burst in bursts
+        if burst.undisturbed
+        for time, end in ((burst.start_ns, 1), (burst.end_ns, 0))
+    )
+    least = len(threads) - int(ALL_BUT * len(threads))
+    running, found = 0, 0
+    for _, starts, _ in edges:
+        running += 1 if starts else -1
+        found += bool(starts and running >= least)
+    return found
 
 
 def best_apart(threads: Sequence[Sequence[Burst]], work: float) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerscope.errors import EnvironmentProblem
-from layerscope.measure.ceilings_bench import RATES, Bench, NoRoom, NotMeasured
+from layerscope.measure.ceilings_bench import RATES, Bench, NoRoom, NotMeasured, Reading
 from layerscope.measure.ceilings_cache import Kept, load_kept, store, with_datasheet
 from layerscope.measure.last_cache import last_cache_bytes
 from layerscope.measure.machine_load import Load, load_of, wait_for_quiet
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LEAST_ROUNDS, MOST_ROUNDS = 4, 20
 AGREES = 0.03  # the second-best round within this of the best: more rounds would find little
-TOGETHER = 0.93  # of what the workers reach apart: below, they were hardly undisturbed at once
+TOGETHER = 5  # moments at which all workers ran undisturbed; fewer may be chance
 LIMIT_S = 9.0
 # A glance that beats what is kept by more than this shows that it was no maximum.
 BEATEN_AT_A_GLANCE = 1.15
@@ -46,13 +46,32 @@ class _Rounds:
     shape: str = ""
     count: int = 0
     apart_per_s: float = 0.0
+    together: int | None = None
+
+    def add(self, reading: Reading) -> None:
+        if reading.per_s > max(self.best_per_s, default=0.0):
+            self.shape = reading.shape
+        self.best_per_s.append(reading.per_s)
+        self.count += reading.count
+        self.apart_per_s = max(self.apart_per_s, reading.apart_per_s)
+        if reading.together is not None:
+            self.together = (self.together or 0) + reading.together
+
+    def never_together(self) -> bool:
+        return self.together is not None and self.together < TOGETHER
+
+    def add_up(self) -> None:
+        """Let the workers' own best moments stand for one that other work never gave them."""
+        if self.never_together() and self.apart_per_s > max(self.best_per_s):
+            self.best_per_s.append(self.apart_per_s)
+            self.shape += ", threads added up"
 
     @property
     def settled(self) -> bool:
         if len(self.best_per_s) < LEAST_ROUNDS:
             return False
         second, best = sorted(self.best_per_s)[-2:]
-        return second >= (1 - AGREES) * best and best >= TOGETHER * self.apart_per_s
+        return second >= (1 - AGREES) * best and not self.never_together()
 
     @property
     def scatter(self) -> float:
@@ -93,7 +112,7 @@ def ceilings_for(
     if kept.doubt:
         note = f"what was kept is replaced: {kept.doubt}"
         measured = replace(measured, notes=(*measured.notes, note))
-    if kept.ceilings is not None and kept.ceilings.busy_tries and _only_busy(kept):
+    if kept.ceilings is not None and measured.quiet is False and _only_busy(kept):
         measured = best_of(measured, kept.ceilings)
     return store(path, measured)
 
@@ -144,6 +163,9 @@ def measure_ceilings(
     rounds, absent = _all_rounds(bench, clock)
     if COPY not in rounds:
         raise EnvironmentProblem(f"ceilings: the copy cannot be measured: {absent[COPY]}.")
+    if load.quiet is False:
+        for one in rounds.values():
+            one.add_up()
     best = {name: max(one.best_per_s) for name, one in rounds.items()}
     measured = Ceilings(
         key=key,
@@ -183,17 +205,12 @@ def _all_rounds(
                 if not rounds[name].best_per_s:
                     absent[name] = str(reason)
                 continue
-            one = rounds[name]
-            if reading.per_s > max(one.best_per_s, default=0.0):
-                one.shape = reading.shape
-            one.best_per_s.append(reading.per_s)
-            one.count += reading.count
-            one.apart_per_s = max(one.apart_per_s, reading.apart_per_s)
+            rounds[name].add(reading)
     return {name: one for name, one in rounds.items() if name not in absent}, absent
 
 
 def best_of(new: Ceilings, old: Ceilings) -> Ceilings:
-    """The larger of each rate: both are maxima of what other work left."""
+    """The larger of each rate, of two measurements on a busy machine: maxima of what was left."""
     larger = {
         name: rate for name, rate in old.rates().items() if rate > new.rates().get(name, rate)
     }
@@ -201,7 +218,7 @@ def best_of(new: Ceilings, old: Ceilings) -> Ceilings:
     return replace(
         new.with_rates(larger),
         matmul_shape={**new.matmul_shape, **shapes},
-        busy_tries=new.busy_tries and new.busy_tries + old.busy_tries,
+        busy_tries=new.busy_tries + old.busy_tries,
     )
 
 

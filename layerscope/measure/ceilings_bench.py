@@ -19,14 +19,15 @@ class Reading:
         per_s: FLOP/s, or bytes/s of the copy.
         shape: what gave it, in words.
         count: single timings that it is the best of.
-        apart_per_s: what the workers reach added up, each at its own best moment. Where that is more,
-            they may never have run undisturbed together; 0.0 where there is one worker.
+        apart_per_s: what several workers reach added up, each at its own best moment.
+        together: moments at which all of them ran undisturbed; None where there is one worker.
     """
 
     per_s: float
     shape: str
     count: int
     apart_per_s: float = 0.0
+    together: int | None = None
 
 
 class NotMeasured(Exception):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from layerscope.measure.best_moment import Burst, best_apart, best_moment
+from layerscope.measure.best_moment import Burst, best_apart, best_moment, moments_together
 from layerscope.measure.ceilings_bench import NotMeasured, Reading
 from layerscope.measure.matmul_precision import matmul_precision
 from layerscope.measure.stopwatch import HostStopwatch, Stopwatch
@@ -35,6 +35,8 @@ TURN_S = 0.1  # of one shape in one round
 # Every second round the threads sleep together between bursts: the scheduler lets who has slept go
 # first, so that they start together even where other work wants the cores.
 ON_S, OFF_S = 0.005, 0.015
+# A thread that has its core for less of a burst's time was kept waiting.
+UNDISTURBED = 0.95
 GLANCE_SIDE, GLANCE_REPEATS, GLANCE_COPY_BYTES = 384, 8, 1 << 25
 # The rate of one undisturbed thread times their number is out of reach, clocks that rise when only one
 # works included.
@@ -81,7 +83,8 @@ class CpuBench:
             found = [*by_side.values(), self._spread(dtype)]
         best = max(found, key=lambda reading: reading.per_s)
         count, apart = sum(r.count for r in found), max(r.apart_per_s for r in found)
-        return Reading(best.per_s, best.shape, count, apart)
+        together = sum(r.together or 0 for r in found)
+        return Reading(best.per_s, best.shape, count, apart, together)
 
     def glance(self, rate: str) -> tuple[float, float]:
         """One thread's rate, and what torch makes of one product over all of them.
@@ -140,7 +143,8 @@ class CpuBench:
         with _one_thread():
             bursts = side_by_side(make, self._threads, TURN_S + 4 * off_s, off_s)
         together, apart = (best(bursts, amount) * 1e9 for best in (best_moment, best_apart))
-        return Reading(together, f"{shape} a thread", sum(map(len, bursts)), apart)
+        count = sum(map(len, bursts))
+        return Reading(together, f"{shape} a thread", count, apart, moments_together(bursts))
 
     def _copy_bytes(self) -> int:
         return min(MOST_COPY_BYTES, max(LEAST_COPY_BYTES, COPY_BYTES_A_THREAD * self._threads))
@@ -194,9 +198,11 @@ def _repeat(work: Work, start_ns: int, turn_s: float, off_s: float) -> list[Burs
         if off_s and (now - start_ns) % period_ns > on_ns:
             time.sleep((period_ns - (now - start_ns) % period_ns) / 1e9)
             now = time.perf_counter_ns()
+        ran = time.thread_time_ns()
         work()
+        ran = time.thread_time_ns() - ran
         done = time.perf_counter_ns()
-        bursts.append(Burst(now, done))
+        bursts.append(Burst(now, done, ran >= UNDISTURBED * (done - now)))
         now = done
     return bursts
 

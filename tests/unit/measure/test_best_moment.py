@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.measure.best_moment import Burst, best_apart, best_moment
+from layerscope.measure.best_moment import Burst, best_apart, best_moment, moments_together
 from layerscope.measure.ceilings_cpu import side_by_side
 
 
@@ -26,6 +26,15 @@ def test_rates_that_were_not_reached_together_are_not_added() -> None:
 def test_a_thread_that_waited_counts_with_the_little_it_got_done() -> None:
     # While the first does 10 in 10 ns, the second needs 100 for as much.
     assert best_moment([[Burst(20, 30)], [Burst(0, 100)]], 10.0) == pytest.approx(1.1)
+
+
+def test_moments_at_which_all_threads_ran_undisturbed() -> None:
+    a = [Burst(0, 10), Burst(10, 20, undisturbed=False), Burst(20, 30)]
+    b = [Burst(5, 15), Burst(15, 25)]
+    assert moments_together([a, b]) == 2  # from 5 (both within one), and from 20
+    assert moments_together([a, [Burst(10, 20)]]) == 0
+    assert moments_together([a]) == 2
+    assert moments_together([[], a]) == 0
 
 
 def test_no_bursts_and_bursts_without_length() -> None:

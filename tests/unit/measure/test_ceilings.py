@@ -85,15 +85,31 @@ def test_a_ceiling_is_the_best_of_all_rounds_and_says_how_they_scatter() -> None
 
 
 def test_workers_that_were_never_undisturbed_together_go_on() -> None:
-    """Two rounds agree at one thread's rate, half of what the threads reach apart: not settled."""
+    """Rounds agree at one thread's rate, but the threads never ran at once: not settled."""
 
     class Disturbed(FakeBench):
         def round(self, rate: str) -> Reading:
-            return replace(super().round(rate), apart_per_s=100.0 if rate == "float32" else 0.0)
+            reading = super().round(rate)
+            if rate != "float32":
+                return reading
+            return replace(reading, apart_per_s=100.0, together=5 if reading.per_s > 90 else 0)
 
     bench = Disturbed(float32=[50.0, 50.0, 50.0, 50.0, 50.0, 97.0, 96.0])
     assert measured(bench).matmul_flops_per_s["float32"] == 97.0
     assert bench.asked.count("float32") == 7
+
+
+def test_workers_that_never_ran_at_once_are_added_up_on_a_busy_machine_only() -> None:
+    class Apart(FakeBench):
+        def round(self, rate: str) -> Reading:
+            return replace(super().round(rate), apart_per_s=100.0, together=0)
+
+    rounds = {name: [50.0] for name in TRUE}
+    busy = measured(Apart(**rounds), BUSY)
+    assert busy.rates() == dict.fromkeys(TRUE, 100.0)
+    assert busy.matmul_shape["float32"] == "shape 0, threads added up"
+    quiet = measured(Apart(**rounds), QUIET)
+    assert quiet.rates() == dict.fromkeys(TRUE, 50.0)
 
 
 def test_the_rounds_of_a_rate_are_spread_over_the_whole_time() -> None:
