@@ -1,8 +1,8 @@
 """A CPU's rates: as many threads as torch uses, each with short work of its own, under one clock.
 
 The threads work side by side, and `best_moment` finds when all of them ran undisturbed: other work on
-the cores costs rounds, not the result. Beside that, products that torch itself spreads over its
-threads, which many cores need less of Python for.
+the cores costs rounds, not the result. With many threads, also products that torch itself spreads over
+them, which need less of Python.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     Work = Callable[[], object]
 
 SIDES = (384, 768, 256)  # of square products, one thread each: 0.2 to 5 ms at 0.2 TFLOP/s
-SPREAD_SIDE = 1024  # of a product over all threads
+# Of so many threads Python starts the bursts too slowly; a product over all of them is tried, too. With
+# few, its threads would only wait for one another on a busy machine.
+MANY_THREADS = 9
+SPREAD_SIDE = 1024
 CHUNK_BYTES = 1 << 20
 LEAST_COPY_BYTES, COPY_BYTES_A_THREAD, MOST_COPY_BYTES = 1 << 27, 1 << 24, 1 << 30
 TURN_S = 0.1  # of one shape in one round
@@ -58,9 +61,9 @@ class CpuBench:
     def method(self) -> str:
         sides = ", ".join(map(str, sorted(SIDES)))
         return (
-            f"best moment of {self._threads} threads side by side, matmuls with sides of {sides}, and "
-            f"{SPREAD_SIDE} over all threads; copy of {self._copy_bytes() >> 20} MiB in pieces of "
-            f"{CHUNK_BYTES >> 20} MiB, bytes read plus written; monotonic clock"
+            f"best moment of {self._threads} threads side by side, matmuls with sides of {sides}; copy "
+            f"of {self._copy_bytes() >> 20} MiB in pieces of {CHUNK_BYTES >> 20} MiB, bytes read plus "
+            "written; monotonic clock"
         )
 
     def round(self, rate: str) -> Reading:
@@ -80,7 +83,9 @@ class CpuBench:
             }
             # What the threads reach apart tells the shapes' order whatever else runs.
             self._best_side[rate] = max(by_side, key=lambda side: by_side[side].apart_per_s)
-            found = [*by_side.values(), self._spread(dtype)]
+            found = list(by_side.values())
+            if self._threads >= MANY_THREADS:
+                found.append(self._spread(dtype))
         best = max(found, key=lambda reading: reading.per_s)
         count, apart = sum(r.count for r in found), max(r.apart_per_s for r in found)
         together = sum(r.together or 0 for r in found)

@@ -352,6 +352,7 @@ def test_real_measurement_is_quick_plausible_and_kept(
     path = tmp_path / "ceilings.json"
     monkeypatch.setattr(ceilings_cpu, "SIDES", (128,))
     monkeypatch.setattr(ceilings_cpu, "SPREAD_SIDE", 128)
+    monkeypatch.setattr(ceilings_cpu, "MANY_THREADS", 1)  # a product over all of them, too
     monkeypatch.setattr(ceilings_cpu, "TURN_S", 0.02)
     monkeypatch.setattr(ceilings_cpu, "LEAST_COPY_BYTES", 1 << 24)
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
