@@ -18,7 +18,7 @@ class Burst:
 
     start_ns: int
     end_ns: int
-    undisturbed: bool = True  # the thread had its core from start to end
+    undisturbed: bool = True  # the thread had its core to itself from start to end
 
 
 # Of many threads some always wait for a moment.
