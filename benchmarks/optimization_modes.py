@@ -157,7 +157,11 @@ def _account(
     counted = passes.count(measured.batches[0])
     record = optimization_record(config.optimization, parts, passes.against_eager(measured.batches))
     environment = read_environment(cuda=config.device == "cuda")
-    ceilings = ceilings_for(torch.device(config.device), driver=environment.driver)
+    ceilings = ceilings_for(
+        torch.device(config.device),
+        driver=environment.driver,
+        power_limit_w=environment.gpu_power_limit_w,
+    )
     examined = examine(
         trace,
         loaded.record.modules,
@@ -187,7 +191,9 @@ def _account(
         "on_layers_ns": sum(row.gpu_self_ns or 0 for row in layers),
         "on_layers_inside_ns": sum(row.gpu_self_ns or 0 for row in inside),
         "modelled_ns": sum(row.modelled_ns or 0 for row in layers),
-        "floor_ns": floor_of(counted.work.parts, rates_of(ceilings, config.fp32_matmul)).floor_ns,
+        "floor_ns": floor_of(
+            counted.work.parts, rates_of(examined.ceilings or ceilings, config.fp32_matmul)
+        ).floor_ns,
         "optimization": record,
         "cache_bytes": counted.memory.kv_cache_bytes,
         "attention": attention_line(examined.account.attention),

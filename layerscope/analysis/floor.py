@@ -9,8 +9,9 @@ parts not. The additive form lets them overlap nowhere. Work outside the parts c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from layerscope.analysis.digits import ms_two, two_digits
 from layerscope.analysis.rates import Rates
 from layerscope.records.work import PartWork
 
@@ -44,6 +45,24 @@ class Floor:
     floor_ns: float | None
     additive_ns: float | None
     reason: str = ""
+
+    def held_against(
+        self, measured_ns: float | None, parts: Sequence[PartWork], cache_bytes: int | None
+    ) -> Floor:
+        """This floor; without numbers, and with the reason, where a batch took less than it.
+
+        Args:
+            measured_ns: the fastest batch; None where none was timed.
+            parts: as counted, for what a cache may hold of them.
+            cache_bytes: of the last cache before memory; None: not known.
+        """
+        if self.floor_ns is None or measured_ns is None or measured_ns >= self.floor_ns:
+            return self
+        reason = (
+            f"an error of ours: {ms_two(self.floor_ns)} would exceed the {measured_ns / 1e6:,.3f} ms "
+            f"that a batch took; {_why_above(self.parts, parts, cache_bytes)}"
+        )
+        return replace(self, parts=(), floor_ns=None, additive_ns=None, reason=reason)
 
     def by_phase(self) -> dict[str, float]:
         """Floor in nanoseconds of each phase, in the order the phases ran."""
@@ -88,6 +107,19 @@ def floor_of(parts: Sequence[PartWork], rates: Rates) -> Floor:
         floor_ns=sum(part.floor_ns for part in floors),
         additive_ns=sum(part.additive_ns for part in floors),
     )
+
+
+def _why_above(
+    floors: Sequence[PartFloor], parts: Sequence[PartWork], cache_bytes: int | None
+) -> str:
+    by_memory = sum(f.floor_ns for f in floors if f.memory_ns > f.compute_ns)
+    largest = max((part.floor_bytes for part in parts if part.part != "other"), default=0)
+    if cache_bytes and largest <= cache_bytes and by_memory > sum(f.floor_ns for f in floors) / 2:
+        return (
+            f"no part reads more than {two_digits(largest / 1e6)} MB, which the last cache of "
+            f"{two_digits(cache_bytes / 1e6)} MB holds, faster than the copy rate that the floor assumes"
+        )
+    return "a ceiling is too low: `layerscope ceilings --remeasure`"
 
 
 def as_dtype(parts: Sequence[PartWork], dtype: str, itemsize: int) -> tuple[PartWork, ...]:

@@ -1,8 +1,8 @@
 """The roofline of each row: rows, counted work and measured rates in, the same rows filled in out.
 
 Per row: intensity = FLOPs / bytes; roofline = max(Σ FLOPs / matmul rate of their dtype, bytes /
-copy rate); fraction = roofline / device time. Bytes are operator traffic, which the L2 cache may
-serve faster than memory does, so that a fraction above 1 is possible and says just that.
+copy rate); fraction = roofline / device time. Bytes are operator traffic, which the last cache may
+serve faster than memory does, so that a memory-bound fraction above 1 is possible and says just that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from layerscope.records.work import CountedWork, WorkRow
 # per device event the host was busy launching; above, it did something else (a synchronisation,
 # Python, a library loading). Eager launches take 5-40 us each, with a profiler on.
 LAUNCH_HOST_NS_PER_EVENT = 100_000
+
+# A share above this is no rounding.
+MOST_SHARE = 1.005
 
 BOUNDS = ("compute", "memory", "launch", "idle", "")
 
@@ -106,9 +109,10 @@ class PhaseUse:
 
     Attributes:
         mfu: Σ FLOPs / matmul rate of their dtype, over device time; the share of the reachable
-            arithmetic that was used. None without a rate or without time.
+            arithmetic that was used. None without a rate or without time, or where `reason` says.
         traffic_use: operator traffic / copy rate over device time; above 1 where L2 served it.
-        floor_use: the phase's floor over device time; None without a floor.
+        floor_use: the phase's floor over device time; None without a floor, or where `reason` says.
+        reason: why a share above 1, which cannot be, is left out.
     """
 
     phase: str
@@ -120,6 +124,7 @@ class PhaseUse:
     mfu: float | None
     traffic_use: float | None
     floor_use: float | None
+    reason: str = ""
 
 
 def phase_use(
@@ -145,6 +150,11 @@ def _use_of(
     by_row = [rates.compute_ns(row.flops_by_dtype) for row in counted]
     known = [value for value in by_row if value is not None]
     compute_ns = sum(known) if len(known) == len(by_row) else None
+    mfu = compute_ns / time_ns if time_ns and compute_ns is not None else None
+    floor_use = floor_ns / time_ns if time_ns and floor_ns is not None else None
+    above = [
+        what for what, share in (("MFU", mfu), ("floor", floor_use)) if share and share > MOST_SHARE
+    ]
     return PhaseUse(
         phase=phase,
         device_ns=time_ns,
@@ -152,9 +162,12 @@ def _use_of(
         bytes_moved=moved,
         tflops_per_s=flops / time_ns / 1e3 if time_ns else None,
         gb_per_s=moved / time_ns if time_ns else None,
-        mfu=compute_ns / time_ns if time_ns and compute_ns is not None else None,
+        mfu=None if "MFU" in above else mfu,
         traffic_use=rates.memory_ns(moved) / time_ns if time_ns else None,
-        floor_use=floor_ns / time_ns if time_ns and floor_ns is not None else None,
+        floor_use=None if "floor" in above else floor_use,
+        reason=f"{' and '.join(above)} of {phase} above its time, an error of ours"
+        if above
+        else "",
     )
 
 

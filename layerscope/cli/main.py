@@ -27,6 +27,7 @@ _VERBS = {
     "report": "report",
     "export": "export",
     "flops": "flops",
+    "ceilings": "ceilings",
     "doctor": "doctor",
     "configs": "configs",
 }

@@ -103,6 +103,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
                 finished.account,
                 folder=finished.folder,
                 layer_energy=finished.layer_energy,
+                work=finished.work,
             )
         )
     elif quiet:

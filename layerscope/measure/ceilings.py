@@ -1,136 +1,271 @@
-"""The rates a device really reaches: a device in, `Ceilings` out; measured once and then cached.
+"""The rates a device really reaches: a device in, `Ceilings` out; measured once and then kept.
 
-Matmul: the best median over several square shapes, per dtype. Copy: one large buffer onto another,
-bytes read plus bytes written. CUDA events on a GPU, the monotonic clock on a CPU.
+A ceiling is a maximum: the best of many short measurements in several rounds, whose scatter is stored,
+after a look at what else runs. What is kept is doubted before it is used: by its own numbers, and by a
+glance at what the device does now.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from layerscope.measure.ceilings_cache import load_cached, store
-from layerscope.measure.datasheets import datasheet_of
-from layerscope.records.work import Ceilings
+from layerscope.errors import EnvironmentProblem
+from layerscope.measure.ceilings_bench import RATES, Bench, NoRoom, NotMeasured, Reading
+from layerscope.measure.ceilings_cache import Kept, load_kept, store, with_datasheet
+from layerscope.measure.last_cache import last_cache_bytes
+from layerscope.measure.machine_load import Load, load_of, wait_for_quiet
+from layerscope.records.plausible_ceilings import rate_text
+from layerscope.records.work import CEILINGS_FORM, COPY, Ceilings
 
 if TYPE_CHECKING:
     import torch
 
-MATMUL_SIDES = {"cuda": (4096, 8192, 16384), "cpu": (256, 512, 1024)}
-COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}
-# Per dtype and shape: as many repeats as fit, between these counts.
-BUDGET_NS = 120_000_000
-REPEATS = (3, 20)
-WARM_UPS = 2
+LEAST_ROUNDS, MOST_ROUNDS = 4, 20
+AGREES = 0.03  # the second-best round within this of the best: more rounds would find little
+TOGETHER = 5  # moments at which all workers ran undisturbed; fewer may be chance
+LIMIT_S = 9.0
+# A glance that beats what is kept by more than this shows that it was no maximum.
+BEATEN_AT_A_GLANCE = 1.15
 
 
-class Stopwatch(Protocol):
-    """Times one piece of work on a device."""
+@dataclass(slots=True)
+class _Rounds:
+    """One rate's rounds so far."""
 
-    def time_ns(self, work: Callable[[], object]) -> float:
-        """Run `work` once and return how long the device took, in nanoseconds."""
+    best_per_s: list[float] = field(default_factory=list)
+    shape: str = ""
+    count: int = 0
+    apart_per_s: float = 0.0
+    together: int | None = None
 
+    def add(self, reading: Reading) -> None:
+        if reading.per_s > max(self.best_per_s, default=0.0):
+            self.shape = reading.shape
+        self.best_per_s.append(reading.per_s)
+        self.count += reading.count
+        self.apart_per_s = max(self.apart_per_s, reading.apart_per_s)
+        if reading.together is not None:
+            self.together = (self.together or 0) + reading.together
 
-class HostStopwatch:
-    """The monotonic clock, for work that is done when the call returns."""
+    def never_together(self) -> bool:
+        return self.together is not None and self.together < TOGETHER
 
-    def time_ns(self, work: Callable[[], object]) -> float:
-        """Wall time of the call."""
-        start = time.perf_counter_ns()
-        work()
-        return time.perf_counter_ns() - start
+    def add_up(self) -> None:
+        """Let the workers' own best moments stand for one that other work never gave them."""
+        if self.never_together() and self.apart_per_s > max(self.best_per_s):
+            self.best_per_s.append(self.apart_per_s)
+            self.shape += ", threads added up"
 
+    @property
+    def settled(self) -> bool:
+        if len(self.best_per_s) < LEAST_ROUNDS:
+            return False
+        second, best = sorted(self.best_per_s)[-2:]
+        return second >= (1 - AGREES) * best and not self.never_together()
 
-class CudaStopwatch:
-    """A pair of CUDA events around the work, read after the device has passed both."""
-
-    def time_ns(self, work: Callable[[], object]) -> float:
-        """Device time between the two events."""
-        import torch
-
-        event: Callable[..., Any] = torch.cuda.Event
-        start, end = (event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e6
+    @property
+    def scatter(self) -> float:
+        return 1 - statistics.median(self.best_per_s) / max(self.best_per_s)
 
 
 def ceilings_for(
-    device: torch.device, *, driver: str | None = None, cache: Path | None = None
+    device: torch.device,
+    *,
+    driver: str | None = None,
+    power_limit_w: float | None = None,
+    cache: Path | None = None,
+    remeasure: bool = False,
+    bench: Bench | None = None,
+    look: Callable[[], Load] | None = None,
 ) -> Ceilings:
-    """The ceilings of a device: from the cache where this machine measured them, else measured now.
+    """The ceilings of a device: kept ones where nothing speaks against them, else measured now.
 
     Args:
         device: a CUDA device or the CPU.
         driver: GPU driver version, part of the key under which the result is kept.
+        power_limit_w: the board's, part of the key too: it decides the clocks.
         cache: file to keep results in; `cache_file()` when left out.
+        remeasure: do not use what is kept.
+        bench: measures the rates; the device's own when left out.
+        look: at what else runs; `load_of(device)` when left out.
+
+    Raises:
+        EnvironmentProblem: not even the copy could be measured.
     """
     path = cache or cache_file()
-    key = ceilings_key(device, driver)
-    known = load_cached(path, key)
-    if known is not None:
-        return known
-    return store(path, measure_ceilings(device, key=key))
+    key = ceilings_key(device, driver, power_limit_w)
+    bench = bench or bench_for(device)
+    kept = Kept() if remeasure else judged(load_kept(path, key, device_name(device)), bench)
+    if kept.ceilings is not None and not kept.doubt:
+        return replace(kept.ceilings, kept=True)
+    measured = measure_ceilings(device, key=key, bench=bench, look=look)
+    if kept.doubt:
+        note = f"what was kept is replaced: {kept.doubt}"
+        measured = replace(measured, notes=(*measured.notes, note))
+    if kept.ceilings is not None and measured.quiet is False and _only_busy(kept):
+        measured = best_of(measured, kept.ceilings)
+    return store(path, measured)
+
+
+def judged(kept: Kept, bench: Bench) -> Kept:
+    """What is kept, held against a glance at the device."""
+    if kept.ceilings is None or kept.doubt:
+        return kept
+    return Kept(kept.ceilings, glance_doubt(kept.ceilings, bench))
+
+
+def glance_doubt(ceilings: Ceilings, bench: Bench) -> str:
+    """Why a moment's measurement speaks against these; "" where it does not."""
+    for name, rate in ceilings.rates().items():
+        try:
+            reached, out_of_reach = bench.glance(name)
+        except NoRoom:
+            continue  # says nothing against what is kept
+        except NotMeasured as reason:
+            return f"{name}: {rate_text(name, rate)} kept, and not measurable now ({reason})"
+        if reached > BEATEN_AT_A_GLANCE * rate:
+            return f"{name}: {rate_text(name, rate)} kept, {rate_text(name, reached)} at a glance"
+        if rate > out_of_reach:
+            far = f"far above the {rate_text(name, reached)} at a glance"
+            return f"{name}: {rate_text(name, rate)} kept, {far}"
+    return ""
 
 
 def measure_ceilings(
-    device: torch.device, *, key: str, stopwatch: Stopwatch | None = None
+    device: torch.device,
+    *,
+    key: str,
+    bench: Bench | None = None,
+    look: Callable[[], Load] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Ceilings:
-    """Measure now; takes some seconds, and the device should have nothing else to do.
+    """Measure now; takes some seconds, more where other work disturbs it.
 
     Args:
         key: what the result is filed under.
-        stopwatch: CUDA events or the monotonic clock when left out.
-    """
-    import torch
+        clock: seconds, for the limit of `LIMIT_S`.
 
-    watch = stopwatch or (CudaStopwatch() if device.type == "cuda" else HostStopwatch())
-    rates: dict[str, float] = {}
-    shapes: dict[str, str] = {}
-    absent: dict[str, str] = {}
-    with torch.inference_mode():
-        for name in ("float16", "bfloat16", "tf32", "float32"):
-            try:
-                rates[name], shapes[name] = _matmul_rate(device, name, watch)
-            except _NotMeasured as reason:
-                absent[name] = str(reason)
-        copy_rate = _copy_rate(device, watch)
-    sheet = datasheet_of(device_name(device))
-    return Ceilings(
+    Raises:
+        EnvironmentProblem: not even the copy could be measured.
+    """
+    bench = bench or bench_for(device)
+    load = wait_for_quiet(look or load_of(device))
+    rounds, absent = _all_rounds(bench, clock)
+    if COPY not in rounds:
+        raise EnvironmentProblem(f"ceilings: the copy cannot be measured: {absent[COPY]}.")
+    if load.quiet is False:
+        for one in rounds.values():
+            one.add_up()
+    best = {name: max(one.best_per_s) for name, one in rounds.items()}
+    measured = Ceilings(
         key=key,
         device=device_name(device),
         measured_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        matmul_flops_per_s=rates,
-        matmul_shape=shapes,
-        copy_bytes_per_s=copy_rate,
-        method=(
-            f"best median over square matmuls of {MATMUL_SIDES[_kind(device)]}; copy of "
-            f"{COPY_BYTES[_kind(device)] >> 20} MiB, bytes read plus written; "
-            + ("CUDA events" if device.type == "cuda" else "monotonic clock")
-        ),
+        matmul_flops_per_s={name: rate for name, rate in best.items() if name != COPY},
+        matmul_shape={name: one.shape for name, one in rounds.items() if name != COPY},
+        copy_bytes_per_s=best[COPY],
+        method=f"{bench.method}; {max(len(r.best_per_s) for r in rounds.values())} rounds",
         absent=absent,
-        datasheet_flops_per_s=dict(sheet.flops_per_s) if sheet else None,
-        datasheet_bytes_per_s=sheet.bytes_per_s if sheet else None,
+        form=CEILINGS_FORM,
+        scatter={name: one.scatter for name, one in rounds.items()},
+        measurements={name: one.count for name, one in rounds.items()},
+        quiet=load.quiet,
+        load=load.text,
+        busy_tries=1 if load.quiet is False else 0,
+        cache_bytes=last_cache_bytes(device),
+    )
+    return with_datasheet(measured)
+
+
+def _all_rounds(
+    bench: Bench, clock: Callable[[], float]
+) -> tuple[dict[str, _Rounds], dict[str, str]]:
+    """Rounds over all rates in turn, so that each rate's are spread over the whole time."""
+    rounds = {name: _Rounds() for name in RATES}
+    absent: dict[str, str] = {}
+    end = clock() + LIMIT_S
+    for turn in range(MOST_ROUNDS):
+        open_ones = [n for n, one in rounds.items() if n not in absent and not one.settled]
+        if not open_ones or (turn and clock() >= end):
+            break
+        for name in open_ones:
+            try:
+                reading = bench.round(name)
+            except NotMeasured as reason:
+                if not rounds[name].best_per_s:
+                    absent[name] = str(reason)
+                continue
+            rounds[name].add(reading)
+    return {name: one for name, one in rounds.items() if name not in absent}, absent
+
+
+def best_of(new: Ceilings, old: Ceilings) -> Ceilings:
+    """The larger of each rate, of two measurements on a busy machine: maxima of what was left."""
+    larger = {
+        name: rate for name, rate in old.rates().items() if rate > new.rates().get(name, rate)
+    }
+    shapes = {n: old.matmul_shape[n] for n in larger if n in old.matmul_shape}
+    return replace(
+        new.with_rates(larger),
+        matmul_shape={**new.matmul_shape, **shapes},
+        busy_tries=new.busy_tries + old.busy_tries,
     )
 
 
-def ceilings_key(device: torch.device, driver: str | None) -> str:
-    """Device, driver and torch; on a CPU the number of threads, which decides its rates."""
+def _only_busy(kept: Kept) -> bool:
+    """Whether the doubt is about the machine's load alone, not about the numbers."""
+    return kept.ceilings is not None and kept.doubt.endswith(kept.ceilings.load)
+
+
+def keep_raised(raised: Ceilings, measured: Mapping[str, float], cache: Path | None = None) -> None:
+    """File ceilings that a run's layers beat, for the next run.
+
+    What was beaten by more than `BEATEN_AT_A_GLANCE` was not measured well: it is filed as it was
+    `measured`, in doubt, and the next run measures again.
+    """
+    far = [r for r in raised.raised if r.after_per_s > BEATEN_AT_A_GLANCE * measured[r.rate]]
+    if far:
+        why = "; ".join(f"{r.rate} was beaten by {r.by}" for r in far)
+        raised = replace(
+            raised.with_rates(measured), quiet=False, busy_tries=0, load=why, raised=()
+        )
+    store(cache or cache_file(), raised)
+
+
+def bench_for(device: torch.device) -> Bench:
+    """What measures this device."""
+    from layerscope.measure.ceilings_cpu import CpuBench
+    from layerscope.measure.ceilings_gpu import CudaBench
+
+    return CudaBench(device) if device.type == "cuda" else CpuBench()
+
+
+def ceilings_key(device: torch.device, driver: str | None, power_limit_w: float | None) -> str:
+    """Device, board, power limit, driver and torch; on a CPU its cores and torch's threads."""
     import torch
 
     if device.type == "cuda":
-        return f"{device_name(device)} | driver {driver or 'unknown'} | torch {torch.__version__}"
+        uuid = str(torch.cuda.get_device_properties(device).uuid).removeprefix("GPU-")
+        # Which of several equal boards, without naming it to whom a run is sent.
+        board = hashlib.sha256(uuid.encode()).hexdigest()[:10]
+        limit = f"{power_limit_w:.0f} W" if power_limit_w else "power limit unknown"
+        return (
+            f"{device_name(device)} | board {board} | {limit} | driver {driver or 'unknown'} "
+            f"| torch {torch.__version__}"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
-    return f"{device_name(device)} | {threads} threads | torch {torch.__version__}"
+    return f"{device_name(device)} | {cores} cores | {threads} threads | torch {torch.__version__}"
 
 
 def device_name(device: torch.device) -> str:
@@ -156,76 +291,3 @@ def cache_file() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "layerscope" / "ceilings.json"
-
-
-class _NotMeasured(Exception):
-    """Why one dtype has no rate."""
-
-
-def _kind(device: torch.device) -> str:
-    return "cuda" if device.type == "cuda" else "cpu"
-
-
-def _matmul_rate(device: torch.device, name: str, watch: Stopwatch) -> tuple[float, str]:
-    """Best median rate over the shapes, in FLOP/s, and the shape that gave it."""
-    import torch
-
-    if name == "tf32" and not _has_tf32(device):
-        raise _NotMeasured(f"{device_name(device)} has no TF32")
-    dtype = torch.float32 if name == "tf32" else getattr(torch, name)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
-    best, shape, reason = 0.0, "", "no shape fits"
-    try:
-        for side in MATMUL_SIDES[_kind(device)]:
-            flops = 2 * side**3
-            # Rates change slowly with the shape: skip one that would not fit the time twice.
-            if best and flops / best * 1e9 > BUDGET_NS:
-                break
-            # Random operands: equal ones draw less power, and a GPU then clocks higher than a
-            # model's matmuls ever see.
-            a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-            out = torch.empty(side, side, device=device, dtype=dtype)
-            rate = flops / median_ns(_multiply(a, b, out), watch) * 1e9
-            if rate > best:
-                best, shape = rate, f"{side}x{side}x{side}"
-    except RuntimeError as error:  # out of memory, or a dtype this device cannot multiply
-        reason = str(error).strip().splitlines()[0][:200]
-    finally:
-        torch.set_float32_matmul_precision(before)
-    if not best:
-        raise _NotMeasured(reason)
-    return best, shape
-
-
-def _multiply(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
-    import torch
-
-    return lambda: torch.mm(a, b, out=out)
-
-
-def _has_tf32(device: torch.device) -> bool:
-    import torch
-
-    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
-
-
-def _copy_rate(device: torch.device, watch: Stopwatch) -> float:
-    """Bytes read plus written per second while one buffer is copied onto another."""
-    import torch
-
-    size = COPY_BYTES[_kind(device)]
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        size = min(size, free // 4)
-    source = torch.ones(size, device=device, dtype=torch.uint8)
-    target = torch.empty_like(source)
-    return 2 * size / median_ns(lambda: target.copy_(source), watch) * 1e9
-
-
-def median_ns(work: Callable[[], object], watch: Stopwatch) -> float:
-    """Median time of `work` over as many repeats as fit `BUDGET_NS`, after warm-ups."""
-    first = [watch.time_ns(work) for _ in range(WARM_UPS)][-1]
-    least, most = REPEATS
-    repeats = min(most, max(least, int(BUDGET_NS / max(first, 1.0))))
-    return statistics.median(watch.time_ns(work) for _ in range(repeats))

@@ -28,12 +28,14 @@ class Saving:
         whole_ns: what it is a part of.
         of: the whole in words: "device time", "latency", "profiled window".
         at_most: whether `saved_ns` is a bound that will not be reached in full.
+        by_ceilings: whether it rests on measured ceilings, and so on two digits.
     """
 
     saved_ns: int | None
     whole_ns: int | None = None
     of: str = ""
     at_most: bool = True
+    by_ceilings: bool = False
     basis: str
 
     @property

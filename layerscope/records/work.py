@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 FLOP_CONVENTION = "2 FLOP per multiply-accumulate"
 BYTES_RULE = (
@@ -14,6 +15,11 @@ FLOOR_RULE = (
     "floor bytes of one call of a part: each weight once, and once each tensor that existed before "
     "the call (inputs, KV cache); results made inside the call are not counted"
 )
+
+# History of the measurement:
+# 0: best median of a few square shapes. 2 (2026-11-27): best of many short ones, load looked at.
+CEILINGS_FORM = 2
+COPY = "copy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,15 +233,40 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Raised:
+    """One ceiling that something real ran above, and what it became.
+
+    Attributes:
+        rate: "float16", "bfloat16", "tf32", "float32" or "copy".
+        before_per_s, after_per_s: FLOP/s, or bytes/s of "copy".
+        by: what ran above it, in words.
+    """
+
+    rate: str
+    before_per_s: float
+    after_per_s: float
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ceilings:
     """The rates one device reached when asked for nothing else, and what its maker states.
 
     Attributes:
-        key: device name, driver and torch version these were measured under.
-        matmul_flops_per_s: dtype -> best median rate; "float16", "bfloat16", "tf32", "float32".
+        key: what these were measured under: device, board, power limit, driver, torch, threads.
+        matmul_flops_per_s: dtype -> best rate; "float16", "bfloat16", "tf32", "float32".
             A dtype missing here could not be measured; `absent` says why.
         copy_bytes_per_s: device copy, bytes read plus bytes written.
         datasheet_flops_per_s, datasheet_bytes_per_s: the maker's dense rates; None: not known.
+        form: how they were measured; `CEILINGS_FORM` for this version's way, 0 for older ones.
+        scatter: dtype or "copy" -> how far the median round lies below the best, as a share of it.
+        measurements: dtype or "copy" -> single timings behind the best.
+        quiet: whether the machine had nothing else to do; None: it could not be told.
+        load: what else ran, in words.
+        busy_tries: measurements on a busy machine that these are the best of.
+        cache_bytes: last cache before memory; None: not known. Bytes that fit need no memory.
+        kept: whether they came from an earlier run's file.
+        raised: the ceilings that a run's layers beat.
     """
 
     key: str
@@ -249,3 +280,28 @@ class Ceilings:
     notes: tuple[str, ...] = ()
     datasheet_flops_per_s: dict[str, float] | None = None
     datasheet_bytes_per_s: float | None = None
+    form: int = 0
+    scatter: dict[str, float] = field(default_factory=dict)
+    measurements: dict[str, int] = field(default_factory=dict)
+    quiet: bool | None = None
+    load: str = ""
+    busy_tries: int = 0
+    cache_bytes: int | None = None
+    kept: bool = False
+    raised: tuple[Raised, ...] = ()
+
+    def rates(self) -> dict[str, float]:
+        """Every ceiling by name: the dtypes in FLOP/s, "copy" in bytes/s."""
+        return {**self.matmul_flops_per_s, COPY: self.copy_bytes_per_s}
+
+    def stated(self, name: str) -> float | None:
+        """What the maker states for this ceiling; None: not known."""
+        if name == COPY:
+            return self.datasheet_bytes_per_s
+        return (self.datasheet_flops_per_s or {}).get(name)
+
+    def with_rates(self, rates: Mapping[str, float]) -> Ceilings:
+        """The same with other rates; names as in `rates()`, those left out stay."""
+        matmul = {**self.matmul_flops_per_s, **rates}
+        copy = matmul.pop(COPY, self.copy_bytes_per_s)
+        return replace(self, matmul_flops_per_s=matmul, copy_bytes_per_s=copy)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from layerscope.analysis.digits import ms_two, percent_two
 from layerscope.errors import DataError
 from layerscope.records.finding import Finding, NotJudged, Saving
 from layerscope.report.page import Page
@@ -72,5 +73,10 @@ def saving_text(saving: Saving) -> str:
     if saving.saved_ns is None:
         return f"saving not estimated: {saving.basis}"
     most = "at most " if saving.at_most else "about "
-    share = "" if saving.share is None else f" ({100 * saving.share:.1f} % of {saving.of})"
-    return f"could save {most}{saving.saved_ns / 1e6:,.3f} ms{share}: {saving.basis}"
+    share, saved = "", f"{saving.saved_ns / 1e6:,.3f} ms"
+    if saving.by_ceilings:
+        saved = ms_two(saving.saved_ns)
+    if saving.share is not None:
+        part = percent_two(saving.share) if saving.by_ceilings else f"{100 * saving.share:.1f} %"
+        share = f" ({part} of {saving.of})"
+    return f"could save {most}{saved}{share}: {saving.basis}"

@@ -13,6 +13,7 @@ import msgspec
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.run_record import Reported, RunRecord
 from layerscope.records.tables import Account
+from layerscope.records.work import CountedWork
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.columns import share_of
 from layerscope.report.microseconds import us_number
@@ -33,9 +34,10 @@ def summary_json(
     *,
     folder: Path | None = None,
     layer_energy: LayerEnergy | None = None,
+    work: CountedWork | None = None,
 ) -> str:
     """The summary as indented JSON text. `record` is None for a trace that has no run.json."""
-    held = summary(record, account, folder, layer_energy)
+    held = summary(record, account, folder, layer_energy, work)
     return msgspec.json.format(msgspec.json.encode(held), indent=2).decode()
 
 
@@ -44,10 +46,12 @@ def summary(
     account: Account | None,
     folder: Path | None = None,
     layer_energy: LayerEnergy | None = None,
+    work: CountedWork | None = None,
 ) -> dict[str, Any]:
-    """The summary as plain dictionaries: `run`, `report`, `account`, `folder`, `warnings`.
+    """The summary as plain dictionaries: `run`, `report`, `account`, `use`, `folder`, `warnings`.
 
-    `layer_energy` is null where no layers were replayed.
+    `layer_energy` is null where no layers were replayed, `use` without an account, counted work or
+    ceilings.
     """
     warnings = (*(record.warnings if record else ()), *(account.table.warnings if account else ()))
     return {
@@ -57,8 +61,20 @@ def summary(
         "report": None if record is None else _report(record),
         "account": None if account is None else _account(account),
         "layer_energy": None if layer_energy is None else _energy(layer_energy),
+        "use": _use(record, account, work),
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def _use(
+    record: RunRecord | None, account: Account | None, work: CountedWork | None
+) -> dict[str, Any] | None:
+    from layerscope.report.use import use_json, use_of
+
+    if record is None or account is None or work is None:
+        return None
+    use = use_of(account, work, record)
+    return None if use is None else use_json(use, record)
 
 
 def _energy(found: LayerEnergy) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
+from layerscope.analysis.digits import ms_two, percent_two, two_digits
 from layerscope.analysis.floor import Floor, as_dtype, floor_of
 from layerscope.analysis.latency import full_batches
 from layerscope.analysis.rates import rates_of
 from layerscope.analysis.roofline import PhaseUse, phase_use
 from layerscope.records import Account, Ceilings, CountedWork, RunRecord
+from layerscope.report.ceilings import ceilings_notes, ceilings_text
 from layerscope.report.page import Grid
 
 _HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
@@ -31,7 +34,9 @@ def use_of(account: Account, work: CountedWork, record: RunRecord) -> Use | None
     if record.ceilings is None:
         return None
     rates = rates_of(record.ceilings, record.config.fp32_matmul)
-    floor = floor_of(work.parts, rates)
+    fastest = min((s.generate_ns for s in full_batches(record)), default=None)
+    cache = record.ceilings.cache_bytes
+    floor = floor_of(work.parts, rates).held_against(fastest, work.parts, cache)
     half = _HALF_DTYPES.get(record.config.dtype)
     uniform = floor_of(as_dtype(work.parts, half, 2), rates) if half else None
     on_device = account.table.whole.device_sum_ns is not None
@@ -56,10 +61,10 @@ def use_grid(use: Use) -> Grid:
                 phase.phase,
                 f"{phase.device_ns / 1e3:,.3f}",
                 _number(phase.tflops_per_s, "{:,.2f}"),
-                _number(phase.mfu, "{:.1%}"),
+                _share(phase.mfu),
                 _number(phase.gb_per_s, "{:,.1f}"),
-                _number(phase.traffic_use, "{:.1%}"),
-                _number(phase.floor_use, "{:.1%}"),
+                _share(phase.traffic_use),
+                _share(phase.floor_use),
             )
             for phase in use.phases
         ),
@@ -69,41 +74,61 @@ def use_grid(use: Use) -> Grid:
 def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
     """(label, text): the ceilings, the floor and the distance to it."""
     assert record.ceilings is not None
-    yield "ceilings", _ceilings_text(record.ceilings)
+    yield "ceilings", ceilings_text(record.ceilings)
+    for text in ceilings_notes(record.ceilings):
+        yield "", text
+    for phase in use.phases:
+        if phase.reason:
+            yield "", f"left out: {phase.reason}{_why(phase, record.ceilings)}"
     if use.floor.floor_ns is None or use.floor.additive_ns is None:
-        yield "floor", f"not known: {use.floor.reason}"
+        yield "floor", f"absent: {use.floor.reason}"
         return
-    text = f"{use.floor.floor_ns / 1e6:,.3f} ms (additive {use.floor.additive_ns / 1e6:,.3f}) per batch"
+    text = f"{ms_two(use.floor.floor_ns)} (additive {ms_two(use.floor.additive_ns)}) per batch"
     full = full_batches(record)
     if full:
         middle = median(s.generate_ns for s in full)
-        text += (
-            f"; the measured {middle / 1e6:,.3f} ms is {middle / use.floor.floor_ns:.2f} times it"
-        )
+        times = two_digits(middle / use.floor.floor_ns)
+        text += f"; the measured {middle / 1e6:,.3f} ms is {times} times it"
     yield "floor", text
     uniform = use.uniform
     if uniform is not None and uniform.floor_ns and uniform.additive_ns:
         yield (
             "",
-            f"were all weights {record.config.dtype}: {uniform.floor_ns / 1e6:,.3f} ms "
-            f"(additive {uniform.additive_ns / 1e6:,.3f})",
+            f"were all weights {record.config.dtype}: {ms_two(uniform.floor_ns)} "
+            f"(additive {ms_two(uniform.additive_ns)})",
         )
 
 
-def _ceilings_text(ceilings: Ceilings) -> str:
-    rates = ", ".join(
-        f"{name} {rate / 1e12:,.4g}{_stated(ceilings, name)} TFLOP/s"
-        for name, rate in ceilings.matmul_flops_per_s.items()
-    )
-    sheet = ceilings.datasheet_bytes_per_s
-    beside = f" (datasheet {sheet / 1e9:,.0f})" if sheet else ""
-    return f"measured here: {rates}; copy {ceilings.copy_bytes_per_s / 1e9:,.0f}{beside} GB/s"
+def use_json(use: Use, record: RunRecord) -> dict[str, Any]:
+    """The same for programs; what is absent is null, its reason beside it."""
+    floor_ms = None if use.floor.floor_ns is None else use.floor.floor_ns / 1e6
+    return {
+        "floor_ms": floor_ms,
+        "floor_reason": use.floor.reason or None,
+        "phases": [
+            {
+                "phase": phase.phase,
+                "mfu": phase.mfu,
+                "of_copy_rate": phase.traffic_use,
+                "floor_of_time": phase.floor_use,
+                "reason": phase.reason or None,
+            }
+            for phase in use.phases
+        ],
+        "ceilings_notes": list(ceilings_notes(record.ceilings)) if record.ceilings else [],
+    }
 
 
-def _stated(ceilings: Ceilings, name: str) -> str:
-    sheet = (ceilings.datasheet_flops_per_s or {}).get(name)
-    return f" (datasheet {sheet / 1e12:,.0f})" if sheet else ""
+def _why(phase: PhaseUse, ceilings: Ceilings) -> str:
+    if phase.floor_use is None and ceilings.cache_bytes:
+        size = two_digits(ceilings.cache_bytes / 1e6)
+        return f" (what it read may have come from the last cache, {size} MB)"
+    return ""
 
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else percent_two(value)

@@ -20,12 +20,16 @@ from layerscope.trace.layer_source import find_layers, our_layers
 
 @dataclass(frozen=True)
 class Examined:
-    """One trace. `idle` is None without device events; `failures` name what does not fit."""
+    """One trace. `idle` is None without device events; `failures` name what does not fit.
+
+    `ceilings` are those given, raised where the run beat them; see `believed`.
+    """
 
     workings: Workings
     account: Account
     idle: Idle | None
     failures: tuple[str, ...] = ()
+    ceilings: Ceilings | None = None
 
 
 def examine(
@@ -63,7 +67,8 @@ def examine(
     failures: tuple[str, ...] = ()
     if work is not None:
         try:
-            found = with_counted_work(found, work, ceilings, fp32_matmul, compiled)
+            enriched = with_counted_work(found, work, ceilings, fp32_matmul, compiled)
+            found, ceilings = enriched.account, enriched.ceilings
         except AccountingError as error:
             failures = (str(error),)
-    return Examined(workings, found, idle_of(workings, found.table), failures)
+    return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)

@@ -11,9 +11,10 @@ import torch
 
 from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.config.resolve import Resolved
+from layerscope.errors import EnvironmentProblem
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
-from layerscope.measure.ceilings import ceilings_for
+from layerscope.measure.ceilings import ceilings_for, keep_raised
 from layerscope.measure.wer import rows as prediction_rows
 from layerscope.records import (
     Account,
@@ -131,6 +132,7 @@ class _Run:
         self._folder = folder
         self._load = load
         self._files = {"record": RUN_FILE}
+        self._unmeasured: tuple[str, ...] = ()
 
     def execute(self, name: str, created: datetime) -> FinishedRun:
         torch.set_float32_matmul_precision(self._resolved.config.fp32_matmul)
@@ -179,6 +181,7 @@ class _Run:
         examined = self._examine(config, loaded, traced, work, ceilings, regions, provenance)
         verdict = by_layer = None
         if examined is not None and traced is not None:
+            ceilings = self._raised(ceilings, examined.ceilings)
             examined, by_layer = self._replay(
                 examined,
                 Replay(config, loaded, passes.generator, measured, traced),
@@ -212,7 +215,7 @@ class _Run:
             memory=counted.memory,
             optimization=optimization,
             report=headline(config, measured.latency, energy.record, quality, work),
-            warnings=_warnings(source),
+            warnings=(*_warnings(source), *self._unmeasured),
         )
         self._files |= write_work(work, self._folder)
         if predictions:
@@ -248,11 +251,26 @@ class _Run:
         self._files |= write_layer_energy(raw, found, self._folder)
         return with_layer_energy(examined, found), found
 
-    def _ceilings(self, config: RunConfig, environment: Environment) -> Ceilings:
+    def _ceilings(self, config: RunConfig, environment: Environment) -> Ceilings | None:
+        """None, with a warning, where the device has no room left to measure in."""
         with self._progress.task("ceilings of this device", 1) as advance:
-            found = ceilings_for(torch.device(config.device), driver=environment.driver)
-            advance(1)
-        return found
+            try:
+                return ceilings_for(
+                    torch.device(config.device),
+                    driver=environment.driver,
+                    power_limit_w=environment.gpu_power_limit_w,
+                )
+            except EnvironmentProblem as problem:
+                self._unmeasured = (str(problem),)
+                return None
+            finally:
+                advance(1)
+
+    def _raised(self, given: Ceilings | None, left: Ceilings | None) -> Ceilings | None:
+        """What the account left of the ceilings; the next run is to know of those that it raised."""
+        if given is not None and left is not None and left.raised != given.raised:
+            keep_raised(left, given.rates())
+        return left
 
     def _examine(
         self,

@@ -34,6 +34,8 @@ def read_sent_run(path: Path) -> SentRun:
     if saved is not None and saved.work is None:
         reason = "the folder holds no counted work (work.json)"
         absent.append(("use of the device by phase, floor", reason))
+    if saved is not None and saved.record is not None:
+        record = saved.record  # its ceilings were doubted
     findings, not_judged = _findings(path, saved, absent)
     return SentRun(
         record=record,

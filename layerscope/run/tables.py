@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from layerscope.analysis.end_to_end_energy import end_to_end_of
+from layerscope.analysis.enrich import with_ceilings_doubted
 from layerscope.analysis.idle import Idle
 from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.analysis.structure import expected_calls
@@ -137,6 +138,9 @@ def _without_trace(folder: Path, record: RunRecord) -> SavedRun:
         notes=(f"{TRACE_FILE} is not in the folder: the table is read back from {LAYERS_FILE}",),
     )
     account = Account(table=saved, kernels=(), operators=(), steps=(), source=str(table))
+    if record.ceilings is not None:
+        doubted = with_ceilings_doubted(account, record.ceilings, record.config.fp32_matmul)
+        account, record = doubted.account, replace(record, ceilings=doubted.ceilings)
     return SavedRun(account, None, record, read_work(folder / WORK_FILE), ())
 
 
@@ -166,6 +170,7 @@ def _saved(
             device,
             provenance,
         )
+        record = replace(record, ceilings=found.ceilings)
         if device is None:
             found, by_layer = _with_replay(found, record, trace.parent)
     return SavedRun(found.account, found.idle, record, work, found.failures, by_layer)

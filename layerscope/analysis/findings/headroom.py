@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layerscope.analysis.digits import ms_two
 from layerscope.analysis.findings.evidence import Evidence, Verdict, by_family, sum_ns
 from layerscope.analysis.findings.roofline_gap import (
     down_to_roofline,
@@ -42,7 +43,7 @@ def _finding(
         id=f"below-roofline-{slug(family)}-{phase}",
         sentence=f"{family} ({phase}, {counted(len(rows), 'layer')}) takes {ms(time)}, "
         f"{percent(time / evidence.whole_ns)} of all {evidence.time_of}, where the measured "
-        f"ceilings allow {ms(roofline)}: {percent(roofline / time)} of its roofline"
+        f"ceilings allow {ms_two(roofline)}: {percent(roofline / time)} of its roofline"
         f" ({_tilt(rows)}{events}).",
         rests_on=(RestsOn(layer=family, phase=phase),),
         try_next=_try(evidence),

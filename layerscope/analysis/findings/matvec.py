@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layerscope.analysis.digits import ms_two
 from layerscope.analysis.findings.evidence import Evidence, Verdict, by_family, sum_ns
 from layerscope.analysis.findings.roofline_gap import (
     down_to_roofline,
@@ -43,7 +44,7 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
             id=RULE,
             sentence=f"Products of one row, in {counted(len({r.layer for r in rows}), 'linear layer')}, "
             f"take {ms(time)}, {percent(time / evidence.whole_ns)} of all "
-            f"{evidence.time_of}; at the measured copy rate {ms(roofline)} would do.",
+            f"{evidence.time_of}; at the measured copy rate {ms_two(roofline)} would do.",
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
             try_next="--coordinate-descent-tuning: inductor generates these products and tunes them on "
             "the device, for minutes; look at the joules too, on an H200 they rose",

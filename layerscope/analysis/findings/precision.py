@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from layerscope.analysis.digits import two_digits
 from layerscope.analysis.findings.evidence import Evidence, Verdict, by_family, sum_ns
 from layerscope.analysis.findings.words import counted, listed, ms, percent
 from layerscope.analysis.roofline import device_ns
@@ -91,6 +92,7 @@ def _saving(evidence: Evidence, rows: list[LayerRow]) -> Saving:
         saved_ns=saved,
         whole_ns=evidence.whole_ns,
         of=evidence.time_of,
-        basis=f"each layer's time times {now / then:.2f} (fp32 over TF32 matmul rate, both "
+        by_ceilings=True,
+        basis=f"each layer's time times {two_digits(now / then)} (fp32 over TF32 matmul rate, both "
         "measured), but no less than its bytes take at the copy rate",
     )

@@ -29,5 +29,6 @@ def down_to_roofline(evidence: Evidence, rows: Sequence[LayerRow], basis: str) -
         saved_ns=sum_ns(rows) - roofline_of(rows),
         whole_ns=evidence.whole_ns,
         of=evidence.time_of,
+        by_ceilings=True,
         basis=basis,
     )

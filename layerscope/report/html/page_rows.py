@@ -96,4 +96,4 @@ def _row(row: LayerRow, amounts: dict[str, str], texts: dict[str, dict[str, int]
 
 def _amount(name: str, value: float | None) -> float | None:
     """What is summed stays exact; the fraction of the roofline keeps the digits that mean something."""
-    return float(f"{value:.4g}") if name == "roofline" and value is not None else value
+    return float(f"{value:.2g}") if name == "roofline" and value is not None else value

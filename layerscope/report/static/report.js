@@ -73,7 +73,7 @@ function details(node) {
       if (other !== measure && value !== null) lines.push([`self ${other.label}`, other.format(value)]);
     }
     const fraction = valueOf(row, "roofline");
-    if (fraction !== null) lines.push(["of its roofline", `${(100 * fraction).toPrecision(3)} %`]);
+    if (fraction !== null) lines.push(["of its roofline", `${Number((100 * fraction).toPrecision(2))} %`]);
     lines.push(["dtype", textOf(row, "dtype")], ["bound by", textOf(row, "bound")]);
     return lines.filter(([, text]) => text !== "");
   });

@@ -8,7 +8,7 @@ from pathlib import Path
 from layerscope import __version__
 from layerscope.measure.clock import SystemClock
 from layerscope.records.diagnosis import Diagnosis
-from layerscope.run.diagnosis import energy, gpu, model, software, surroundings, tracing
+from layerscope.run.diagnosis import ceilings, energy, gpu, model, software, surroundings, tracing
 from layerscope.run.diagnosis.probe import DEVICE_TIMEOUT_S, Finding, Probe
 
 # The request itself gives up after three seconds; a name server that is silent is cut off here.
@@ -208,6 +208,12 @@ def _around(out: Path) -> tuple[Probe, ...]:
             costs="narrow intervals: other work makes latencies scatter, and generate() on a GPU "
             "is often bound by the CPU that launches its kernels",
             look=surroundings.cpu_noise,
+        ),
+        Probe(
+            name="ceilings",
+            costs="rooflines, MFU and the floor: the first run measures these rates itself, in some "
+            "seconds",
+            look=ceilings.kept_ceilings,
         ),
     )
 

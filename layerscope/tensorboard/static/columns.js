@@ -32,9 +32,11 @@ function own(name) {
   const text = (row) => dash(row[name], (v) =>
     typeof v !== "number" ? String(v)
       : EXACT.has(name) ? v.toLocaleString("en-US")
-        : name.endsWith("_us") ? format.time(Math.round(v * 1000))
-          : name === "gpu_share" || name === "roofline_fraction" ? `${(100 * v).toFixed(1)} %`
-            : format.metric(v, "").trim());
+        : name === "roofline_us" ? format.timeTwo(Math.round(v * 1000))
+          : name === "roofline_fraction" ? `${format.twoDigits(100 * v)} %`
+            : name.endsWith("_us") ? format.time(Math.round(v * 1000))
+              : name === "gpu_share" ? `${(100 * v).toFixed(1)} %`
+                : format.metric(v, "").trim());
   return number(name, label, value, text, 108, `Sort by ${name}`);
 }
 

@@ -37,7 +37,7 @@ export function findingList(container, document_, { chosen, onChoose }) {
     if (finding.try_next) more.push(`Try: ${finding.try_next}.`);
     const saving = finding.saving || {};
     if (saving.saved_ns) {
-      more.push(`Saves ${saving.at_most ? "at most " : ""}${format.time(saving.saved_ns)}`
+      more.push(`Saves ${saving.at_most ? "at most " : ""}${(saving.by_ceilings ? format.timeTwo : format.time)(saving.saved_ns)}`
         + (saving.of ? ` of ${saving.of}` : "") + ".");
     }
     const sources = places.filter((place) => place.source).map((place) => place.source);

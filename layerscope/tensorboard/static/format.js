@@ -36,6 +36,16 @@ export function digits(value) {
   return value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3);
 }
 
+/* The two digits that a number resting on measured ceilings deserves. */
+export function twoDigits(value) {
+  return value === 0 ? "0" : Number(value.toPrecision(2)).toLocaleString("en-US", { maximumSignificantDigits: 2 });
+}
+
+/* The same in units of time. */
+export function timeTwo(ns) {
+  return time(Number(ns.toPrecision(2))).replace(/(\.\d*?)0+(?= )/, "$1").replace(". ", " ");
+}
+
 export function percent(part, whole, places = 1) {
   return whole > 0 ? `${((100 * part) / whole).toFixed(places)} %` : "–";
 }

@@ -642,3 +642,37 @@ def test_the_json_holds_everything() -> None:
         "costs": "CPU joules",
         "remedy": "modprobe",
     }
+
+
+def test_kept_ceilings_are_shown_missed_or_doubted(tmp_path: Path) -> None:
+    from layerscope.measure.ceilings import ceilings_key, device_name
+    from layerscope.measure.ceilings_cache import store
+    from layerscope.records.work import CEILINGS_FORM, Ceilings
+    from layerscope.run.diagnosis.ceilings import kept_ceilings
+
+    path = tmp_path / "ceilings.json"
+    missing = kept_ceilings(path)
+    assert missing.status == "missing"
+    assert missing.remedy.startswith("layerscope ceilings")
+    import torch
+
+    cpu = torch.device("cpu")
+    kept = Ceilings(
+        key=ceilings_key(cpu, None, None),
+        device=device_name(cpu),
+        measured_utc="2026-11-20T10:00:00Z",
+        matmul_flops_per_s={"float32": 3e11},
+        matmul_shape={},
+        copy_bytes_per_s=2e10,
+        method="",
+        absent=dict.fromkeys(("float16", "bfloat16", "tf32"), "no"),
+        form=CEILINGS_FORM,
+    )
+    store(path, kept)
+    found = kept_ceilings(path)
+    assert found.status == "ok"
+    assert found.found == "of 2026-11-20: float32 0.300 TFLOP/s, copy 20.0 GB/s"
+    path.write_text("{")
+    doubted = kept_ceilings(path)
+    assert (doubted.status, doubted.remedy) == ("limited", "layerscope ceilings --remeasure")
+    assert "damaged" in doubted.found
