@@ -235,6 +235,9 @@ class FakeCuda:
     def is_available(self) -> bool:
         return bool(self._capabilities)
 
+    def init(self) -> None:
+        raise RuntimeError("the driver is too old. Update it:\n see http://x.")
+
     def device_count(self) -> int:
         return len(self._capabilities)
 
@@ -291,6 +294,7 @@ def test_no_device_says_whether_torch_or_the_driver_is_at_fault() -> None:
     hidden = gpu.cuda_devices(FakeCuda(), "2.11.0", "13.0")
     assert hidden.status == "missing"
     assert "nvidia-smi" in hidden.remedy
+    assert "(the driver is too old)" in hidden.found  # torch's own reason
 
 
 def test_torch_names_and_nvml_devices_are_the_same_gpus() -> None:
