@@ -17,7 +17,6 @@ from layerscope.workload.architecture import (
     find_architecture,
     read_folder_architecture,
 )
-from layerscope.workload.cuda_device import why_no_cuda
 from layerscope.workload.checkpoint import (
     has_processor,
     quiet_transformers,
@@ -25,6 +24,7 @@ from layerscope.workload.checkpoint import (
     read_processor,
     weight_files,
 )
+from layerscope.workload.cuda_device import why_no_cuda
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.flash import (
     FlashVerdict,

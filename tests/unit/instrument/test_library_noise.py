@@ -33,9 +33,13 @@ def test_only_known_lines_are_held_back(
 def test_what_is_said_inside_comes_out_when_the_block_raises(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(ZeroDivisionError), without_library_noise():
-        os.write(2, USDT + b"the reason of the crash\n")
-        raise ZeroDivisionError
+    def crash() -> None:
+        with without_library_noise():
+            os.write(2, USDT + b"the reason of the crash\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        crash()
     assert capfd.readouterr().err == "the reason of the crash\n"
 
 
