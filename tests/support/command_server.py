@@ -1,8 +1,8 @@
 """A process that has imported what `layerscope` needs and forks itself for each command.
 
 Most of a short command's time is the import of torch and transformers. Each fork is a process of
-its own, with its own working folder, streams and exit code; only the imports are shared. Where a test is about
-the start of a process (imports, environment variables, limits, signals) it starts a fresh one instead.
+its own, with its own working folder, streams and exit code; only the imports are shared. Where a
+test is about the start of a process (imports, environment variables, limits) it starts a fresh one.
 """
 
 from __future__ import annotations
