@@ -53,10 +53,10 @@ def limited(*arguments: str | Path, limit: int, value: int) -> Done:
         f"resource.setrlimit({limit}, ({value}, {value}))\n"
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    return started("-c", become, "-m", "layerscope", *map(str, arguments))
+    return python("-c", become, "-m", "layerscope", *map(str, arguments))
 
 
-def started(*arguments: str) -> Done:
+def python(*arguments: str) -> Done:
     """Python, offline, with one thread."""
     return subprocess.run(
         [sys.executable, *arguments],
@@ -324,7 +324,7 @@ def test_a_batch_that_memory_cannot_hold(tmp_path: Path) -> None:
         "profile", *SMALL, "--dataset", "synthetic-random", "--batch", "160", "--samples", "160",
         "--out", str(tmp_path / "out"),
     )  # fmt: skip
-    done = started("-c", held, *arguments)
+    done = python("-c", held, *arguments)
     refused(done, ENVIRONMENT, "in phase vision, in vision_model", "batch 160", "--batch 80")
     assert os.listdir(tmp_path) == []
 

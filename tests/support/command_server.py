@@ -99,6 +99,7 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
             os.dup2(source, target)
             os.close(source)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.setsid()  # a group of its own, as a shell gives it
         os.chdir(str(request["cwd"]))
         sys.argv = ["layerscope", *request["arguments"]]  # type: ignore[misc]
         from layerscope.cli.main import main as command
