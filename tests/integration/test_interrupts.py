@@ -26,7 +26,10 @@ STAGES = {
     "count FLOPs and bytes: started": [],
     "account: started": [],
 }
-SMALL = {"--warmup": "0", "--samples": "1", "--max-new-tokens": "1"}
+SMALL = {
+    "--warmup": "0", "--samples": "1", "--max-new-tokens": "1", "--image-size": "56",
+    "--measure-limit-s": "0.1",
+}  # fmt: skip
 LINE = "layerscope: interrupted; nothing was kept."
 
 
