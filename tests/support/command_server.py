@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -66,6 +67,7 @@ def main() -> None:
     print("ready", flush=True)
     if os.fork():  # this one waits for the end of the tests, the other serves
         sys.stdin.read()
+        shutil.rmtree(os.path.dirname(sys.argv[1]), ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
