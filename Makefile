@@ -4,18 +4,31 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BATCH ?= 16
 FUZZ_S ?= 60
+# The oldest transformers that pyproject.toml takes, and the hub's client that it asks for.
+TRANSFORMERS ?= 5.17.0
+HUB ?= huggingface-hub<2
+MODELS := $(VENV)-transformers-$(TRANSFORMERS)
+PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: profile test test-slow fuzz lint clean
+.PHONY: profile test test-slow test-command test-models fuzz lint clean
 
 profile: $(VENV)/.installed
 	$(BIN)/layerscope profile --batch $(BATCH)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python $(PYTEST)
 
 # What takes minutes: compiling models, clusters, TensorBoard's own plugin.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python $(PYTEST) -m slow
+
+# Every test that starts `layerscope`, each time as a fresh process: for a new build of torch.
+test-command: $(VENV)/.installed-dev
+	LAYERSCOPE_TESTS_FRESH=1 $(BIN)/python $(PYTEST) -m 'command and not slow'
+
+# Every test that builds or runs a model, with another transformers in an environment of its own.
+test-models: $(MODELS)/.installed
+	$(MODELS)/bin/python $(PYTEST) -m 'models and not slow'
 
 # A minute of hostile bytes for the trace reader.
 fuzz: $(VENV)/.installed-dev
@@ -38,5 +51,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# The packages that differ are its own; all others, and layerscope, are those of $(VENV), which stays as it is.
+$(MODELS)/.installed: $(VENV)/.installed-dev
+	$(BIN)/python -m venv --clear --without-pip $(MODELS)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(MODELS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rest.pth"
+	$(BIN)/python -m pip --python $(MODELS)/bin/python install --quiet \
+		'transformers==$(TRANSFORMERS)' '$(HUB)'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-transformers-* build dist

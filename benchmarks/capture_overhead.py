@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from layerscope.config.resolve import resolve
 from layerscope.instrument.environment import read_environment
-from layerscope.instrument.kineto_noise import without_kineto_noise
+from layerscope.instrument.library_noise import without_library_noise
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.records import RunConfig
@@ -90,13 +90,13 @@ def ways(*, cuda: bool) -> dict[str, Way]:
     def stack(model: nn.Module) -> Iterator[Export]:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
         session = profile(activities=activities, with_stack=True)
-        with without_kineto_noise():
+        with without_library_noise():
             session.__enter__()  # type: ignore[no-untyped-call]
         try:
             yield lambda path: session.export_chrome_trace(str(path))
         finally:
             synchronize(cuda)
-            with without_kineto_noise():
+            with without_library_noise():
                 session.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     found: dict[str, Way] = {

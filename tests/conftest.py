@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from hypothesis import settings
+from support.kinds import kinds
 
 # Seconds on shared machines mean nothing: an example may take any time.
 settings.register_profile("layerscope", deadline=None)
@@ -22,3 +23,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for kind in sorted(kinds(item.path)):
+            item.add_marker(kind)

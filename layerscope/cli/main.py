@@ -14,6 +14,7 @@ from layerscope import __version__
 from layerscope.cli.interrupt import Interrupt
 from layerscope.cli.verb import HELP_OPTIONS
 from layerscope.errors import DISK_ERRORS, EnvironmentProblem, LayerscopeError
+from layerscope.instrument.library_noise import advice_ignored
 
 _INTERRUPTED = 130
 # verb -> module of layerscope.cli that defines `command`; imported when asked for.
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, advice_ignored():
         try:
             result: Any = cli.main(
                 args=arguments, prog_name="layerscope", standalone_mode=False, obj=interrupt

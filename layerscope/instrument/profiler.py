@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from layerscope.errors import EnvironmentProblem
 from layerscope.instrument import cupti
-from layerscope.instrument.kineto_noise import without_kineto_noise
+from layerscope.instrument.library_noise import without_library_noise
 
 # Level 9, torch's own choice, takes three times as long for 4 % less.
 _COMPRESSION = 5
@@ -39,7 +39,7 @@ class ProfilerSession:
             _warm(cuda=self._cuda)
             self._profile = profile(activities=_activities(cuda=self._cuda))
             self._synchronize()
-            with without_kineto_noise():
+            with without_library_noise():
                 self._profile.__enter__()  # type: ignore[no-untyped-call]
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise  # the device itself, which others judge
@@ -60,7 +60,7 @@ class ProfilerSession:
         try:
             self._synchronize()
         finally:
-            with without_kineto_noise():
+            with without_library_noise():
                 self._profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
 
     @staticmethod
@@ -92,7 +92,7 @@ class ProfilerSession:
     def _write(self, path: Path) -> None:
         """Kineto reports a failed write on stderr alone, so look whether the file is there."""
         assert self._profile is not None
-        with without_kineto_noise():
+        with without_library_noise():
             self._profile.export_chrome_trace(str(path))
         if not path.exists():
             raise OSError(errno.ENOSPC, "the disk is full or refuses the file")
@@ -110,7 +110,7 @@ def _warm(*, cuda: bool) -> None:
     """One empty session a process: the first one loads CUPTI."""
     if cuda in _warmed:
         return
-    with without_kineto_noise(), profile(activities=_activities(cuda=cuda)):
+    with without_library_noise(), profile(activities=_activities(cuda=cuda)):
         torch.zeros(1, device="cuda" if cuda else "cpu").add_(1)
         if cuda:
             torch.cuda.synchronize()

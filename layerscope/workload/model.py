@@ -26,6 +26,7 @@ from layerscope.workload.checkpoint import (
     read_processor,
     weight_files,
 )
+from layerscope.workload.cuda_device import why_no_cuda
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.flash import (
     FlashVerdict,
@@ -132,10 +133,11 @@ def check_device(config: RunConfig) -> None:
 
     if config.device != "cuda" or torch.cuda.is_available():
         return
+    reason = why_no_cuda(torch.cuda, str(torch.__version__), torch.version.cuda)
     if torch.version.cuda is None:
-        reason = f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch"
+        reason += "; install a CUDA build of torch"
     else:
-        reason = f"torch {torch.__version__} sees no CUDA device; check the driver with nvidia-smi"
+        reason += "; check the driver with nvidia-smi"
     raise EnvironmentProblem(f"--device cuda: {reason}, or run with --device cpu.")
 
 

@@ -20,9 +20,9 @@ pytest.importorskip(
 )
 
 from playwright.sync_api import Browser, Frame, Page, Route, sync_playwright
+from support.chromium import chromium
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -110,12 +110,11 @@ def serve(logdir: Path) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
+    program = chromium()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 def open_tab(browser: Browser, address: str) -> Tab:

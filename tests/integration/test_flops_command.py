@@ -46,7 +46,10 @@ def _tiny(
 
 
 def test_the_command_finds_every_check_equal_to_the_last_digit() -> None:
-    done = layerscope("flops", "--model", "tiny", "--device", "cpu", "--batch", "2", "--json")
+    done = layerscope(
+        "flops", "--model", "tiny", "--device", "cpu", "--batch", "2", "--max-new-tokens", "4",
+        "--json",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)
@@ -55,7 +58,7 @@ def test_the_command_finds_every_check_equal_to_the_last_digit() -> None:
         assert (check["result"], check["difference"]) == ("equal", 0), check
         assert check["ours"] > 0
     assert found["batch_size"] == 2
-    assert found["decoder_steps"] == max(found["new_tokens"]) <= 20
+    assert found["decoder_steps"] == max(found["new_tokens"]) <= 4
     assert sum(part["flops"] for part in found["parts"]) == found["flops"] == 2 * found["macs"]
     assert {"operator", "calls"} == set(found["uncounted"][0])
 

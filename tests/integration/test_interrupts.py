@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from support.command import Running, started
 
 from layerscope.cli.interrupt import Interrupt
 
@@ -25,25 +26,28 @@ STAGES = {
     "count FLOPs and bytes: started": [],
     "account: started": [],
 }
-SMALL = {"--warmup": "0", "--samples": "1", "--max-new-tokens": "1"}
+SMALL = {
+    "--warmup": "0", "--samples": "1", "--max-new-tokens": "1", "--image-size": "56",
+    "--measure-limit-s": "0.1",
+}  # fmt: skip
 LINE = "layerscope: interrupted; nothing was kept."
 
 
-def start(out: Path, options: list[str]) -> subprocess.Popen[str]:
-    """The command in a process group of its own, as a shell starts it on a terminal."""
+Process = Running | subprocess.Popen[str]
+
+
+def flags(out: Path, options: list[str]) -> list[str]:
+    """The command's arguments: small but for these options."""
     given = SMALL | dict(zip(options[::2], options[1::2], strict=True))
-    flags = [part for pair in given.items() for part in pair]
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "layerscope", "profile", "--model", "tiny", "--device", "cpu",
-            "--batch", "1", *flags, "--out", str(out),
-        ],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    pairs = [part for pair in given.items() for part in pair]
+    return [
+        "profile", "--model", "tiny", "--device", "cpu", "--batch", "1", *pairs, "--out", str(out),
+    ]  # fmt: skip
+
+
+def start(out: Path, options: list[str]) -> Process:
+    """The command in a process group of its own, as a shell starts it on a terminal."""
+    return started(*flags(out, options))
 
 
 def read_until(stream: IO[str] | None, beginning: str) -> list[str]:
@@ -57,7 +61,7 @@ def read_until(stream: IO[str] | None, beginning: str) -> list[str]:
     return lines
 
 
-def ended(process: subprocess.Popen[str], out: Path) -> None:
+def ended(process: Process, out: Path) -> None:
     """It left with 130 and one line, which is its last, and nothing in `out`."""
     try:
         stdout, stderr = process.communicate(timeout=60)
@@ -110,8 +114,21 @@ def test_an_impatient_user(tmp_path: Path) -> None:
 
 def test_while_torch_is_being_imported(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(out, [])
-    time.sleep(1.0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "layerscope", *flags(out, [])],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    # Its libraries are in the process long before the import is done.
+    maps = Path(f"/proc/{process.pid}/maps")
+    while maps.exists() and "libtorch" not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    if not maps.exists():  # no Linux
+        time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
     ended(process, out)
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from support.chromium import chromium
 from support.report_verb import report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,9 +103,7 @@ def test_an_account_that_does_not_add_up_is_written_and_ends_with_5(tmp_path: Pa
 
 
 def test_in_a_browser_the_root_is_the_device_sum(tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("needs Debian's chromium, which is not installed here")
+    browser = chromium()
     page = tmp_path / "report.html"
     report(XL, "--html", page)
     shown = subprocess.run(

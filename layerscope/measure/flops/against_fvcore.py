@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from layerscope.instrument.library_noise import advice_ignored
 from layerscope.measure.flops.attempt import absent, attempted
 from layerscope.measure.flops.captured import CapturedCall, tensors_only
 from layerscope.measure.flops.counter import count_work
@@ -49,7 +50,8 @@ def fvcore_name(fqn: str) -> str:
 
 
 def _compared(call: CapturedCall, name: str) -> Check:
-    from fvcore.nn import FlopCountAnalysis
+    with advice_ignored():  # fvcore uses what torch.jit calls deprecated
+        from fvcore.nn import FlopCountAnalysis
 
     wrapped, given = tensors_only(call.without_cache())
     theirs, unsupported = _counted_by_fvcore(FlopCountAnalysis(wrapped, given))

@@ -108,6 +108,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> dict[str, str]:
         EnvironmentProblem: a file cannot be written.
     """
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    _lay_out(figure)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(svg) as partial:
@@ -119,6 +120,14 @@ def save_figure(figure: Figure, folder: Path, name: str) -> dict[str, str]:
             f"{folder / name}: cannot draw the figure there ({error.strerror or error})."
         ) from None
     return {"svg": f"{name}.svg", "png": f"{name}.png"}
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the places of all parts once; each file would find them anew, and draw all for it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # as the settings have it: none
 
 
 def title(axes: Axes, what: str, run: str) -> None:

@@ -52,13 +52,13 @@ def _software() -> tuple[Probe, ...]:
         ),
         Probe(
             name="torch",
-            costs="no model runs without torch; with an untried version a trace may not add up "
+            costs="no model runs without torch; with an untested version a trace may not add up "
             "(every run checks that and says so)",
             look=software.torch,
         ),
         Probe(
             name="transformers",
-            costs="no InstructBLIP runs without transformers; an untried version may name or "
+            costs="no InstructBLIP runs without transformers; an untested version may name or "
             "build layers differently",
             look=software.transformers,
         ),

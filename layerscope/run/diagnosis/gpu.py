@@ -19,6 +19,7 @@ from layerscope.measure.energy.nvml import (
 )
 from layerscope.records.energy_record import DeviceState, EnergyAbsent
 from layerscope.run.diagnosis.probe import Finding
+from layerscope.workload.cuda_device import why_no_cuda
 
 NO_DEVICE = Finding(
     status="missing", found="torch sees no CUDA device", remedy="see the check `cuda`"
@@ -102,7 +103,7 @@ def cuda_devices(cuda: Any, version: str, build: str | None) -> Finding:
         build: the CUDA version torch was built for, None for a CPU build.
     """
     if not cuda.is_available():
-        return _no_device(version, build)
+        return _no_device(why_no_cuda(cuda, version, build), build)
     names, foreign = [], []
     architectures = list(cuda.get_arch_list())
     for index in range(cuda.device_count()):
@@ -146,17 +147,17 @@ def has_code(architectures: Sequence[str], major: int, minor: int) -> bool:
     return False
 
 
-def _no_device(version: str, build: str | None) -> Finding:
+def _no_device(why: str, build: str | None) -> Finding:
     if build is None:
         return Finding(
             status="missing",
-            found=f"torch {version} is built without CUDA",
+            found=why,
             remedy="on a machine with an NVIDIA GPU install a CUDA build of torch "
             "(https://pytorch.org/get-started)",
         )
     return Finding(
         status="missing",
-        found=f"torch {version} (CUDA {build}) sees no device",
+        found=why,
         remedy="check that nvidia-smi lists a GPU, that the driver is new enough for CUDA "
         f"{build}, that the container was started with --gpus, and that CUDA_VISIBLE_DEVICES "
         "hides none",

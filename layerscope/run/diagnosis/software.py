@@ -12,15 +12,9 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
+from layerscope.run.diagnosis import tested
 from layerscope.run.diagnosis.probe import Finding, first_line
 
-# Series that layerscope's tests have run with, and the span that pyproject.toml allows.
-TORCH_TRIED = {"CUDA": "2.11", "CPU": "2.13"}
-TORCH_LEAST = "2.11"
-TRANSFORMERS_TRIED = ("5.17", "5.23")
-TRANSFORMERS_LEAST = "5.17"
-TRANSFORMERS_BELOW = "6"
-PYTHON_LEAST = "3.11"
 PLUGIN_GROUP = "tensorboard_plugins"
 
 
@@ -32,9 +26,12 @@ def python() -> Finding:
 def judge_python(version: str, executable: str) -> Finding:
     """Python below the least version would not even parse layerscope's newer syntax."""
     found = f"Python {version} ({executable})"
-    if numbers(version) < numbers(PYTHON_LEAST):
-        return Finding(status="missing", found=found, remedy=f"use Python {PYTHON_LEAST} or later")
-    return Finding(status="ok", found=found)
+    if numbers(version) < numbers(tested.PYTHON_LEAST):
+        remedy = f"use Python {tested.PYTHON_LEAST} or later"
+        return Finding(status="missing", found=found, remedy=remedy)
+    here = _series(version) in tested.PYTHON
+    # Not "unknown", which rules profiling out: a newer Python that got this far runs it.
+    return Finding(status="ok", found=f"{found}; {_among(here, tested.PYTHON)}")
 
 
 def torch() -> Finding:
@@ -42,20 +39,27 @@ def torch() -> Finding:
     imported = _imported("torch")
     if isinstance(imported, Finding):
         return imported
-    return judge_torch(str(imported.__version__), imported.version.cuda)
+    return judge_torch(
+        str(imported.__version__), imported.version.cuda, on_gpu=imported.cuda.is_available()
+    )
 
 
-def judge_torch(version: str, cuda: str | None) -> Finding:
-    """torch's version against those tried, for a build with CUDA or without."""
+def judge_torch(version: str, cuda: str | None, *, on_gpu: bool) -> Finding:
+    """torch's version against those tested, for a build with CUDA or without, with a GPU or without.
+
+    What was tested on a GPU counts as tested without one.
+    """
     build = "CUDA" if cuda else "CPU"
     found = f"torch {version}, " + (f"built for CUDA {cuda}" if cuda else "built without CUDA")
-    if numbers(version) < numbers(TORCH_LEAST):
+    least = tested.TORCH_LEAST
+    if numbers(version) < numbers(least):
         return Finding(
             status="limited",
-            found=f"{found}; layerscope asks for {TORCH_LEAST} or later",
-            remedy=f"pip install 'torch>={TORCH_LEAST}'",
+            found=f"{found}; layerscope asks for {least} or later",
+            remedy=f"pip install 'torch>={least}'",
         )
-    return _tried("torch", found, version, (TORCH_TRIED[build],), f"with a {build} build")
+    alike = [t for t in tested.TORCH if t.build == build and (t.on_gpu or not on_gpu)]
+    return _judged("torch", found, version, [t.series for t in alike], tested.TORCH)
 
 
 def transformers() -> Finding:
@@ -67,16 +71,18 @@ def transformers() -> Finding:
 
 
 def judge_transformers(version: str) -> Finding:
-    """transformers' version against those tried."""
+    """transformers' version against those tested."""
     found = f"transformers {version}"
-    span = f"transformers>={TRANSFORMERS_LEAST},<{TRANSFORMERS_BELOW}"
-    if not numbers(TRANSFORMERS_LEAST) <= numbers(version) < numbers(TRANSFORMERS_BELOW):
+    least, below = tested.TRANSFORMERS_LEAST, tested.TRANSFORMERS_BELOW
+    span = f"transformers>={least},<{below}"
+    if not numbers(least) <= numbers(version) < numbers(below):
         return Finding(
             status="limited",
             found=f"{found}; layerscope asks for {span}",
             remedy=f"pip install '{span}'",
         )
-    return _tried("transformers", found, version, TRANSFORMERS_TRIED, "")
+    known = tested.TRANSFORMERS
+    return _judged("transformers", found, version, known, known)
 
 
 def package(distribution: str, module: str) -> Finding:
@@ -157,14 +163,23 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in leading.group().split(".")) if leading else ()
 
 
-def _tried(what: str, found: str, version: str, tried: tuple[str, ...], where: str) -> Finding:
-    series = [numbers(known) for known in tried]
-    if numbers(version)[:2] in series:
-        return Finding(status="ok", found=f"{found}; layerscope was tried with it")
-    known = " and ".join(tried)
-    said = f"{found}; {known} {'is' if len(tried) == 1 else 'are'} tried {where}".rstrip()
-    return Finding(
-        status="unknown",
-        found=f"{said}, this one is not",
-        remedy=f"if a run fails or does not add up: pip install '{what}=={tried[-1]}.*'",
-    )
+def _series(version: str) -> str:
+    return ".".join(str(part) for part in numbers(version)[:2])
+
+
+def _among(here: bool, known: Sequence[object]) -> str:
+    *rest, last = map(str, known)
+    listed = f"{', '.join(rest)} and {last}"
+    return f"tested with {listed}" + ("" if here else "; not with this one")
+
+
+def _judged(
+    what: str, found: str, version: str, alike: Sequence[str], known: Sequence[object]
+) -> Finding:
+    """`alike` are the series tested under the conditions here, `known` all of them."""
+    here = _series(version) in alike
+    said = f"{found}; {_among(here, known)}"
+    if here:
+        return Finding(status="ok", found=said)
+    remedy = f"if a run fails or does not add up: pip install '{what}=={alike[-1]}.*'"
+    return Finding(status="unknown", found=said, remedy=remedy)

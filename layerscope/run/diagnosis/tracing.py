@@ -65,7 +65,7 @@ def judge_device(columns: TraceColumns) -> Finding:
         return Finding(
             status="limited",
             found=found,
-            remedy="use a torch release that layerscope was tried with (check `torch`): its CUPTI "
+            remedy="use a torch release that layerscope is tested with (check `torch`): its CUPTI "
             "drops launch records",
         )
     return Finding(status="ok", found=found)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +31,7 @@ from layerscope.errors import EnvironmentProblem
 from layerscope.measure.clock import SystemClock
 from layerscope.records.diagnosis import Check, Diagnosis
 from layerscope.report.diagnosis import diagnosis_json, render_diagnosis
-from layerscope.run.diagnosis import energy, gpu, model, software, surroundings, tracing
+from layerscope.run.diagnosis import energy, gpu, model, software, surroundings, tested, tracing
 from layerscope.run.diagnosis.examine import all_probes, diagnose
 from layerscope.run.diagnosis.probe import Finding, Probe
 from layerscope.trace.columns import read_trace
@@ -122,15 +124,20 @@ def test_names_are_unique_and_every_check_says_what_its_absence_costs(tmp_path: 
     ("finding", "status", "said"),
     [
         (software.judge_python("3.11.7", "/p"), "ok", "3.11.7"),
+        (software.judge_python("3.13.0", "/p"), "ok", "tested with 3.11, 3.12 and 3.13"),
+        (software.judge_python("3.14.0", "/p"), "ok", "not with this one"),
         (software.judge_python("3.9.18", "/p"), "missing", "3.9.18"),
-        (software.judge_torch("2.13.0+cpu", None), "ok", "without CUDA"),
-        (software.judge_torch("2.11.1+cu130", "13.0"), "ok", "CUDA 13.0"),
-        (software.judge_torch("2.13.0+cu130", "13.0"), "unknown", "2.11 is tried with a CUDA"),
-        (software.judge_torch("2.11.0+cpu", None), "unknown", "2.13 is tried with a CPU"),
-        (software.judge_torch("2.9.1", "12.8"), "limited", "2.11 or later"),
+        (software.judge_torch("2.13.0+cpu", None, on_gpu=False), "ok", "without CUDA"),
+        (software.judge_torch("2.11.1+cu130", "13.0", on_gpu=True), "ok", "CUDA 13.0"),
+        (software.judge_torch("2.11.1+cu130", "13.0", on_gpu=False), "ok", "2.13 (CPU build)"),
+        (software.judge_torch("2.14.1+cu130", "13.0", on_gpu=False), "ok", "without a GPU"),
+        (software.judge_torch("2.14.1+cu130", "13.0", on_gpu=True), "unknown", "not with this"),
+        (software.judge_torch("2.13.0+cu130", "13.0", on_gpu=False), "unknown", "not with this"),
+        (software.judge_torch("2.11.0+cpu", None, on_gpu=False), "unknown", "2.11 (CUDA build, on"),
+        (software.judge_torch("2.9.1", "12.8", on_gpu=False), "limited", "2.11 or later"),
         (software.judge_transformers("5.17.2"), "ok", "5.17.2"),
-        (software.judge_transformers("5.23.0"), "ok", "5.23.0"),
-        (software.judge_transformers("5.20.0"), "unknown", "5.17 and 5.23 are tried, this one"),
+        (software.judge_transformers("5.24.0"), "ok", "tested with 5.17 and 5.24"),
+        (software.judge_transformers("5.20.0"), "unknown", "not with this one"),
         (software.judge_transformers("4.57.1"), "limited", "<6"),
         (software.judge_transformers("6.0.0.dev0"), "limited", "<6"),
     ],
@@ -139,6 +146,28 @@ def test_versions(finding: Finding, status: str, said: str) -> None:
     assert finding.status == status
     assert said in finding.found
     assert bool(finding.remedy) == (status != "ok")
+
+
+def test_the_versions_declared_are_those_that_ci_and_the_package_name() -> None:
+    root = TESTS.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    needs = project["dependencies"]
+    assert project["requires-python"] == f">={tested.PYTHON_LEAST}"
+    assert f"torch>={tested.TORCH_LEAST}" in needs
+    assert f"transformers>={tested.TRANSFORMERS_LEAST},<{tested.TRANSFORMERS_BELOW}" in needs
+    assert tested.TRANSFORMERS[0] == tested.TRANSFORMERS_LEAST
+    makefile = root / "Makefile"
+    constraints = root / ".ci" / "constraints.txt"
+    if not (makefile.exists() and constraints.exists()):
+        pytest.skip("needs a clone of the repository")
+    pinned = re.search(r"^torch==(\d+\.\d+)", constraints.read_text(), re.MULTILINE)
+    oldest = re.search(r"^TRANSFORMERS \?= (\d+\.\d+)", makefile.read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert oldest is not None
+    assert pinned[1] in {t.series for t in tested.TORCH if t.build == "CPU"}
+    assert oldest[1] == tested.TRANSFORMERS_LEAST
+    listed = {c.rsplit(" ", 1)[1] for c in project["classifiers"] if " :: 3." in c}
+    assert listed == set(tested.PYTHON)
 
 
 def install(folder: Path, name: str, source: str) -> None:
@@ -235,6 +264,9 @@ class FakeCuda:
     def is_available(self) -> bool:
         return bool(self._capabilities)
 
+    def init(self) -> None:
+        raise RuntimeError("the driver is too old. Update it:\n see http://x.")
+
     def device_count(self) -> int:
         return len(self._capabilities)
 
@@ -291,6 +323,7 @@ def test_no_device_says_whether_torch_or_the_driver_is_at_fault() -> None:
     hidden = gpu.cuda_devices(FakeCuda(), "2.11.0", "13.0")
     assert hidden.status == "missing"
     assert "nvidia-smi" in hidden.remedy
+    assert "(the driver is too old)" in hidden.found  # torch's own reason
 
 
 def test_torch_names_and_nvml_devices_are_the_same_gpus() -> None:
