@@ -26,6 +26,7 @@ _VERBS = {
     "report": "report",
     "export": "export",
     "flops": "flops",
+    "score": "score",
     "doctor": "doctor",
     "configs": "configs",
 }

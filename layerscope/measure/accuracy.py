@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from layerscope.measure.error_rate import score_interval
 from layerscope.measure.normalisation import LOWER_PUNCT, normalise
-from layerscope.measure.option_letter import option_letter
+from layerscope.measure.option_letter import bare_letter, option_letter
 from layerscope.measure.vqa_answers import ANNOTATORS, textvqa_score, vqa_score
 from layerscope.records.interval import Interval
 from layerscope.records.run_record import Prediction
@@ -82,6 +82,6 @@ def _left_out(count: int, why: str) -> str | None:
 def _names_the_option(item: Prediction) -> bool:
     letter = option_letter(item.prediction)
     if letter is not None:
-        return letter == option_letter(item.letter_reference or "")
+        return letter == bare_letter(item.letter_reference or "")
     said = normalise(item.prediction, LOWER_PUNCT)
     return bool(said) and said == normalise(item.text_reference or "", LOWER_PUNCT)

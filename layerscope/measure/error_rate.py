@@ -7,10 +7,15 @@ worth 100 samples or 10. The design effect says which:
 
     effect = variance of the rate over answers / variance if each word erred on its own
 
-With one-word answers it is 1 and the interval is exactly Clopper and Pearson's. Few wrong answers
-say little of it, and none say nothing: then a whole answer counts as one sample, the worst that
-words of one answer can do to each other. `_PRIOR` wrong answers' worth of that belief is mixed in, in
-logarithms, so it fades as wrong answers are seen.
+Clopper and Pearson's upper end is what the sample would say with one more error. Here it is one more
+wrong answer, with as many errors as the worst of those seen: how Fay and Feuer (1997, Statistics in
+Medicine 16) bound rates of events that come with unlike weights. So a rare answer that goes wrong as a
+whole among many single slips is not forgotten. With one-word answers the design effect and that answer
+count 1, and the interval is exactly Clopper and Pearson's.
+
+Few wrong answers say little of either, and none say nothing: then a whole answer counts as one
+sample, the worst that words of one answer can do to each other. `_PRIOR` wrong answers' worth of that
+belief is mixed in, in logarithms, so it fades as wrong answers are seen.
 
 A rate of errors has no upper bound where an answer has more errors than words (insertions). There
 the binomial becomes Poisson's law, its limit for many rare events.
@@ -30,7 +35,7 @@ from layerscope.records.interval import Interval
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 _LEAST_ANSWERS = 2
-_PRIOR = 0.5
+_PRIOR = 1.0
 # Errors per word that a rate without a bound is a share of: so many that the law is Poisson's.
 _UNBOUNDED = 1e6
 
@@ -61,9 +66,12 @@ def error_rate_interval(
     if len(of) < _LEAST_ANSWERS or total <= 0:
         return None
     bound = _UNBOUNDED if (wrong > of).any() else 1.0
-    rate = float(wrong.sum()) / total
-    effect = _design_effect(wrong, of, rate, bound)
-    low, high = clopper_pearson(rate * total / effect, bound * total / effect)
+    found = float(wrong.sum())
+    effect, more = _clustering(wrong, of, bound)
+    beyond = (found * effect + more**2) / (found + more)
+    left = bound * total - found
+    low = beta_quantile(_TAIL, found / effect, left / effect + 1) if found else 0.0
+    high = beta_quantile(1 - _TAIL, (found + more) / beyond, left / beyond) if left > 0 else 1.0
     method = "Clopper-Pearson" if bound == 1 else "exact Poisson"
     return Interval(
         low=low * bound,
@@ -86,31 +94,30 @@ def score_interval(scores: Sequence[float] | Floats) -> Interval | None:
         raise ValueError("scores lie between 0 and 1")
     if len(values) < _LEAST_ANSWERS:
         return None
-    low, high = clopper_pearson(float(values.sum()), float(len(values)))
+    right, n = float(values.sum()), float(len(values))
+    low = beta_quantile(_TAIL, right, n - right + 1) if right > 0 else 0.0
+    high = beta_quantile(1 - _TAIL, right + 1, n - right) if right < n else 1.0
     return Interval(low=low, high=high, method="Clopper-Pearson")
 
 
-def clopper_pearson(found: float, of: float) -> tuple[float, float]:
-    """95 % interval of a share, `found` of `of`; either may be an effective, broken number."""
-    rest = max(of - found, 0.0)
-    if rest <= 1e-9 * of:
-        rest = 0.0
-    low = beta_quantile(_TAIL, found, rest + 1) if found > 0 else 0.0
-    high = beta_quantile(1 - _TAIL, found + 1, rest) if rest > 0 else 1.0
-    return low, high
+def _clustering(wrong: Floats, of: Floats, bound: float) -> tuple[float, float]:
+    """How errors come together: the design effect, and the errors of the worst answer.
 
-
-def _design_effect(wrong: Floats, of: Floats, rate: float, bound: float) -> float:
-    """How many words are worth one: at least 1, and as seen only so far as wrong answers show it."""
+    Both at least 1, and as seen only so far as wrong answers show it.
+    """
     total = float(of.sum())
+    rate = float(wrong.sum()) / total
     whole = max(float((of**2).sum()) / total, 1.0)  # if all words of an answer err together
-    alone = rate * (1 - rate / bound) * total
-    if alone <= 0:
-        return whole
+    right = 1 - rate / bound
+    alone = rate * right * total  # variance of the errors if each word erred on its own
+    if alone <= 1e-9 * total:
+        return whole, whole
     residual = wrong - rate * of
-    seen = max(float(residual @ residual) / alone, 1.0)
+    effect = max(float(residual @ residual) / alone, 1.0)
+    worst = max(float(residual.max()) / right, 1.0)
     telling = int((wrong > 0).sum())
     if bound == 1:  # near a rate of 1 the rare ones are answers with a word right
         telling = min(telling, int((wrong < of).sum()))
-    weight = telling / (telling + _PRIOR)
-    return exp(weight * log(seen) + (1 - weight) * log(whole))
+    seen = telling / (telling + _PRIOR)
+    unseen = (1 - seen) * log(whole)
+    return exp(seen * log(effect) + unseen), exp(seen * log(worst) + unseen)

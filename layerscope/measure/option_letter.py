@@ -26,8 +26,8 @@ _IN_BRACKETS = re.compile(r"[(\[]([A-Za-z])[)\]]")
 def option_letter(text: str) -> str | None:
     """The letter, lower case; None where the text names none, or more than one."""
     plain = text.translate(_AROUND).strip()
-    if alone := _ALONE.fullmatch(plain.partition("\n")[0].strip()):
-        return alone[1].lower()
+    if alone := bare_letter(plain.partition("\n")[0]):
+        return alone
     bare = " ".join(plain.split())
     bracketed = _named(_IN_BRACKETS, bare)
     if leading := _BEFORE_TEXT.match(bare):
@@ -37,6 +37,12 @@ def option_letter(text: str) -> str | None:
         if named:
             return named.pop() if len(named) == 1 else None
     return None
+
+
+def bare_letter(text: str) -> str | None:
+    """The letter of a text that is nothing else ("B", "(b)", "b."), lower case; None for any other."""
+    alone = _ALONE.fullmatch(text.strip())
+    return alone[1].lower() if alone else None
 
 
 def _named(pattern: re.Pattern[str], text: str) -> set[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from layerscope.measure import accuracy
 from layerscope.measure.error_rate import error_rate_interval, score_interval
 from layerscope.measure.normalisation import DEFAULT, NORMALISATIONS, normalise
+from layerscope.records.interval import Interval
 from layerscope.records.quality import PredictionScore, Quality
 from layerscope.records.run_record import Prediction
 
@@ -52,6 +53,8 @@ def score(predictions: Sequence[Prediction], *, normalisation: str = DEFAULT) ->
     edits = [_first_edits(item, normalisation) for item in predictions]
     words = sum(edit.words for edit in edits)
     rates = [rate for edit in edits if (rate := edit.rate) is not None]
+    best = [_best_edits(item, normalisation) for item in predictions]
+    best_words = sum(edit.words for edit in best)
     exact = [float(_is_exact(item, normalisation)) for item in predictions]
     vqa, textvqa = accuracy.vqa(predictions), accuracy.textvqa(predictions)
     scienceqa = accuracy.scienceqa(predictions)
@@ -59,12 +62,12 @@ def score(predictions: Sequence[Prediction], *, normalisation: str = DEFAULT) ->
         samples=len(predictions),
         normalisation=normalisation,
         wer_value=sum(edit.errors for edit in edits) / words if words else None,
-        wer_interval=error_rate_interval(
-            [edit.errors for edit in edits], [edit.words for edit in edits]
-        ),
+        wer_interval=_interval(edits),
         wer_mean=sum(rates) / len(rates) if rates and words else None,
+        wer_mean_interval=error_rate_interval(rates, [1.0] * len(rates)) if words else None,
         wer_mean_samples=len(rates) if words else 0,
-        wer_best=_best_wer(predictions, normalisation),
+        wer_best=sum(edit.errors for edit in best) / best_words if best_words else None,
+        wer_best_interval=_interval(best),
         wer_by_normalisation=_by_normalisation(predictions),
         substitutions=sum(edit.substitutions for edit in edits),
         deletions=sum(edit.deletions for edit in edits),
@@ -145,16 +148,15 @@ def _edits(prediction: str, reference: str) -> _Edits:
     return _Edits(found.substitutions, found.deletions, found.insertions, len(reference.split()))
 
 
-def _best_wer(predictions: Sequence[Prediction], normalisation: str) -> float | None:
-    """Corpus WER with each sample against its nearest reference: lowest rate, the first on ties."""
-    errors = words = 0
-    for item in predictions:
-        answer = normalise(item.prediction, normalisation)
-        choices = [_edits(answer, text) for text in _worded(item, normalisation)]
-        best = min(choices, key=lambda e: float("inf") if e.rate is None else e.rate)
-        errors += best.errors
-        words += best.words
-    return errors / words if words else None
+def _best_edits(item: Prediction, normalisation: str) -> _Edits:
+    """Against the sample's nearest reference: lowest rate, the first on ties."""
+    answer = normalise(item.prediction, normalisation)
+    choices = [_edits(answer, text) for text in _worded(item, normalisation)]
+    return min(choices, key=lambda e: float("inf") if e.rate is None else e.rate)
+
+
+def _interval(edits: Sequence[_Edits]) -> Interval | None:
+    return error_rate_interval([e.errors for e in edits], [e.words for e in edits])
 
 
 def _by_normalisation(predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -51,8 +51,10 @@ class Quality:
     wer_value: float | None = None
     wer_interval: Interval | None = None
     wer_mean: float | None = None
+    wer_mean_interval: Interval | None = None
     wer_mean_samples: int = 0
     wer_best: float | None = None
+    wer_best_interval: Interval | None = None
     wer_by_normalisation: dict[str, float] = field(default_factory=dict)
     substitutions: int = 0
     deletions: int = 0
