@@ -33,6 +33,11 @@ _TEXT = (
         "synthetic-random.",
     ),
     ("--data-dir", "data_dir", "Folder with the data set's Parquet files."),
+    (
+        "--prompt",
+        "prompt",
+        "Template instead of the data set's own; {question}, {options}, {context} are filled in.",
+    ),
     ("--out", "out", "Folder that receives the run folder. Default: traces."),
 )
 _WHOLE = (

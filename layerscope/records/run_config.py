@@ -38,6 +38,8 @@ class RunConfig:
         min_new_tokens: equal to `max_new_tokens` forces the output length (untrained weights).
         coordinate_descent_tuning: inductor's setting of that name, for the graphs that multiply a
             matrix by one vector.
+        prompt: template that stands in for the data set's own, with `{question}`, `{context}` and
+            `{options}` where it has them; None: its own.
         samples: samples drawn from the data set, spread over batches of `batch_size`.
         warmup: batches run before anything is measured.
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
@@ -62,6 +64,7 @@ class RunConfig:
     num_beams: Positive = 1
     dataset: str
     data_dir: str | None = None
+    prompt: str | None = None
     answer_form: AnswerForm = "text"
     normalisation: Normalisation = "none"
     samples: Positive = 64
