@@ -171,7 +171,7 @@ def median_interval(samples: Sequence[float] | Floats) -> Interval | None:
 
 def _too_few(count: int) -> str:
     return (
-        f"{count} samples are too few to see how alike neighbours are "
+        f"{count} batches are too few to see how alike neighbours are "
         f"(at least {LEAST_FOR_COVERAGE}); the range is as if they were independent"
     )
 

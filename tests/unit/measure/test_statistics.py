@@ -49,7 +49,7 @@ def test_summary_of_a_known_sample() -> None:
     assert summary.interval is not None
     assert (summary.interval.low, summary.interval.high) == (10, 50)
     assert summary.interval.confidence is None
-    assert "5 samples are too few" in (summary.interval.reason or "")
+    assert "5 batches are too few" in (summary.interval.reason or "")
     assert summary.relative_half_width == pytest.approx(20 / 30)
 
 
