@@ -26,7 +26,7 @@ from layerscope.analysis.idle import Idle
 from layerscope.analysis.reconcile import reconcile
 from layerscope.analysis.replayed_rows import Key, ReplayedRows
 from layerscope.measure.replay.noise import PassEnergy
-from layerscope.measure.statistics import t_975
+from layerscope.measure.student import t_975
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerTable

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from layerscope.analysis.sweep_tables import lines_along
+from layerscope.measure.statistics import CONFIDENCE
 from layerscope.records.interval import Interval
 from layerscope.records.sweep import Estimate, ReferenceLink, SweepRow
 
@@ -141,6 +142,7 @@ def ratio(one: Estimate, base: Estimate) -> Estimate:
     parts = (one.interval, base.interval)
     if any(part is None or part.low <= 0 for part in parts):
         return Estimate(value=value, reason="too few runs for an interval of the ratio")
+    unclaimed = next((p for p in parts if p is not None and p.confidence is None), None)
     up = math.hypot(_log_reach(one, "high"), _log_reach(base, "low"))
     down = math.hypot(_log_reach(one, "low"), _log_reach(base, "high"))
     return Estimate(
@@ -149,6 +151,8 @@ def ratio(one: Estimate, base: Estimate) -> Estimate:
             low=value * math.exp(-down),
             high=value * math.exp(up),
             method="ratio of two intervals, logarithms added in squares",
+            confidence=None if unclaimed else CONFIDENCE,
+            reason=unclaimed.reason if unclaimed else None,
         ),
     )
 

@@ -29,6 +29,7 @@ _VERBS = {
     "export": "export",
     "flops": "flops",
     "ceilings": "ceilings",
+    "score": "score",
     "doctor": "doctor",
     "configs": "configs",
 }

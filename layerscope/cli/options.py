@@ -34,6 +34,11 @@ _TEXT = (
     ),
     ("--data-dir", "data_dir", "Folder with the data set's Parquet files."),
     ("--data-revision", "data_revision", "Hub commit of the data set. Default: pinned, or newest."),
+    (
+        "--prompt",
+        "prompt",
+        "Template instead of the data set's own; {question}, {options}, {context} are filled in.",
+    ),
     ("--out", "out", "Folder that receives the run folder. Default: traces."),
 )
 _WHOLE = (

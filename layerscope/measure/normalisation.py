@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from layerscope.errors import UsageError
+from layerscope.measure.vqa_answers import vqa_form
 
 NONE = "none"
 LOWER_PUNCT = "lower-punct"
 VQA = "vqa"
 DEFAULT = NONE
-
-_VQA_MARKS = ';/[]"{}()=+\\_-><@`,?!'
-_VQA_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-} | {"none": "0"}
-_VQA_ARTICLES = frozenset({"a", "an", "the"})
-# Contractions that annotators and models write without their apostrophe. Left out on purpose:
-# those that are words without it (its, ill, well, were, shell, hell, wed).
-_CONTRACTIONS = """
-    ain't aren't can't couldn't could've didn't doesn't don't hadn't hasn't haven't he'd he's
-    how'd how'll how's i'm i've isn't it'd it'll ma'am mightn't might've mustn't must've needn't
-    o'clock oughtn't shan't she's should've shouldn't somebody'd somebody's someone'd someone's
-    something'd that's there'd there's they'd they'll they're they've 'twas wasn't we've weren't
-    what'll what're what's what've when's where'd where's where've who'd who'll who's who've
-    why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
-"""
-_RESTORED = {word.replace("'", ""): word for word in _CONTRACTIONS.split()}
 
 
 def normalise(text: str, name: str) -> str:
@@ -64,21 +44,11 @@ def _lower_punct(text: str) -> str:
 
 
 def _vqa(text: str) -> str:
-    """The VQA evaluation's answer form: marks, full stops, number words, articles, apostrophes.
+    """The VQA evaluation's form, but for an answer of articles alone, of which it leaves nothing.
 
-    After the description in Antol et al. 2015 and the behaviour of its public evaluation script:
-    a mark next to a space (or any mark in a text with a digit group like 1,000) is dropped, another
-    becomes a space; a full stop stays only before a digit.
+    "a" is an answer: a letter on a sign, an option. A word rate that lost it would score silence.
     """
-    text = text.replace("\n", " ").replace("\t", " ").strip()
-    grouped = re.search(r"\d,\d", text) is not None
-    out = text
-    for mark in _VQA_MARKS:
-        drop = grouped or f"{mark} " in text or f" {mark}" in text
-        out = out.replace(mark, "" if drop else " ")
-    out = re.sub(r"\.(?!\d)", "", out)
-    words = (_VQA_NUMBERS.get(word, word) for word in out.lower().split())
-    return " ".join(_RESTORED.get(word, word) for word in words if word not in _VQA_ARTICLES)
+    return vqa_form(text) or _lower_punct(text)
 
 
 NORMALISATIONS: Mapping[str, Callable[[str], str]] = MappingProxyType(

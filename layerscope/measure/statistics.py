@@ -2,11 +2,13 @@
 
 Intervals are 95 %, two-sided, by the method that keeps its coverage at small n:
 
-* median: order statistics of the sample, interpolated to 95 % (Hettmansperger and Sheather 1986).
-  It needs no resampling and assumes no distribution. The percentile bootstrap of a median tends to
-  the same order statistics, but falls short of 95 % at small n.
-* mean, ratio of sums: studentised bootstrap (Efron and Tibshirani 1993, section 12.5), seeded;
-  below eight samples, where resamples repeat too few values, Student's t on the same error.
+* median of batches in the order taken: order statistics, interpolated to 95 % (Hettmansperger and
+  Sheather 1986), which assume no distribution; then widened as far as neighbours may be alike
+  (`neighbours`). Below 24 samples nobody can tell how alike they are: the range stays, as if they were
+  independent, and is called 95 % no longer.
+* mean, ratio of sums of amounts such as joules: studentised bootstrap (Efron and Tibshirani 1993,
+  section 12.5), seeded; below eight samples, where resamples repeat too few values, Student's t on
+  the same error. Not for counts of rare events, see `error_rate`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from math import comb, exp, lgamma, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from layerscope.measure.neighbours import widening
+from layerscope.measure.student import t_975
 from layerscope.records.interval import Interval
 
 CONFIDENCE = 0.95
@@ -27,17 +31,12 @@ TARGET = 0.05
 
 # Two points of the sample bracket the median with 93.75 % at best from five samples, less below.
 _MIN_FOR_MEDIAN = 5
+# From so many on, how alike neighbours are can be seen well enough: coverage in docs/method-latency.md.
+LEAST_FOR_COVERAGE = 24
 _MIN_FOR_BOOTSTRAP = 8
 _MIN_FOR_DRIFT = 3
 _CACHED_CELLS = 1 << 21
 _OUTLIER_FACTOR = 1.5
-
-# Student's t, 97.5th percentile, for 1 to 30 degrees of freedom.
-_T_975 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
 
 Floats = NDArray[np.float64]
 
@@ -50,9 +49,9 @@ class LatencySummary:
     `p99_ns` lies between the two largest.
 
     Attributes:
-        interval: of the median; None below five samples.
-        p90_interval: None below 36 samples, and `p99_interval` below 368: fewer cannot lie on both
-            sides of the percentile with 95 %.
+        interval: of the median; None below five samples, without a confidence below 24.
+        p90_interval: as if batches were independent; None below 36 samples, and `p99_interval`
+            below 368: fewer cannot lie on both sides of the percentile with 95 %.
         relative_half_width: of `interval`, as a fraction of the median.
         samples_per_s: batch size over the median; None without a batch size.
         unstable: what makes the numbers unsafe to quote, in words; empty when nothing does.
@@ -75,7 +74,7 @@ class LatencySummary:
 def summarise(
     samples_ns: Sequence[int], *, batch_size: int | None = None, target: float = TARGET
 ) -> LatencySummary:
-    """Summarise the latencies of equal batches, warm-ups and partial batches already left out.
+    """Summarise the latencies of equal batches in the order taken, warm-ups and partial ones left out.
 
     Raises:
         ValueError: there is no sample.
@@ -92,10 +91,10 @@ def summarise(
         p99_ns=p99,
         min_ns=float(values[0]),
         mean_ns=float(values.mean()),
-        interval=median_interval(values),
+        interval=median_interval(samples_ns),
         p90_interval=quantile_interval(values, 0.90),
         p99_interval=quantile_interval(values, 0.99),
-        relative_half_width=relative_half_width(values),
+        relative_half_width=relative_half_width(samples_ns),
         samples_per_s=batch_size * 1e9 / middle if batch_size and middle > 0 else None,
         unstable=instabilities(samples_ns, target),
     )
@@ -127,7 +126,8 @@ def widened(
         high=max(high, own.high if own else summary.median_ns),
         method=f"{own.method if own else 'too few samples for one'}; widened to the pace of "
         f"{len(later_paces)} later windows, Student's t",
-        confidence=CONFIDENCE,
+        confidence=own.confidence if own else None,
+        reason=own.reason if own else _too_few(summary.count),
     )
     width = interval.half_width / summary.median_ns
     unstable = summary.unstable
@@ -142,28 +142,61 @@ def widened(
 
 
 def median_interval(samples: Sequence[float] | Floats) -> Interval | None:
-    """95 % interval of the median from order statistics; None below five samples.
+    """Interval of the median of samples in the order taken; None below five samples.
 
-    With five samples even the full range holds the median only 93.75 % of the time; that is the
-    interval then, and its `confidence` says so.
+    From 24 samples on it holds the median with 95 % though neighbours are alike; below, it is what
+    independent samples would give, and its `confidence` is None.
     """
-    values = np.sort(np.asarray(samples, dtype=np.float64))
-    n = len(values)
-    if n < _MIN_FOR_MEDIAN:
+    taken = np.asarray(samples, dtype=np.float64)
+    if len(taken) < _MIN_FOR_MEDIAN:
         return None
+    low, high = _order_interval(np.sort(taken))
+    if len(taken) < LEAST_FOR_COVERAGE:
+        return Interval(
+            low=low,
+            high=high,
+            method="order statistics, as if samples were independent",
+            confidence=None,
+            reason=_too_few(len(taken)),
+        )
+    factor = widening(taken)
+    low, high = _stretched(low, float(np.median(taken)), high, factor)
+    return Interval(
+        low=low,
+        high=high,
+        method=f"order statistics, interpolated; widened {factor:.2f} times, as far as neighbours "
+        "may be alike (first-order autoregression)",
+    )
+
+
+def _too_few(count: int) -> str:
+    return (
+        f"{count} batches are too few to see how alike neighbours are "
+        f"(at least {LEAST_FOR_COVERAGE}); the range is as if they were independent"
+    )
+
+
+def _stretched(low: float, middle: float, high: float, factor: float) -> tuple[float, float]:
+    """Ends `factor` times as far from the middle; by ratios where all are positive, as times are."""
+    if low > 0:
+        return middle * (low / middle) ** factor, middle * (high / middle) ** factor
+    return middle - factor * (middle - low), middle + factor * (high - middle)
+
+
+def _order_interval(values: Floats) -> tuple[float, float]:
+    """95 % interval of the median of independent samples, sorted; the full range of five.
+
+    With five samples even the full range holds the median only 93.75 % of the time.
+    """
+    n = len(values)
     depth, outer, inner = _order_depth(n)
     if outer < CONFIDENCE:
-        return Interval(
-            low=float(values[0]),
-            high=float(values[-1]),
-            method="order statistics, full range",
-            confidence=outer,
-        )
+        return float(values[0]), float(values[-1])
     share = (outer - CONFIDENCE) / (outer - inner)
     weight = (n - depth) * share / (depth + (n - 2 * depth) * share)
     low = (1 - weight) * values[depth - 1] + weight * values[depth]
     high = (1 - weight) * values[n - depth] + weight * values[n - depth - 1]
-    return Interval(low=float(low), high=float(high), method="order statistics, interpolated")
+    return float(low), float(high)
 
 
 @lru_cache(maxsize=256)
@@ -184,7 +217,7 @@ def _order_depth(n: int) -> tuple[int, float, float]:
 
 
 def quantile_interval(samples: Sequence[float] | Floats, quantile: float) -> Interval | None:
-    """Interval of a quantile with at least 95 %, from order statistics; None for too few samples.
+    """Interval of a quantile of independent samples with at least 95 %; None for too few.
 
     At most 2.5 % on each side: the number of samples below the quantile is Binomial(n, quantile).
     """
@@ -201,7 +234,7 @@ def quantile_interval(samples: Sequence[float] | Floats, quantile: float) -> Int
     return Interval(
         low=float(values[lower - 1]),
         high=float(values[upper - 1]),
-        method="order statistics",
+        method="order statistics of independent samples",
         confidence=float(1 - below[lower - 1] - above[upper]),
     )
 
@@ -225,9 +258,10 @@ def ratio_interval(
 ) -> Interval | None:
     """95 % interval of sum(numerators) / sum(denominators), the pairs being the sampled units.
 
-    Errors over words by sample, joules over samples by window. The error of the ratio is that of
-    the mean of its linear form (Cochran, Sampling Techniques, section 6.3). None below two pairs,
-    or when the denominators sum to nothing.
+    Joules over samples by window. The error of the ratio is that of the mean of its linear form
+    (Cochran, Sampling Techniques, section 6.3). Counts of rare events, errors by answer say, scatter
+    otherwise: `error_rate.error_rate_interval`. None below two pairs, or when the denominators sum
+    to nothing.
     """
     top = np.asarray(numerators, dtype=np.float64)
     bottom = np.asarray(denominators, dtype=np.float64)
@@ -287,14 +321,6 @@ def _resample_counts(n: int, seed: int) -> Floats:
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
 
 
-def t_975(freedom: int) -> float:
-    """97.5th percentile of Student's t; above 30 degrees the first two terms past the normal."""
-    if freedom <= len(_T_975):
-        return _T_975[freedom - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * freedom)
-
-
 def relative_half_width(samples: Sequence[float] | Floats) -> float | None:
     """Half width of the median's interval as a fraction of the median; None below five samples."""
     interval = median_interval(samples)
@@ -302,7 +328,9 @@ def relative_half_width(samples: Sequence[float] | Floats) -> float | None:
     return interval.half_width / middle if interval and middle > 0 else None
 
 
-def enough(samples: Sequence[float], target: float = TARGET, *, minimum: int = 8) -> bool:
+def enough(
+    samples: Sequence[float], target: float = TARGET, *, minimum: int = LEAST_FOR_COVERAGE
+) -> bool:
     """Whether at least `minimum` samples put the median's relative half width under `target`."""
     if len(samples) < minimum:
         return False
@@ -314,13 +342,14 @@ def enough(samples: Sequence[float], target: float = TARGET, *, minimum: int = 8
 class StoppingRule:
     """When to stop repeating a measurement, whichever comes first.
 
-    Looking often and stopping at the first narrow interval stops too early by luck. Hence `minimum`
-    samples first, and looks only as `looks_at` says. What luck remains: of 2,000 simulated runs that
-    stopped by this rule, 92 to 95 % held the true median in their 95 % interval.
+    A narrow interval ends it only where its coverage is known: from 24 samples on, widened as far as
+    neighbours may be alike. Looking often and stopping at the first narrow interval stops too early
+    by luck, hence looks at every `step` samples only. What luck remains, docs/method-latency.md has.
     """
 
     target: float = TARGET
-    minimum: int = 8
+    minimum: int = LEAST_FOR_COVERAGE
+    step: int = 8
     limit_samples: int = 200
     limit_s: float = 120.0
 
@@ -337,8 +366,8 @@ class StoppingRule:
         return None
 
     def looks_at(self, count: int) -> bool:
-        """Whether the interval is looked at after `count` samples: every `minimum` of them."""
-        return count >= self.minimum and count % self.minimum == 0
+        """Whether the interval is looked at after `count` samples."""
+        return count >= self.minimum and count % self.step == 0
 
 
 def instabilities(samples_ns: Sequence[int], target: float = TARGET) -> tuple[str, ...]:
@@ -353,7 +382,8 @@ def instabilities(samples_ns: Sequence[int], target: float = TARGET) -> tuple[st
     if width >= target:
         found.append(
             f"unstable: the median's interval is ±{width:.1%} after {n} batches, wider than "
-            f"±{target:.0%}; the host is noisy, close other work or raise the number of batches."
+            f"±{target:.0%}; the host is noisy or its pace drifts, close other work or raise the "
+            "number of batches."
         )
     slow = int((values > _OUTLIER_FACTOR * middle).sum())
     if slow:
@@ -369,9 +399,12 @@ def _drift(values: Floats, middle: float, target: float) -> list[str]:
     """A slow change between the two halves, which no interval of independent samples shows."""
     half = len(values) // 2
     early, late = values[:half], values[-half:]
-    first, second = median_interval(early), median_interval(late)
-    change = (float(np.median(late)) - float(np.median(early))) / middle if half else 0.0
-    if not first or not second or first.overlaps(second) or abs(change) < target / 2:
+    if half < _MIN_FOR_MEDIAN:
+        return []
+    first, second = _order_interval(np.sort(early)), _order_interval(np.sort(late))
+    change = (float(np.median(late)) - float(np.median(early))) / middle
+    overlap = first[0] <= second[1] and second[0] <= first[1]
+    if overlap or abs(change) < target / 2:
         return []
     word = "slower" if change > 0 else "faster"
     return [

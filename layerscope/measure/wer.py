@@ -1,24 +1,22 @@
 """Word error rate and its companions: predictions with references in, `Quality` and rows out.
 
-Alignments are jiwer's. Rules for empty texts, after normalisation: a first reference without words
-puts the prediction's words into the errors and 0 into the reference words; an empty prediction
-deletes every reference word; where no first reference has a word, the WER is absent with a reason.
+Alignments are jiwer's. Rules for empty texts, after normalisation: the first reference is the first
+that has a word, since an annotator who wrote nothing gave no reference; where none has, the
+prediction's words go into the errors and 0 into the reference words; an empty prediction deletes
+every reference word; where no sample's reference has a word, the WER is absent with a reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from layerscope.measure.normalisation import DEFAULT, NORMALISATIONS, VQA, normalise
-from layerscope.measure.statistics import ratio_interval
+from layerscope.measure import accuracy
+from layerscope.measure.error_rate import error_rate_interval, score_interval
+from layerscope.measure.normalisation import DEFAULT, NORMALISATIONS, normalise
 from layerscope.records.interval import Interval
 from layerscope.records.quality import PredictionScore, Quality
 from layerscope.records.run_record import Prediction
-
-_VQA_ANNOTATORS = 10
-_VQA_AGREEING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +40,12 @@ class _Edits:
         return None if self.errors else 0.0
 
 
-def score(
-    predictions: Sequence[Prediction], *, normalisation: str = DEFAULT, seed: int = 0
-) -> Quality:
+def score(predictions: Sequence[Prediction], *, normalisation: str = DEFAULT) -> Quality:
     """Score every prediction against its references.
 
     Args:
         normalisation: a name in `NORMALISATIONS`; applied to both sides before words are compared.
-            VQA accuracy always uses `vqa`, the form its definition demands.
-        seed: of the bootstrap behind `wer_interval`.
+            The accuracies of evaluators process answers by their own rules, whatever it is.
 
     Raises:
         UsageError: no normalisation has that name.
@@ -58,30 +53,40 @@ def score(
     edits = [_first_edits(item, normalisation) for item in predictions]
     words = sum(edit.words for edit in edits)
     rates = [rate for edit in edits if (rate := edit.rate) is not None]
-    vqa, vqa_reason = vqa_accuracy(predictions)
+    best = [_best_edits(item, normalisation) for item in predictions]
+    best_words = sum(edit.words for edit in best)
+    exact = [float(_is_exact(item, normalisation)) for item in predictions]
+    vqa, textvqa = accuracy.vqa(predictions), accuracy.textvqa(predictions)
+    scienceqa = accuracy.scienceqa(predictions)
     return Quality(
         samples=len(predictions),
         normalisation=normalisation,
         wer_value=sum(edit.errors for edit in edits) / words if words else None,
-        wer_interval=_from_nought(
-            ratio_interval(
-                [edit.errors for edit in edits], [edit.words for edit in edits], seed=seed
-            )
-        ),
+        wer_interval=_interval(edits),
         wer_mean=sum(rates) / len(rates) if rates and words else None,
+        wer_mean_interval=error_rate_interval(rates, [1.0] * len(rates)) if words else None,
         wer_mean_samples=len(rates) if words else 0,
-        wer_best=_best_wer(predictions, normalisation),
+        wer_best=sum(edit.errors for edit in best) / best_words if best_words else None,
+        wer_best_interval=_interval(best),
         wer_by_normalisation=_by_normalisation(predictions),
         substitutions=sum(edit.substitutions for edit in edits),
         deletions=sum(edit.deletions for edit in edits),
         insertions=sum(edit.insertions for edit in edits),
         reference_words=words,
-        exact_match=_exact_match(predictions, normalisation),
-        vqa_accuracy=vqa,
+        exact_match=sum(exact) / len(exact) if exact else None,
+        exact_interval=score_interval(exact),
+        vqa_accuracy=vqa.value,
+        vqa_interval=vqa.interval,
+        textvqa_accuracy=textvqa.value,
+        textvqa_interval=textvqa.interval,
+        scienceqa_accuracy=scienceqa.value,
+        scienceqa_interval=scienceqa.interval,
         empty_predictions=sum(not normalise(p.prediction, normalisation) for p in predictions),
         empty_references=sum(edit.words == 0 for edit in edits),
         reason=None if words else _why_absent(predictions),
-        vqa_reason=vqa_reason,
+        vqa_reason=vqa.reason,
+        textvqa_reason=textvqa.reason,
+        scienceqa_reason=scienceqa.reason,
     )
 
 
@@ -109,42 +114,26 @@ def rows(
 
 
 def vqa_accuracy(predictions: Sequence[Prediction]) -> tuple[float | None, str | None]:
-    """VQA soft accuracy (Antol et al. 2015) and, when it is absent, the reason.
-
-    Per sample: for each of the ten annotators, min(1, matches among the other nine / 3); the mean
-    of the ten. With another number of references three agreeing annotators mean something else,
-    so the value is then absent rather than generalised.
-    """
-    if not predictions:
-        return None, "no predictions"
-    odd = {len(p.references) for p in predictions} - {_VQA_ANNOTATORS}
-    if odd:
-        counts = ", ".join(str(count) for count in sorted(odd))
-        return None, (
-            f"VQA accuracy is defined for {_VQA_ANNOTATORS} annotators' answers a sample; "
-            f"this data has samples with {counts}."
-        )
-    return sum(_vqa_score(item) for item in predictions) / len(predictions), None
+    """Accuracy of the VQA evaluation; with it, why it is absent or which samples it leaves out."""
+    found = accuracy.vqa(predictions)
+    return found.value, found.reason
 
 
-def _vqa_score(item: Prediction) -> float:
-    answer = normalise(item.prediction, VQA)
-    answers = [normalise(reference, VQA) for reference in item.references]
-    matches = Counter(answers)[answer]
-    left_out = (matches - (own == answer) for own in answers)
-    return sum(min(1.0, count / _VQA_AGREEING) for count in left_out) / len(answers)
-
-
-def _from_nought(interval: Interval | None) -> Interval | None:
-    """A rate of errors is not negative, which few samples' interval does not know; nor is 1e-18 one."""
-    if interval is None or interval.low >= 1e-9:
-        return interval
-    return replace(interval, low=0.0)
+def textvqa_accuracy(predictions: Sequence[Prediction]) -> tuple[float | None, str | None]:
+    """Accuracy of TextVQA's evaluator; with it, why it is absent or which samples it leaves out."""
+    found = accuracy.textvqa(predictions)
+    return found.value, found.reason
 
 
 def _first_edits(item: Prediction, normalisation: str) -> _Edits:
-    first = item.references[0] if item.references else ""
-    return _edits(normalise(item.prediction, normalisation), normalise(first, normalisation))
+    answer = normalise(item.prediction, normalisation)
+    return _edits(answer, _worded(item, normalisation)[0])
+
+
+def _worded(item: Prediction, normalisation: str) -> list[str]:
+    """The references that have a word, normalised; one empty text where none has."""
+    texts = [normalise(reference, normalisation) for reference in item.references]
+    return [text for text in texts if text] or [""]
 
 
 def _edits(prediction: str, reference: str) -> _Edits:
@@ -159,18 +148,15 @@ def _edits(prediction: str, reference: str) -> _Edits:
     return _Edits(found.substitutions, found.deletions, found.insertions, len(reference.split()))
 
 
-def _best_wer(predictions: Sequence[Prediction], normalisation: str) -> float | None:
-    """Corpus WER with each sample against its nearest reference: lowest rate, the first on ties."""
-    errors = words = 0
-    for item in predictions:
-        answer = normalise(item.prediction, normalisation)
-        choices = [_edits(answer, normalise(r, normalisation)) for r in item.references]
-        if not choices:
-            choices = [_edits(answer, "")]
-        best = min(choices, key=lambda e: float("inf") if e.rate is None else e.rate)
-        errors += best.errors
-        words += best.words
-    return errors / words if words else None
+def _best_edits(item: Prediction, normalisation: str) -> _Edits:
+    """Against the sample's nearest reference: lowest rate, the first on ties."""
+    answer = normalise(item.prediction, normalisation)
+    choices = [_edits(answer, text) for text in _worded(item, normalisation)]
+    return min(choices, key=lambda e: float("inf") if e.rate is None else e.rate)
+
+
+def _interval(edits: Sequence[_Edits]) -> Interval | None:
+    return error_rate_interval([e.errors for e in edits], [e.words for e in edits])
 
 
 def _by_normalisation(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -184,14 +170,9 @@ def _by_normalisation(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def _is_exact(item: Prediction, normalisation: str) -> bool:
-    answer = normalise(item.prediction, normalisation)
-    return any(normalise(reference, normalisation) == answer for reference in item.references)
-
-
-def _exact_match(predictions: Sequence[Prediction], normalisation: str) -> float | None:
-    if not predictions:
-        return None
-    return sum(_is_exact(item, normalisation) for item in predictions) / len(predictions)
+    if not item.references:
+        return False
+    return normalise(item.prediction, normalisation) in _worded(item, normalisation)
 
 
 def _why_absent(predictions: Sequence[Prediction]) -> str:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A two-sided confidence interval, in the unit of the estimate it belongs to."""
+    """A two-sided confidence interval, in the unit of the estimate it belongs to.
+
+    Attributes:
+        confidence: how often such intervals hold the truth; None where that is not known, and then
+            `reason` says why. It is then a range, and nobody may call it 95 %.
+    """
 
     low: float
     high: float
-    method: str  # "order statistics", "t", "studentised bootstrap, 2,000 resamples, seed 0"
-    confidence: float = 0.95
+    method: str  # "order statistics", "Clopper-Pearson", "Student's t"
+    confidence: float | None = 0.95
+    reason: str | None = None
 
     @property
     def half_width(self) -> float:

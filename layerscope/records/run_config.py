@@ -40,6 +40,8 @@ class RunConfig:
             matrix by one vector.
         data_revision: hub commit the data set is read at; None: the one its layout pins, else the
             newest.
+        prompt: template that stands in for the data set's own, with `{question}`, `{context}` and
+            `{options}` where it has them; None: its own.
         samples: samples drawn from the data set, spread over batches of `batch_size`.
         warmup: batches run before anything is measured.
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
@@ -65,6 +67,7 @@ class RunConfig:
     dataset: str
     data_dir: str | None = None
     data_revision: str | None = None
+    prompt: str | None = None
     answer_form: AnswerForm = "text"
     normalisation: Normalisation = "none"
     samples: Positive = 64

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from layerscope.analysis.compare.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
     Comparison,
@@ -119,7 +120,7 @@ def _limits(comparison: Comparison) -> list[str]:
     lines += [f"not judged: {_NAMES[m.metric]}: {m.absent}" for m in comparison.metrics if m.absent]
     judged = [item for item in comparison.metrics if item.interval is not None]
     if judged:
-        share = 100 * judged[0].interval.confidence if judged[0].interval else 0
+        share = 100 * CONFIDENCE
         lines.append(
             f"a difference is shown when its {share:.0f} % interval excludes 0 and it exceeds the "
             "noise floor; how each was judged:"

@@ -30,6 +30,7 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
     summary = latency_summary(record)
     if summary is not None:
         yield "latency", _latency_text(summary, record)
+        yield from _unclaimed(summary.interval)
         for words in summary.unstable:
             yield "", words
     yield from _first_token(record)
@@ -88,6 +89,7 @@ def _first_token(record: RunRecord) -> Iterator[tuple[str, str]]:
         else:
             text += "the further tokens are lost in the noise of the two windows"
     yield "first token", text
+    yield from _unclaimed(summary.interval)
 
 
 def _preparation(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -165,6 +167,12 @@ def _quality_text(quality: Quality) -> str:
         if value is not None:
             parts.append(f"{label} {value:.4f}")
     return "; ".join(parts)
+
+
+def _unclaimed(interval: Interval | None) -> Iterator[tuple[str, str]]:
+    """Why the brackets of the line above are not called 95 %, where they are not."""
+    if interval is not None and interval.confidence is None:
+        yield "", f"no coverage is claimed for the brackets: {interval.reason}"
 
 
 def _between(interval: Interval | None, scale: float = 1.0) -> str:

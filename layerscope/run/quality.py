@@ -19,9 +19,9 @@ def score_run(
             samples=len(predictions), normalisation=config.normalisation, reason=reason
         )
         return nothing, {}
-    quality = score(predictions, normalisation=config.normalisation, seed=config.seed)
+    quality = score(predictions, normalisation=config.normalisation)
     by_form = {
-        form: score(answered, normalisation=config.normalisation, seed=config.seed)
+        form: score(answered, normalisation=config.normalisation)
         for form in ("letter", "text")
         if (answered := _in_form(predictions, form))
     }

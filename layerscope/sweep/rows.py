@@ -179,4 +179,5 @@ def _in_seconds(interval: Interval | None) -> Interval | None:
         high=interval.high / _NS,
         method=interval.method,
         confidence=interval.confidence,
+        reason=interval.reason,
     )

@@ -20,6 +20,7 @@ from layerscope.analysis.compare.noise import (
 from layerscope.analysis.compare.quality import wer_change
 from layerscope.analysis.compare.verdict import count_verdict, reasons, relative_verdict
 from layerscope.measure.energy.summary import summarise_energy, window_energy
+from layerscope.measure.statistics import LEAST_FOR_COVERAGE
 from layerscope.records.comparison import Metric, MetricChange
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import LatencySample, RunRecord
@@ -120,7 +121,17 @@ def _timed(
         values[0],
         values[1],
         effect_of_logs(*logs),
-        f"ratio of medians{paired}, {counts}; {_FLOOR_BASIS}",
+        f"ratio of medians{paired}, {counts}; {_FLOOR_BASIS}{_if_few(*sides)}",
+    )
+
+
+def _if_few(*sides: Sequence[LatencySample]) -> str:
+    """What short runs cannot show: false alarms where neighbours are alike, docs/compare.md."""
+    if min(map(len, sides)) >= LEAST_FOR_COVERAGE:
+        return ""
+    return (
+        f"; fewer than {LEAST_FOR_COVERAGE} samples a side do not show how alike neighbours are, so "
+        "the interval's coverage is not known"
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from layerscope.measure.energy.summary import window_energy
-from layerscope.measure.statistics import t_975
+from layerscope.measure.student import t_975
 from layerscope.records.interval import Interval
 from layerscope.records.layer_energy import ReplayUnit
 

@@ -98,6 +98,8 @@ def _interval(interval: Interval | None, of: str, unit: str, scale: float = 1.0)
     if interval is None:
         return f"{of}: too few for an interval"
     bounds = f"{interval.low / scale:.4g} to {interval.high / scale:.4g} {unit}".rstrip()
+    if interval.confidence is None:
+        return f"{of}; range {bounds}: {interval.reason}"
     return f"{of}; {100 * interval.confidence:.0f} % interval {bounds}"
 
 
@@ -112,5 +114,7 @@ def interval_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
         "WER": record.quality.wer_interval if record.quality else None,
     }
     for name, interval in found.items():
-        if interval is not None:
+        if interval is not None and interval.confidence is None:
+            yield name, f"{interval.method}; {interval.reason}"
+        elif interval is not None and interval.confidence is not None:
             yield name, f"{100 * interval.confidence:.0f} %, {interval.method}"

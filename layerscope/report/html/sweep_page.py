@@ -15,7 +15,14 @@ from layerscope.report.html.pictures import data_uri
 from layerscope.report.html.render import render_page
 from layerscope.report.html.sent_run import SentRun
 from layerscope.report.sweep.beside import beside_grid
-from layerscope.report.sweep.grids import estimate_text, exponent_grid, name_of, reasons, sweep_grid
+from layerscope.report.sweep.grids import (
+    BRACKETS,
+    estimate_text,
+    exponent_grid,
+    name_of,
+    reasons,
+    sweep_grid,
+)
 from layerscope.report.sweep.markdown import front_text
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.report.sweep.shares import cells_by_group, cells_by_phase
@@ -145,14 +152,14 @@ def _named(sent: SentSweep, rows: list[SweepRow]) -> list[NamedRows]:
 
 
 def _caption(role: str) -> str:
-    return f"Each number against {role.removeprefix('against_')}, with 95 % intervals."
+    axis = role.removeprefix("against_")
+    return f"Each number against {axis}, with intervals: 95 %, for latency from 24 batches on."
 
 
 def _method(sent: SentSweep) -> Iterator[tuple[str, str]]:
     yield (
         "intervals",
-        "brackets are 95 % intervals: of the median (latency), of the mean (energy), of the corpus "
-        "WER; a dash is a number that was not measured",
+        f"{BRACKETS}; a dash is a number that was not measured",
     )
     if sent.exponents:
         yield (

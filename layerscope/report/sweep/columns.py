@@ -52,6 +52,11 @@ def _estimate(name: str, unit: str, field: str) -> list[SweepColumn]:
     ]
 
 
+def _confidence(row: SweepRow) -> Cell:
+    """Of the latency's interval; blank where no coverage is claimed, or where there is none."""
+    return row.latency_s.interval.confidence if row.latency_s.interval is not None else None
+
+
 _FIXED = (
     _own("cell", "text"),
     _own("status", "text"),
@@ -103,6 +108,7 @@ _NUMBERS = (
     _own("folder", "text"),
     SweepColumn("warnings", "text", lambda row: "; ".join(row.warnings) or None),
     _own("reason", "text"),
+    SweepColumn("latency_confidence", "real", _confidence),
 )
 
 

@@ -77,7 +77,11 @@ def _draw(
         panel.set_xlabel(axis)
         panel.set_ylabel(label)
         panel.set_ylim(bottom=0)
-    figure.suptitle(f"{name}: against {axis}, 95 % intervals", fontsize=9.5, fontweight="bold")
+    figure.suptitle(
+        f"{name}: against {axis}, intervals (95 %; latency from 24 batches on)",
+        fontsize=9.5,
+        fontweight="bold",
+    )
     handles, labels = panels[0].get_legend_handles_labels()
     if any(labels):
         figure.legend(handles, labels, loc="outside lower center", ncols=2)

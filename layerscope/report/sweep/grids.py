@@ -15,6 +15,11 @@ from layerscope.analysis.unlike_nodes import neighboured, unlike
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.page import Grid
 
+BRACKETS = (
+    "brackets are 95 % intervals: of the mean (energy), of the corpus WER, and of the median latency "
+    "from 24 batches on; * stands where fewer were timed, which cannot show how alike neighbours "
+    "are: those brackets are as if batches were independent, and claim no coverage"
+)
 _ABSENT = "–"
 _DIGITS = 4
 
@@ -70,13 +75,15 @@ def name_of(row: SweepRow, axes: Sequence[str]) -> str:
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """`0.3721 [0.3650, 0.3802]`; a dash for what was not measured."""
+    """`0.3721 [0.3650, 0.3802]`, with `*` where no coverage is claimed; a dash: not measured."""
     if estimate.value is None:
         return _ABSENT
     said = f"{estimate.value:.{_DIGITS}g}"
     if estimate.interval is None:
         return said
-    return f"{said} [{estimate.interval.low:.{_DIGITS}g}, {estimate.interval.high:.{_DIGITS}g}]"
+    mark = "*" if estimate.interval.confidence is None else ""
+    low, high = estimate.interval.low, estimate.interval.high
+    return f"{said} [{low:.{_DIGITS}g}, {high:.{_DIGITS}g}]{mark}"
 
 
 def flops_text(flops: float) -> str:

@@ -10,7 +10,7 @@ from layerscope.errors import EnvironmentProblem
 from layerscope.records.sweep import SweepRow
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
-from layerscope.report.sweep.grids import exponent_grid, name_of, reasons, sweep_grid
+from layerscope.report.sweep.grids import BRACKETS, exponent_grid, name_of, reasons, sweep_grid
 from layerscope.report.whole_file import whole_file
 
 
@@ -28,8 +28,7 @@ def sweep_markdown(
     parts = [
         f"# {escape(name)}",
         f"Model {escape(', '.join(models))}; device {escape(', '.join(devices) or 'none')}. "
-        "Brackets are 95 % intervals of the median (latency), of the mean (energy) and of the "
-        "corpus WER; a dash is a number that was not measured.",
+        f"{BRACKETS[0].upper()}{BRACKETS[1:]}. A dash is a number that was not measured.",
         grid_markdown(sweep_grid(rows, axes)),
     ]
     notes = [f"- {escape(line)}" for line in reasons(rows, axes)]

@@ -201,8 +201,8 @@ export function sweepView(container, { read, onOpen, onCount }) {
       columns.push(figure("value", measure.label, (cell) => amountOf(cell, measure, what())));
       if (measure.low) {
         const end = (column) => (cell) => (cell.record[column] === "" ? null : Number(cell.record[column]));
-        columns.push(figure("low", "Low", end(measure.low), "Lower end of the 95 % interval"),
-                     figure("high", "High", end(measure.high), "Upper end of the 95 % interval"));
+        columns.push(figure("low", "Low", end(measure.low), "Lower end of the interval: 95 %, of times only from 24 batches on"),
+                     figure("high", "High", end(measure.high), "Upper end of the interval: 95 %, of times only from 24 batches on"));
       }
     }
     columns.push({ name: "status", label: "Status", width: 120, value: (row) => row.cell.record.status,

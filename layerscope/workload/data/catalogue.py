@@ -9,6 +9,7 @@ from layerscope.errors import UsageError
 from layerscope.records.run_config import RunConfig
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.real import RealSource
+from layerscope.workload.data.reworded import RewordedSource
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.data.synthetic import PROMPTS, RandomSource, SyntheticSource
 
@@ -16,11 +17,16 @@ DATASETS = (*LAYOUTS, *PROMPTS, "synthetic-random")
 
 
 def open_samples(config: RunConfig) -> SampleSource:
-    """The samples a run asked for; nothing is read or downloaded yet.
+    """The samples a run asked for, under its prompt; nothing is read or downloaded yet.
 
     Raises:
         UsageError: no such data set, or options that contradict each other.
     """
+    source = _own_samples(config)
+    return source if config.prompt is None else RewordedSource(source, config.prompt)
+
+
+def _own_samples(config: RunConfig) -> SampleSource:
     name = config.dataset
     if name not in DATASETS:
         nearest = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.0)[0]

@@ -71,8 +71,14 @@ def _strings(row: Row, column: str) -> tuple[str, ...]:
     return kept
 
 
+def _annotations(row: Row, column: str) -> tuple[str, ...]:
+    """Every annotator's answer in its place: one who wrote nothing is one of the ten all the same."""
+    _strings(row, column)
+    return tuple(text.strip() if isinstance(text, str) else "" for text in row[column])
+
+
 def _textvqa(row: Row) -> Texts:
-    return Texts(short_answer(_string(row, "question")), _strings(row, "answers"))
+    return Texts(short_answer(_string(row, "question")), _annotations(row, "answers"))
 
 
 def _coco(row: Row) -> Texts:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 CAPTION = "A short image description:"
 SHORT_ANSWER = "Question: {question} Short answer:"
 OPTIONS = "Context: {context} Question: {question} Options: {options}. Answer:"
-_OPTIONS_ONLY = "Question: {question} Options: {options}. Answer:"
+OPTIONS_ONLY = "Question: {question} Options: {options}. Answer:"
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -28,5 +28,5 @@ def lettered(question: str, choices: Sequence[str], context: str = "") -> str:
     """The ScienceQA prompt; without a context the template's first part is left out."""
     options = " ".join(f"({LETTERS[i]}) {choice}" for i, choice in enumerate(choices))
     if not context:
-        return _OPTIONS_ONLY.format(question=question, options=options)
+        return OPTIONS_ONLY.format(question=question, options=options)
     return OPTIONS.format(context=context, question=question, options=options)

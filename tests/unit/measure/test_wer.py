@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jiwer
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from layerscope.errors import UsageError
 from layerscope.measure.normalisation import normalise
-from layerscope.measure.wer import rows, score, vqa_accuracy
+from layerscope.measure.wer import rows, score, textvqa_accuracy, vqa_accuracy
 from layerscope.records.run_record import Prediction
 
 
@@ -100,35 +102,67 @@ def test_normalisation_is_named_and_decides() -> None:
         ("3.5 a.m.", "vqa", "3.5 am"),
         ("none", "vqa", "0"),
         ("?", "vqa", ""),
+        ("howd im", "vqa", "how'd im"),
     ],
 )
 def test_normal_forms(text: str, form: str, expected: str) -> None:
     assert normalise(text, form) == expected
 
 
-@pytest.mark.parametrize(
-    ("matching", "expected"),
-    # k of 10 agree: k annotators leave k - 1 others that match, 10 - k leave k.
-    [
-        (0, 0.0),
-        (1, 9 * (1 / 3) / 10),
-        (2, (2 * 1 / 3 + 8 * 2 / 3) / 10),
-        (3, (3 * 2 / 3 + 7) / 10),
-        (4, 1.0),
-        (10, 1.0),
-    ],
-)
-def test_vqa_accuracy_by_hand(matching: int, expected: float) -> None:
-    references = ["The Stop."] * matching + ["go"] * (10 - matching)
-    value, reason = vqa_accuracy([answer("stop", *references)])
-    assert reason is None
-    assert value == pytest.approx(expected)
+def test_the_evaluators_accuracies_stand_each_under_its_name() -> None:
+    # All agree: the VQA evaluation compares as written, TextVQA's processes.
+    agreed = answer("Stop", *["stop"] * 10)
+    split = answer("stop", *["The Stop."] * 2, *["go"] * 8)
+    assert vqa_accuracy([agreed]) == (0.0, None)
+    assert textvqa_accuracy([agreed]) == (1.0, None)
+    found = score([agreed, split])
+    assert found.vqa_accuracy == pytest.approx((0 + (2 / 3 + 8 * 2 / 3) / 10) / 2)
+    assert found.textvqa_accuracy == pytest.approx((1 + (2 / 3 + 8 * 2 / 3) / 10) / 2)
+    assert found.vqa_interval is not None
+    assert found.vqa_interval.low <= found.vqa_accuracy <= found.vqa_interval.high
 
 
-def test_vqa_accuracy_is_absent_without_ten_references() -> None:
-    value, reason = vqa_accuracy([answer("a", *["a"] * 5), answer("a", *["a"] * 10)])
+def test_an_annotator_who_wrote_nothing_is_one_of_the_ten() -> None:
+    item = answer("stop", "", *["stop"] * 9)
+    quality = score([item, item])
+    assert quality.vqa_accuracy == quality.textvqa_accuracy == 1.0
+    assert quality.wer_value == 0.0  # the first reference is the first that has a word
+    assert quality.reference_words == 2
+    assert not score([answer("", "", "stop")] * 2).exact_match
+
+
+def test_vqa_accuracy_leaves_out_few_samples_without_ten_references_and_says_so() -> None:
+    ten = answer("a", *["a"] * 10)
+    value, reason = vqa_accuracy([answer("a", *["a"] * 5), ten])
     assert value is None
     assert "samples with 5" in (reason or "")
+    value, reason = vqa_accuracy([answer("a"), ten, ten])
+    assert value == 1.0
+    assert reason == "1 samples left out: 0 answers, not ten"
+
+
+def lettered(prediction: str) -> Prediction:
+    item = answer(prediction, "b")
+    return replace(item, letter_reference="b", text_reference="a magnet")
+
+
+def test_scienceqa_accuracy_by_letter_or_by_the_options_text() -> None:
+    right = ["B", "(b)", "The answer is B.", "b. something", "A magnet."]
+    wrong = ["A", "(a) a magnet", "magnet", "", "The answer is A."]
+    found = score([lettered(text) for text in right + wrong])
+    assert found.scienceqa_accuracy == 0.5
+    assert found.scienceqa_interval is not None
+    assert found.wer_value is not None  # beside it
+    plain = score([answer("b", "b")])
+    assert plain.scienceqa_accuracy is None
+    assert "lettered" in (plain.scienceqa_reason or "")
+
+
+def test_the_vqa_normalisation_keeps_an_answer_of_articles() -> None:
+    assert normalise("A", "vqa") == normalise("a.", "vqa") == "a"
+    assert normalise("a cat", "vqa") == "cat"
+    assert score([answer("A", "a")] * 2, normalisation="vqa").wer_value == 0.0
+    assert score([answer("", "a")] * 2, normalisation="vqa").wer_value == 1.0
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "dd"]), min_size=1, max_size=6).map(" ".join)
@@ -154,10 +188,11 @@ def test_no_text_crashes_or_gives_nan(pairs: list[tuple[str, list[str]]]) -> Non
             assert value is None or value >= 0
 
 
-def test_no_rate_of_errors_is_negative() -> None:
-    """One word of four wrong: Student's t reaches to -0.55; below 0 there is no rate."""
-    found = score([answer("red", "red")] * 3 + [answer("red", "blue")])
-    assert found.wer_value == 0.25
-    assert found.wer_interval is not None
-    assert found.wer_interval.low == 0.0
-    assert found.wer_interval.high == pytest.approx(1.0455, abs=1e-3)
+def test_the_interval_at_few_errors_is_the_exact_one() -> None:
+    """Two of 32 one-word answers wrong, and none of 64: Clopper and Pearson's values."""
+    found = score([answer("red", "red")] * 30 + [answer("red", "blue")] * 2).wer_interval
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.00766, 0.20807), abs=1e-5)
+    none = score([answer("red", "red")] * 64).wer_interval
+    assert none is not None
+    assert (none.low, none.high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 64)))

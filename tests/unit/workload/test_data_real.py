@@ -56,6 +56,14 @@ def test_textvqa_rows(tmp_path: Path) -> None:
     assert str(folder) in source.source
 
 
+def test_an_annotator_who_wrote_nothing_keeps_the_place(tmp_path: Path) -> None:
+    answers = ["", " 4 ", *["4"] * 7, None]
+    samples = _read(
+        _source("textvqa", write("textvqa", [row("textvqa", 0, answers=answers)], tmp_path))
+    )
+    assert samples[0].references == ("", *["4"] * 8, "")
+
+
 def test_coco_rows_ask_for_a_caption_and_hold_five(tmp_path: Path) -> None:
     folder = write("coco", [row("coco", i) for i in range(3)], tmp_path)
     samples = _read(_source("coco", folder))
