@@ -70,7 +70,5 @@ FORMULAS: dict[str, Callable[[Operands], int | None]] = {
     "flash_attn::_flash_attn_varlen_forward": _packed_flash(
         "q", "k", "v", ("cu_seqlens_q", "cu_seqlens_k")
     ),
-    "torch_attn::_varlen_attn": _packed_flash(
-        "query", "key", "value", ("cu_seq_q", "cu_seq_k")
-    ),
+    "torch_attn::_varlen_attn": _packed_flash("query", "key", "value", ("cu_seq_q", "cu_seq_k")),
 }

@@ -90,7 +90,9 @@ class WorkLedger:
         if has_formula:
             flops = self._formulas.count(operator, args, kwargs, out)
             if flops is not None:
-                self._book_flops(frame, row, operator, named_operands(operator, args, kwargs, out), flops)
+                self._book_flops(
+                    frame, row, operator, named_operands(operator, args, kwargs, out), flops
+                )
                 return
             kind = Kind.UNKNOWN
         label = label_of(operator, kwargs)
@@ -174,7 +176,10 @@ def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
                 # What the subclass makes of it comes back here, operator by operator.
                 return NotImplemented
             is_plain = isinstance(func, torch._ops.OpOverload)
-            if is_plain and func is not torch.ops.prim.device.default and _decomposes(func):
+            # A nested tensor has kernels of its own where others take an operator apart.
+            nested = any(t.is_nested for t in tensors_in((args, kwargs)))
+            known = nested or func is torch.ops.prim.device.default
+            if is_plain and not known and _decomposes(func):
                 with self:
                     result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
@@ -203,8 +208,9 @@ def count_work(
 
     Returns:
         The counted work. Σ rows' counted FLOPs = `counted_flops`, which is `flops` unless an
-        operator may hold products that no formula counts; a shared module, or one of several modules that
-        share a weight, is charged to the FQN of the module object that was called, once.
+        operator may hold products that no formula counts. A shared module, or one of several
+        modules that share a weight, is charged to the FQN of the module object that was called,
+        once.
 
     Raises:
         Whatever `run` raises; the hooks are removed first.

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layerscope.measure.flops import attention_formulas, product_formulas, recurrent_formulas
 from layerscope.measure.flops.operands import Operands, named_operands
 from layerscope.measure.flops.operator_kinds import base_name
 from layerscope.measure.flops.sparse_formulas import SPARSE
-
-if TYPE_CHECKING:
-    import torch
 
 Formula = Callable[..., int]
 
@@ -137,7 +134,7 @@ def _triton_function(operator: Any, kwargs: dict[str, Any]) -> Any:
         return None
     try:
         from torch._higher_order_ops.triton_kernel_wrap import get_kernel
-        from triton.runtime.jit import JITFunction
+        from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return None
     kernel = get_kernel(kwargs["kernel_idx"])

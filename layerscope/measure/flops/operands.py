@@ -124,9 +124,10 @@ def _pair(named: dict[str, Any]) -> tuple[Any, ...]:
             found = tuple(next(tensors_in(named[name]), None) for name in names)
             if None not in found:
                 return found
-    return tuple(t for t in tensors_in(tuple(named.values())) if t.dim() > 1)[:2] or tuple(
-        tensors_in(tuple(named.values()))
-    )[:2]
+    return (
+        tuple(t for t in tensors_in(tuple(named.values())) if t.dim() > 1)[:2]
+        or tuple(tensors_in(tuple(named.values())))[:2]
+    )
 
 
 def _is_hidden(tensor: torch.Tensor) -> bool:

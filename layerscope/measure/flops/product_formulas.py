@@ -82,26 +82,23 @@ def _trilinear(o: Operands) -> int:
     summed_first = {d for d in o["sumdim"] if d in o["expand3"]}
     first = math.prod(max(a, b) for a, b in zip(shapes[0], shapes[1], strict=True))
     second = math.prod(n for dim, n in enumerate(together) if dim not in summed_first)
-    return 2 * (first + second)
+    return int(2 * (first + second))
 
 
-def _convolution(source: str = "self") -> Count:
-    """Each element of the result takes one filter; of a transposed one, each element of the input."""
+def _convolution(o: Operands) -> int:
+    """Each element of the result is one filter over its field."""
+    return 2 * int(o.result.numel()) * math.prod(o.shape("weight")[1:])
 
-    def count(o: Operands) -> int:
-        weight = o.shape("weight")
-        return 2 * int(o.result.numel()) * math.prod(weight[1:])
 
-    def transposed(o: Operands) -> int:
-        return 2 * math.prod(o.shape("self")) * math.prod(o.shape("weight")[1:])
-
-    return transposed if source == "transposed" else count
+def _transposed_convolution(o: Operands) -> int:
+    """Each element of the input is spread by one filter."""
+    return 2 * math.prod(o.shape("self")) * math.prod(o.shape("weight")[1:])
 
 
 def _packed(o: Operands) -> int:
     """A product whose weight is a packed object: its unpacked shape is (out, in / groups, ...)."""
     weight = next(v for v in o.named.values() if hasattr(v, "unpack")).unpack()[0]
-    return 2 * int(o.result.numel()) * math.prod(weight.shape[1:])
+    return 2 * int(o.result.numel()) * int(math.prod(weight.shape[1:]))
 
 
 def _euclidean(o: Operands) -> int:
@@ -117,8 +114,8 @@ def _conv_tbc(o: Operands) -> int:
     return 2 * int(o.result.numel()) * kernel * channels
 
 
-def _foreach_names(prefix: str, names: str) -> list[str]:
-    return [f"{prefix}{name}" for name in names.split()]
+def _names(names: str, namespace: str = "") -> list[str]:
+    return [f"{namespace}{name}" for name in names.split()]
 
 
 FORMULAS: dict[str, Count] = {
@@ -148,34 +145,31 @@ FORMULAS: dict[str, Count] = {
     "_euclidean_dist": _euclidean,
     "affine_grid_generator": lambda o: 2 * int(o.result.numel()) * o.shape("theta")[-1],
     "conv_tbc": _conv_tbc,
-    "mkldnn::_convolution_pointwise": _convolution(),
     **dict.fromkeys(
-        _foreach_names(
-            "",
+        _names(
             "_conv_depthwise2d conv_depthwise3d slow_conv3d_forward slow_conv_dilated2d"
             " slow_conv_dilated3d cudnn_convolution_relu cudnn_convolution_add_relu"
             " mkldnn_convolution miopen_convolution miopen_depthwise_convolution"
             " miopen_convolution_relu miopen_convolution_add_relu _nnpack_spatial_convolution",
         ),
-        _convolution(),
+        _convolution,
     ),
     **dict.fromkeys(
-        _foreach_names(
-            "",
+        _names(
             "slow_conv_transpose2d slow_conv_transpose3d cudnn_convolution_transpose"
             " miopen_convolution_transpose",
         ),
-        _convolution("transposed"),
+        _transposed_convolution,
     ),
     **dict.fromkeys(
-        _foreach_names(
-            "quantized::",
+        _names(
             "linear linear_relu linear_dynamic linear_relu_dynamic linear_dynamic_fp16"
             " linear_relu_dynamic_fp16 linear_leaky_relu linear_tanh"
             " linear_with_input_q_dq_qweight_dq_output_fp32"
             " linear_with_input_q_dq_qweight_dq_relu_output_fp32"
             " conv1d conv2d conv3d conv1d_relu conv2d_relu conv3d_relu conv1d_dynamic"
             " conv2d_dynamic conv3d_dynamic",
+            "quantized::",
         ),
         _packed,
     ),

@@ -39,11 +39,11 @@ def _product(first: str, second: str) -> Callable[[Operands], int | None]:
             return _both(left, right)
         if _is_sparse(left):
             columns = int(right.shape[-1]) if right.dim() > 1 else 1
-            return 2 * _stored(left) * columns * o.per_product
+            return int(2 * _stored(left) * columns * o.per_product)
         if _is_sparse(right):
-            return 2 * _stored(right) * int(left.shape[-2]) * o.per_product
+            return int(2 * _stored(right) * int(left.shape[-2]) * o.per_product)
         # The operand added to the product is the sparse one; the product itself is dense.
-        return 2 * math.prod(left.shape) * int(right.shape[-1]) * o.per_product
+        return int(2 * math.prod(left.shape) * int(right.shape[-1]) * o.per_product)
 
     return count
 
@@ -55,7 +55,7 @@ def _both(left: torch.Tensor, right: torch.Tensor) -> int | None:
     if left.layout is not torch.sparse_coo or right.layout is not torch.sparse_coo:
         if not {left.layout, right.layout} <= {torch.sparse_csr, torch.sparse_coo}:
             return None
-        left, right = (t.to_sparse_coo() for t in (left, right))
+        left, right = (t.to_sparse() for t in (left, right))
     if left.sparse_dim() != 2 or right.sparse_dim() != 2 or left.is_complex():
         return None
     inner = int(left.shape[1])

@@ -86,8 +86,10 @@ def _rows(table: torch.Tensor, dim: int, index: torch.Tensor) -> Touched:
 def _distinct(index: torch.Tensor, length: int) -> frozenset[int] | None:
     if not has_values(index):
         return None
+    import torch
+
     numbers = index.detach().to("cpu").reshape(-1)
-    return frozenset(n % length if length else n for n in numbers.unique().tolist())
+    return frozenset(n % length if length else n for n in torch.unique(numbers).tolist())
 
 
 def _elements(name: str, o: Operands, table: torch.Tensor) -> int:
