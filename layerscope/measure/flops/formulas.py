@@ -77,7 +77,7 @@ class Formulas:
 
     def is_of_torch(self, operator: Any) -> bool:
         """Whether torch's own counter would count this operator too (attention on a CPU included)."""
-        return self._of_torch(operator, {}) is not None
+        return getattr(operator, "_overloadpacket", operator) in self._registered
 
     def count(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
@@ -103,7 +103,7 @@ class Formulas:
 
     def _of_torch(self, operator: Any, kwargs: dict[str, Any]) -> Formula | None:
         packet = getattr(operator, "_overloadpacket", operator)
-        found = self._registered.get(packet)
+        found = self._registered.get(packet) or self._registered.get(_functional(operator))
         return found or self._registered.get(_triton_function(operator, kwargs))
 
 
@@ -115,6 +115,16 @@ def name_of(operator: Any) -> str:
         return str(operator)
     name = base_name(operator)
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+@cache
+def _functional(operator: Any) -> Any:
+    """`addmm` for `addmm_`, whose formula is the same and which torch's registry lacks."""
+    import torch
+
+    if not isinstance(operator, torch._ops.OpOverload) or operator.namespace != "aten":
+        return None
+    return getattr(torch.ops.aten, name_of(operator), None)
 
 
 def label_of(operator: Any, kwargs: dict[str, Any]) -> str:

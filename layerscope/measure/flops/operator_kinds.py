@@ -33,6 +33,7 @@ _FREE |= {"numel", "sym_numel", "dim", "is_contiguous", "sym_is_contiguous", "pr
 _FREE |= {"is_strides_like_format", "is_non_overlapping_and_dense", "prim::layout"}
 _FREE |= {"resize_", "set_", "detach", "alias", "lift", "lift_fresh", "_unsafe_view"}
 _FREE |= {"unsafe_split", "unsafe_split_with_sizes", "_nested_tensor_size", "_fused_sdp_choice"}
+_FREE |= {"as_strided_", "detach_", "squeeze_", "t_", "transpose_", "unsqueeze_", "swapdims_"}
 
 # Read no more of their (first) source than they look up.
 LOOKUPS = frozenset({"embedding", "index", "index_select", "gather", "take", "masked_select"})
