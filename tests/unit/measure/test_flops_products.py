@@ -48,6 +48,23 @@ def test_both_directions_of_a_packed_sequence() -> None:
     assert counted(lambda: net(packed), net).flops == 2 * (2 * 10 * 96 * (12 + 24))
 
 
+def test_cudnn_runs_all_layers_and_directions_in_one_operator() -> None:
+    """On the meta device, which knows the operator's shapes without a GPU."""
+    net = nn.LSTM(12, 24, 2, bidirectional=True, proj_size=8, device="meta")
+    x = torch.empty(7, 2, 12, device="meta")
+    state, cell = torch.empty(4, 2, 8, device="meta"), torch.empty(4, 2, 24, device="meta")
+
+    def run() -> object:
+        weights = net._flat_weights
+        return torch.ops.aten._cudnn_rnn(
+            x, weights, 5, None, state, cell, 2, 24, 8, 2, False, 0.0, False, True, [], None
+        )  # fmt: skip
+
+    gates, rows = 4 * 24, 7 * 2
+    first, second = gates * (12 + 8) + 8 * 24, gates * (2 * 8 + 8) + 8 * 24
+    assert counted(run).flops == 2 * rows * 2 * (first + second)
+
+
 def test_fast_paths_of_a_transformer_layer() -> None:
     net = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
     x, tokens = torch.randn(2, 10, 32), 2 * 10
