@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "capture", "watch_compile"]
+__all__ = ["__version__", "capture", "count_flops", "watch_compile"]
 
 if TYPE_CHECKING:
+    from layerscope.measure.flops.by_module import count_flops
     from layerscope.run.capture import capture, watch_compile
+
+# Lazily: reading a saved run must not need torch.
+_HOMES = {
+    "capture": "layerscope.run.capture",
+    "count_flops": "layerscope.measure.flops.by_module",
+    "watch_compile": "layerscope.run.capture",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: reading a saved run must not need torch.
-    if name in ("capture", "watch_compile"):
-        from layerscope.run import capture as module
-
-        return getattr(module, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -48,7 +48,8 @@ def _sum(before: WorkRow | None, row: WorkRow, layer: str) -> WorkRow:
     return dataclasses.replace(
         before,
         calls=before.calls + calls,
-        flops=before.flops + row.flops,
+        flops=None if before.flops is None or row.flops is None else before.flops + row.flops,
+        missing=tuple(sorted({*before.missing, *row.missing})),
         bytes_self=before.bytes_self + row.bytes_self,
         operators=before.operators + row.operators,
         flops_by_dtype=dict(Counter(before.flops_by_dtype) + Counter(row.flops_by_dtype)),

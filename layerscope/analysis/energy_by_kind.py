@@ -83,6 +83,6 @@ def _kind(
         waiting_share=sum(u.waiting_j or 0.0 for u in units) / energy_j if energy_j else 0.0,
         replay_w=sum(p * w for p, w in powers) / weights if weights else None,
         mean_w=energy_j / wall_s if wall_s else None,
-        flops=sum(flops) if flops else None,
+        flops=sum(flops) if flops and len(flops) == len(units) else None,
         bytes_moved=sum(moved) if moved else None,
     )

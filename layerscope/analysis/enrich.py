@@ -11,6 +11,7 @@ from layerscope.analysis.beaten_ceilings import believed, with_rooflines_again
 from layerscope.analysis.compiled_regions import folded
 from layerscope.analysis.rates import rates_of
 from layerscope.analysis.roofline import with_roofline, with_work
+from layerscope.errors import AccountingError
 from layerscope.records import Account, Ceilings, CountedWork
 
 
@@ -35,8 +36,14 @@ def with_counted_work(
     cannot be true, or that rows beat, are said in the table's warnings.
 
     Raises:
-        AccountingError: work was counted for a layer and phase that the trace does not have.
+        AccountingError: work was counted for a layer and phase that the trace does not have, or the
+            layers' counted FLOPs do not sum to the counter's.
     """
+    counted = sum(row.counted_flops for row in work.rows)
+    if work.counted_flops is not None and counted != work.counted_flops:
+        raise AccountingError(
+            f"FLOPs: the layers' sum {counted:,} is not the counter's {work.counted_flops:,}."
+        )
     table = account.table
     places = [(row.layer, row.phase) for row in table.rows if not row.is_bucket]
     work = folded(work, compiled, places)

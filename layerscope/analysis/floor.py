@@ -83,9 +83,14 @@ def floor_of(parts: Sequence[PartWork], rates: Rates) -> Floor:
         parts: as counted; those named "other" are left out.
 
     Returns:
-        The floor, or one without numbers when a dtype that computed has no measured rate.
+        The floor, or one without numbers when a dtype that computed has no measured rate or an
+        operator ran whose products nothing counts.
     """
     counted = [part for part in parts if part.part != "other"]
+    unknown = sorted({name for part in counted for name in part.missing})
+    if unknown:
+        reason = f"products are missing: no FLOP formula for {', '.join(unknown)}"
+        return Floor(parts=(), floor_ns=None, additive_ns=None, reason=reason)
     missing = sorted({d for part in counted for d in rates.missing(part.flops_by_dtype)})
     if missing:
         reason = f"no matmul rate was measured for {', '.join(missing)}"
@@ -145,6 +150,7 @@ def as_dtype(parts: Sequence[PartWork], dtype: str, itemsize: int) -> tuple[Part
                 flops_by_dtype={dtype: part.flops} if part.flops else {},
                 weight_bytes_by_dtype=weights,
                 input_bytes=part.input_bytes,
+                missing=part.missing,
             )
         )
     return tuple(changed)

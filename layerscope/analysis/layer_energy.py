@@ -29,7 +29,7 @@ from layerscope.measure.replay.noise import PassEnergy
 from layerscope.measure.student import t_975
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
-from layerscope.records.layer_table import LayerTable
+from layerscope.records.layer_table import LayerTable, flops_of
 from layerscope.records.run_record import LatencySample, TracePass
 
 # From this share of the device time on, what was replayed says what the rest draws.
@@ -256,7 +256,7 @@ class _Account:
             calls=unit.calls * len(unit.layers),
             device_s=device_s,
             wall_s=wall_s,
-            flops=_summed(self._at.rows[key].flops_self for key in keys),
+            flops=flops_of(self._at.rows[key] for key in keys),
             bytes_moved=_summed(self._at.rows[key].bytes_self for key in keys),
             how=unit.how,
             why_plain=unit.why_plain,
@@ -330,7 +330,7 @@ class _Account:
                     sum(self._at.wall_s[key] for key in keys),
                     factor,
                 ),
-                flops=_summed(self._at.rows[key].flops_self for key in keys),
+                flops=flops_of(self._at.rows[key] for key in keys),
                 bytes_moved=_summed(self._at.rows[key].bytes_self for key in keys),
             )
             for phase, keys in phases.items()

@@ -320,8 +320,8 @@ def _other_size(row: SweepRow) -> str:
     if row.pixels == REFERENCE_PIXELS:
         return ""
     return (
-        f"the published model saw {REFERENCE_PIXELS} px in every row, this one really saw "
-        f"{row.pixels} px"
+        f"the published model saw {REFERENCE_PIXELS} px in every row (inferred), this one really "
+        f"saw {row.pixels} px"
     )
 
 

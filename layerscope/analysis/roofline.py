@@ -41,11 +41,14 @@ def with_work(rows: Sequence[LayerRow], work: CountedWork, root: str) -> tuple[L
     """
     done = {(row.layer, row.phase): row for row in work.rows}
     totals: dict[tuple[str, str], int] = defaultdict(int)
+    unknown: set[tuple[str, str]] = set()
     for (layer, phase), counted in done.items():
         for above in _chain(layer, root):
-            totals[above, phase] += counted.flops
+            totals[above, phase] += counted.counted_flops
+            unknown |= {(above, phase)} if counted.flops is None else set()
     placed = {(row.layer, row.phase) for row in rows if not row.is_bucket}
-    lost = [key for key, flops in totals.items() if flops and key not in placed]
+    worked = [*(key for key, flops in totals.items() if flops), *sorted(unknown)]
+    lost = [key for key in worked if key not in placed]
     if lost:
         layer, phase = lost[0]
         raise AccountingError(
@@ -53,7 +56,11 @@ def with_work(rows: Sequence[LayerRow], work: CountedWork, root: str) -> tuple[L
             f" ({len(lost)} such rows); count and trace must run the same batch."
         )
     return tuple(
-        row if row.is_bucket else _row_with_work(row, done.get(_key(row)), totals[_key(row)])
+        row
+        if row.is_bucket
+        else _row_with_work(
+            row, done.get(_key(row)), None if _key(row) in unknown else totals[_key(row)]
+        )
         for row in rows
     )
 
@@ -109,7 +116,8 @@ class PhaseUse:
 
     Attributes:
         mfu: Σ FLOPs / matmul rate of their dtype, over device time; the share of the reachable
-            arithmetic that was used. None without a rate or without time, or where `reason` says.
+            arithmetic that was used. None without a rate, without time or with products missing, or
+            where `reason` says.
         traffic_use: operator traffic / copy rate over device time; above 1 where L2 served it.
         floor_use: the phase's floor over device time; None without a floor, or where `reason` says.
         reason: why a share above 1, which cannot be, is left out.
@@ -117,7 +125,7 @@ class PhaseUse:
 
     phase: str
     device_ns: int
-    flops: int
+    flops: int | None
     bytes_moved: int
     tflops_per_s: float | None
     gb_per_s: float | None
@@ -145,11 +153,12 @@ def phase_use(
 def _use_of(
     phase: str, counted: list[WorkRow], time_ns: int, rates: Rates, floor_ns: float | None
 ) -> PhaseUse:
-    flops = sum(row.flops for row in counted)
+    known = [row.flops for row in counted if row.flops is not None]
+    flops = sum(known) if len(known) == len(counted) else None
     moved = sum(row.bytes_self for row in counted)
     by_row = [rates.compute_ns(row.flops_by_dtype) for row in counted]
-    known = [value for value in by_row if value is not None]
-    compute_ns = sum(known) if len(known) == len(by_row) else None
+    times = [value for value in by_row if value is not None]
+    compute_ns = sum(times) if len(times) == len(by_row) and flops is not None else None
     mfu = compute_ns / time_ns if time_ns and compute_ns is not None else None
     floor_use = floor_ns / time_ns if time_ns and floor_ns is not None else None
     above = [
@@ -160,7 +169,7 @@ def _use_of(
         device_ns=time_ns,
         flops=flops,
         bytes_moved=moved,
-        tflops_per_s=flops / time_ns / 1e3 if time_ns else None,
+        tflops_per_s=flops / time_ns / 1e3 if time_ns and flops is not None else None,
         gb_per_s=moved / time_ns if time_ns else None,
         mfu=None if "MFU" in above else mfu,
         traffic_use=rates.memory_ns(moved) / time_ns if time_ns else None,
@@ -171,12 +180,12 @@ def _use_of(
     )
 
 
-def _row_with_work(row: LayerRow, counted: WorkRow | None, flops_total: int) -> LayerRow:
+def _row_with_work(row: LayerRow, counted: WorkRow | None, flops_total: int | None) -> LayerRow:
     return replace(
         row,
         flops_self=counted.flops if counted else 0,
         flops_total=flops_total,
-        macs_total=flops_total // 2,
+        macs_total=None if flops_total is None else flops_total // 2,
         bytes_self=counted.bytes_self if counted else 0,
         memory_peak_bytes=counted.memory_peak_bytes if counted else None,
         dtype=row.dtype or (_dtypes(counted) if counted else None),
@@ -185,15 +194,16 @@ def _row_with_work(row: LayerRow, counted: WorkRow | None, flops_total: int) -> 
 
 def _row_with_roofline(row: LayerRow, counted: WorkRow | None, rates: Rates) -> LayerRow:
     busy = device_ns(row)
-    if counted is None or (not counted.flops and not counted.bytes_self):
+    if counted is None or (counted.flops == 0 and not counted.bytes_self):
         return replace(row, bound=bound_of(row, None, 0.0))
-    compute_ns = rates.compute_ns(counted.flops_by_dtype)
+    flops = counted.flops
+    compute_ns = None if flops is None else rates.compute_ns(counted.flops_by_dtype)
     memory_ns = rates.memory_ns(counted.bytes_self)
     roofline = None if compute_ns is None else round(max(compute_ns, memory_ns))
     return replace(
         row,
-        intensity=counted.flops / counted.bytes_self if counted.bytes_self else None,
-        tflops_per_s=counted.flops / busy / 1e3 if busy else None,
+        intensity=flops / counted.bytes_self if counted.bytes_self and flops is not None else None,
+        tflops_per_s=flops / busy / 1e3 if busy and flops is not None else None,
         gb_per_s=counted.bytes_self / busy if busy else None,
         roofline_ns=roofline,
         roofline_fraction=roofline / busy if busy and roofline is not None else None,

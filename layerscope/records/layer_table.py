@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -176,14 +176,21 @@ class LayerTable:
         if all(total is None for total in totals.values()):
             return []
         below: dict[tuple[str, str], int] = defaultdict(int)
+        blank = {(row.layer, row.phase) for row in layers if own_of(row) is None}
         for (layer, phase), total in totals.items():
             if layer != self.root:
-                below[(parent_of(layer, self.root), phase)] += total or 0
+                above = (parent_of(layer, self.root), phase)
+                below[above] += total or 0
+                blank |= {above} if total is None else set()
         found = []
         for row in layers:
             key = (row.layer, row.phase)
             difference = (totals[key] or 0) - (own_of(row) or 0) - below.pop(key, 0)
-            if difference:
+            if measure == "flops" and (key in blank or totals[key] is None):
+                # What is not known of a layer is not known of those above it either.
+                if (key in blank) != (totals[key] is None):
+                    found.append(f"{row.layer} ({row.phase}): FLOPs of a layer below are not known")
+            elif difference:
                 found.append(
                     f"{row.layer} ({row.phase}): {measure} total off by {difference}{unit}"
                 )
@@ -205,7 +212,11 @@ class LayerTable:
         ]
 
     def _flops_failures(self) -> list[str]:
-        """Rule 5: FLOPs by layer sum to the counter's total."""
+        """Rule 5: FLOPs by layer sum to the counter's total.
+
+        Where products are missing there is no total; that what was counted sums to the counter's sum
+        is then held before it becomes rows (`with_counted_work`).
+        """
         if self.whole.flops is None:
             return []
         difference = sum(row.flops_self or 0 for row in self.rows) - self.whole.flops
@@ -215,6 +226,13 @@ class LayerTable:
         """Rule 6: joules by layer sum to the joules measured whole, to the nanojoule."""
         difference = self.energy_difference_nj
         return [f"energy: rows minus whole = {difference} nJ"] if difference else []
+
+
+def flops_of(rows: Iterable[LayerRow]) -> int | None:
+    """Sum of these rows' own FLOPs; None where one layer's are not known. Buckets hold none."""
+    own = [row.flops_self for row in rows if not row.is_bucket]
+    known = [flops for flops in own if flops is not None]
+    return sum(known) if own and len(known) == len(own) else None
 
 
 def parent_of(layer: str, root: str) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 FLOP_CONVENTION = "2 FLOP per multiply-accumulate"
 BYTES_RULE = (
     "operator traffic: every distinct element an operator reads plus every element it writes; "
     "views, shape changes and bare allocations move 0 bytes; an operator that updates its input "
-    "in place reads it once and writes it once; a lookup reads as many elements as it returns"
+    "in place reads it once and writes it once; lookups and scatters move the places they touch"
 )
 FLOOR_RULE = (
-    "floor bytes of one call of a part: each weight once, and once each tensor that existed before "
-    "the call (inputs, KV cache); results made inside the call are not counted"
+    "floor bytes of one call of a part: each weight once (the union of its slices), and once each "
+    "tensor that existed before the call (inputs, KV cache); results made inside the call are not "
+    "counted"
 )
 
 # History of the measurement:
@@ -28,7 +29,10 @@ class WorkRow:
 
     Attributes:
         layer: FQN of the module object that was called; the root is "generate" or "forward".
-        flops_by_dtype: the same FLOPs by the dtype their operands had, e.g. {"float16": ...}.
+        flops: None where an operator in `missing` ran: its products are in no sum.
+        flops_by_dtype: the FLOPs that a formula counted, by the dtype of the operands, e.g.
+            {"float16": ...}.
+        missing: operators that may hold products and have no formula.
         bytes_self: operator traffic (`BYTES_RULE`).
         operators: operators executed, views included.
         memory_peak_bytes: highest memory in use while the layer, or one below it, ran.
@@ -37,11 +41,17 @@ class WorkRow:
     layer: str
     phase: str
     calls: int
-    flops: int
+    flops: int | None
     bytes_self: int
     operators: int
     flops_by_dtype: dict[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     memory_peak_bytes: int | None = None
+
+    @property
+    def counted_flops(self) -> int:
+        """FLOPs that a formula counted, all there are unless `missing` names operators."""
+        return sum(self.flops_by_dtype.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,7 @@ class PartWork:
             "forward" for a model whose parts are not known.
         step: decoder step, from 1; 0 for a part that does not belong to a step. Of the part
             "forward": the call of the whole model, from 1.
+        flops: None where an operator in `missing` ran.
         weight_bytes_by_dtype: parameters and buffers read, each once, in bytes.
         input_bytes: other tensors read that existed before the part's first operator.
     """
@@ -60,10 +71,11 @@ class PartWork:
     part: str
     phase: str
     step: int
-    flops: int
+    flops: int | None
     flops_by_dtype: dict[str, int]
     weight_bytes_by_dtype: dict[str, int]
     input_bytes: int
+    missing: tuple[str, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -78,11 +90,23 @@ class PartWork:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorCount:
-    """One operator that no FLOP formula covers: how often it ran and what it moved."""
+    """One operator whose FLOPs were not counted: how often it ran and what it moved."""
 
     operator: str
     calls: int
     bytes_moved: int
+
+
+def missing_text(missing: Sequence[OperatorCount]) -> str:
+    """Why FLOPs are absent: the operators without a formula, in a sentence; "" where none ran."""
+    if not missing:
+        return ""
+    named = ", ".join(f"{op.operator} ({op.calls:,} {_calls(op.calls)})" for op in missing)
+    return f"products are missing: no FLOP formula for {named}"
+
+
+def _calls(number: int) -> str:
+    return "call" if number == 1 else "calls"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +114,13 @@ class CountedWork:
     """The executed work of one run, by (layer, phase) and by part.
 
     Attributes:
-        flops: the counter's own total, kept apart from the rows so that they can be checked.
-        uncounted: operators that compute but have no formula; their FLOPs are not in any sum.
+        flops: the counter's own total; None where operators in `missing` ran.
+        counted_flops: the counter's sum of what formulas counted, kept apart from the rows so that
+            they can be checked. None in files of before `missing` was known: there it is `flops`.
+        flops_as_torch: the part of it that torch's own counter would count too.
+        missing: operators that may hold products and have no formula: the FLOPs of the layers that
+            ran them, and all sums over those, are not known.
+        uncounted: operators that compute but hold no products (norms, softmax, activations).
         moved: operators that only copy, gather or fill.
         views: calls that move nothing: views, shape changes, allocations.
         decoder_steps: calls of the language model; 0 where the model has no such steps.
@@ -100,7 +129,7 @@ class CountedWork:
     root: str
     rows: tuple[WorkRow, ...]
     parts: tuple[PartWork, ...]
-    flops: int
+    flops: int | None
     bytes_moved: int
     uncounted: tuple[OperatorCount, ...]
     moved: tuple[OperatorCount, ...]
@@ -108,14 +137,22 @@ class CountedWork:
     decoder_steps: int
     memory_peak_bytes: int | None
     memory_method: str
+    counted_flops: int | None = None
+    flops_as_torch: int | None = None
+    missing: tuple[OperatorCount, ...] = ()
     flop_convention: str = FLOP_CONVENTION
     bytes_rule: str = BYTES_RULE
     floor_rule: str = FLOOR_RULE
 
     @property
-    def macs(self) -> int:
+    def macs(self) -> int | None:
         """Multiply-accumulates: half the FLOPs."""
-        return self.flops // 2
+        return None if self.flops is None else self.flops // 2
+
+    @property
+    def missing_text(self) -> str:
+        """What is missing from the FLOPs, in a sentence; "" where nothing is."""
+        return missing_text(self.missing)
 
     def of(self, layer: str, phase: str) -> WorkRow | None:
         """The row of this (layer, phase), or None when it did no work."""

@@ -177,10 +177,16 @@ def _sum_of(table: LayerTable, parts: tuple[Part, ...]) -> Part:
         kernels=sum(part.kernels for part in parts),
         gpu_self_ns=gpu,
         cpu_self_ns=cpu,
-        flops_self=total_of(part.flops_self for part in parts),
+        flops_self=_flops_of(parts),
         gpu_share=share_of(gpu, table.whole.device_sum_ns),
         cpu_share=share_of(cpu, table.whole.host_window_ns),
     )
+
+
+def _flops_of(parts: tuple[Part, ...]) -> int | None:
+    """None where one part's FLOPs are not known; buckets hold none."""
+    own = [part.flops_self for part in parts if not part.is_bucket]
+    return None if None in own else total_of(own)
 
 
 def _has_device(table: LayerTable) -> bool:

@@ -99,8 +99,9 @@ def flops_json(checked: CrossChecked) -> str:
         "flop_convention": work.flop_convention,
         "flops": work.flops,
         "macs": work.macs,
+        "missing": _operators(work.missing),
         "parts": [
-            {"part": part, "phase": phase, "calls": calls, "flops": flops, "macs": flops // 2}
+            {"part": part, "phase": phase, "calls": calls, "flops": flops, "macs": _macs(flops)}
             for part, phase, calls, flops in _parts(work.parts)
         ],
         "checks": [
@@ -176,10 +177,10 @@ def _remarks(page: Page, checks: tuple[Check, ...]) -> None:
 
 def _part_grid(work: CountedWork) -> Grid:
     rows = [
-        (part, phase, f"{calls:,}", f"{flops:,}", f"{flops // 2:,}", _share(flops, work.flops))
+        (part, phase, f"{calls:,}", _shown(flops), _shown(_macs(flops)), _share(flops, work.flops))
         for part, phase, calls, flops in _parts(work.parts)
     ]
-    whole = ("all", "", "", f"{work.flops:,}", f"{work.macs:,}", _share(work.flops, work.flops))
+    whole = ("all", "", "", _shown(work.flops), _shown(work.macs), _share(work.flops, work.flops))
     return Grid(
         title="by part",
         header=("part", "phase", "calls", "FLOPs", "MACs", "share"),
@@ -189,22 +190,31 @@ def _part_grid(work: CountedWork) -> Grid:
     )
 
 
-def _parts(parts: tuple[PartWork, ...]) -> list[tuple[str, str, int, int]]:
+def _parts(parts: tuple[PartWork, ...]) -> list[tuple[str, str, int, int | None]]:
     """(part, phase, decoder steps or 1, FLOPs) in the order they ran; a part without FLOPs is left
-    out."""
-    flops: Counter[tuple[str, str]] = Counter()
+    out, one whose products are missing is blank."""
+    flops: dict[tuple[str, str], int | None] = {}
     calls: Counter[tuple[str, str]] = Counter()
     for part in parts:
-        flops[part.part, part.phase] += part.flops
+        before = flops.get((part.part, part.phase), 0)
+        here = part.flops
+        flops[part.part, part.phase] = None if before is None or here is None else before + here
         calls[part.part, part.phase] += 1
-    return [(*key, calls[key], count) for key, count in flops.items() if count]
+    return [(*key, calls[key], count) for key, count in flops.items() if count != 0]
+
+
+def _macs(flops: int | None) -> int | None:
+    return None if flops is None else flops // 2
 
 
 def _not_counted(page: Page, work: CountedWork) -> None:
+    if work.missing:
+        page.line()
+        page.line(work.missing_text, style=_STYLES["differs"])
     if work.uncounted:
         page.grid(
             Grid(
-                title="operators that compute and have no FLOP formula: in no sum above",
+                title="operators that compute and hold no products: in no sum above",
                 header=("operator", "calls"),
                 rows=tuple((item.operator, f"{item.calls:,}") for item in work.uncounted),
             )
@@ -221,8 +231,8 @@ def _operators(found: tuple[OperatorCount, ...]) -> list[dict[str, Any]]:
     return [{"operator": item.operator, "calls": item.calls} for item in found]
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else NOT_RUN
+def _share(part: int | None, whole: int | None) -> str:
+    return f"{100 * part / whole:.2f} %" if whole and part is not None else NOT_RUN
 
 
 def _shown(value: int | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from layerscope.records.layer_table import LayerRow, LayerTable
+from layerscope.records.layer_table import LayerRow, LayerTable, flops_of
 from layerscope.report.columns import share_of
 from layerscope.taxonomy import BUCKETS, GROUPS, PHASES
 
@@ -76,7 +76,7 @@ def _part(table: LayerTable, name: str, is_bucket: bool, rows: list[LayerRow]) -
         kernels=sum(row.kernels for row in rows),
         gpu_self_ns=gpu,
         cpu_self_ns=cpu,
-        flops_self=total_of(row.flops_self for row in rows),
+        flops_self=flops_of(rows),
         gpu_share=share_of(gpu, table.whole.device_sum_ns),
         cpu_share=share_of(cpu, table.whole.host_window_ns),
     )

@@ -55,5 +55,6 @@ def headline(
             value=work.flops,
             unit="FLOP/batch",
             definition=f"executed operators of one full batch, {work.flop_convention}",
+            reason=work.missing_text or None,
         ),
     )

@@ -107,9 +107,12 @@ def test_the_how_to_for_ones_own_model_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    capturing, counting = re.findall(r"```python\n(.*?)```", page, re.S)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "your-own-model.md", "exec"), {})
+    exec(compile(counting, "your-own-model.md", "exec"), {})
+    one_linear, one_lstm = 2 * 8 * 64 * 256, 2 * 8 * 4 * 64 * (256 + 64)
+    assert capsys.readouterr().out.startswith(f"{one_linear + one_lstm} {one_lstm}\n")
+    exec(compile(capturing, "your-own-model.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     assert any(line.startswith("again 0 Linear 3 ") for line in printed), printed
     done = CliRunner().invoke(cli, ["layers", "mine.json.gz", "--csv", "layers.csv"])

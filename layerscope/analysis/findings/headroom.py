@@ -11,7 +11,7 @@ from layerscope.analysis.findings.roofline_gap import (
 )
 from layerscope.analysis.findings.words import counted, ms, percent, slug
 from layerscope.records.finding import Finding, NotJudged, RestsOn
-from layerscope.records.layer_table import LayerRow
+from layerscope.records.layer_table import LayerRow, flops_of
 
 # A family of layers counts as far below when it reaches less than this of its roofline ...
 FAR_BELOW = 0.25
@@ -61,8 +61,7 @@ def _try(evidence: Evidence) -> str:
 
 
 def _tilt(rows: list[LayerRow]) -> str:
-    flops, moved = (
-        sum(row.flops_self or 0 for row in rows),
-        sum(row.bytes_self or 0 for row in rows),
-    )
-    return f"{flops / moved:.1f} FLOP per byte" if moved else "no bytes counted"
+    flops, moved = flops_of(rows), sum(row.bytes_self or 0 for row in rows)
+    if not moved:
+        return "no bytes counted"
+    return "FLOPs not known" if flops is None else f"{flops / moved:.1f} FLOP per byte"

@@ -77,7 +77,7 @@ def _saving(evidence: Evidence, rows: list[LayerRow]) -> Saving:
     if evidence.ceilings is None or not now or not then:
         reason = "needs the measured fp32 and TF32 matmul rates of this device"
         return Saving(saved_ns=None, basis=reason)
-    if any(row.flops_self and row.bytes_self is None for row in rows) or not any(
+    if any(row.flops_self is None or row.bytes_self is None for row in rows) or not any(
         row.flops_self for row in rows
     ):
         return Saving(saved_ns=None, basis="needs the counted FLOPs and bytes of these layers")

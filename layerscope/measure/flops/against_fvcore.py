@@ -64,6 +64,8 @@ def _compared(call: CapturedCall, name: str) -> Check:
         if ours.get(module, 0) != theirs[module]
     ]
     more = len(unequal) - _MOST_UNEQUAL
+    if work.missing:
+        return absent(name, work.missing_text)
     return Check(
         name=name,
         ours=work.flops,
@@ -83,7 +85,7 @@ def with_children(work: CountedWork) -> dict[str, int]:
     for row in work.rows:
         names = [] if row.layer == work.root else row.layer.split(".")
         for depth in range(len(names) + 1):
-            sums[".".join(names[:depth])] += row.flops
+            sums[".".join(names[:depth])] += row.counted_flops
     return dict(sums)
 
 

@@ -8,18 +8,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from layerscope.measure.flops.formulas import Formula, formulas
+from layerscope.measure.flops.footprint import Footprint
+from layerscope.measure.flops.formulas import Formulas, label_of, name_of
 from layerscope.measure.flops.layer_stack import Frame, LayerStack
 from layerscope.measure.flops.memory import meter_for
-from layerscope.measure.flops.traffic import (
-    Kind,
-    dtype_name,
-    kind_of,
-    reads,
-    storage_id,
-    tensors_in,
-    writes,
-)
+from layerscope.measure.flops.operands import Operands, dtype_name, named_operands, operand_dtype
+from layerscope.measure.flops.operator_kinds import Kind, kind_of
+from layerscope.measure.flops.tensors import tensors_in
+from layerscope.measure.flops.traffic import Moved, is_packed, reads, storages_of, writes
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
 from layerscope.taxonomy import ROOT_GENERATE
 
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class _RowSum:
     flops: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
     bytes_self: int = 0
     operators: int = 0
 
@@ -40,24 +37,24 @@ class _PartSum:
 
     phase: str
     flops: Counter[str] = field(default_factory=Counter)
-    weights: dict[int, int] = field(default_factory=dict)
+    missing: Counter[str] = field(default_factory=Counter)
+    weights: dict[int, Footprint] = field(default_factory=dict)
     weight_dtypes: dict[int, str] = field(default_factory=dict)
-    inputs: dict[int, int] = field(default_factory=dict)
+    inputs: dict[int, Footprint] = field(default_factory=dict)
     made: set[int] = field(default_factory=set)
 
-    def read(self, tensor: torch.Tensor, size: int, is_weight: bool) -> None:
-        storage = storage_id(tensor)
+    def read(self, storage: int, moved: Moved, is_weight: bool) -> None:
         if storage in self.made:
             return
         if is_weight:
-            self.weight_dtypes[storage] = dtype_name(tensor)
+            self.weight_dtypes[storage] = dtype_name(moved.tensor)
         seen = self.weights if is_weight else self.inputs
-        seen[storage] = max(seen.get(storage, 0), size)
+        seen.setdefault(storage, Footprint()).read(moved)
 
     def weight_bytes_by_dtype(self) -> dict[str, int]:
         sums: Counter[str] = Counter()
-        for storage, size in self.weights.items():
-            sums[self.weight_dtypes[storage]] += size
+        for storage, footprint in self.weights.items():
+            sums[self.weight_dtypes[storage]] += footprint.size
         return dict(sums)
 
 
@@ -66,46 +63,67 @@ class WorkLedger:
 
     def __init__(self, model: torch.nn.Module, stack: LayerStack) -> None:
         self._stack = stack
-        self._formulas: dict[Any, Formula] = formulas()
-        self._weights = {storage_id(t) for t in (*model.parameters(), *model.buffers())}
+        self._formulas = Formulas()
+        self._weights = storages_of((*model.parameters(), *model.buffers()))
         self.rows: dict[tuple[str, str], _RowSum] = {}
         self.parts: dict[tuple[str, int], _PartSum] = {}
         self.flops = 0
+        self.torch_flops = 0
         self.views = 0
         self.uncounted: dict[str, list[int]] = {}
         self.moved: dict[str, list[int]] = {}
+        self.missing: dict[str, list[int]] = {}
 
     def book(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Book one operator that has just run."""
         frame = self._stack.top
         row = self.rows.setdefault(frame.key, _RowSum())
         row.operators += 1
-        formula = self._formulas.get(getattr(operator, "_overloadpacket", operator))
-        if formula is None and kind_of(operator) is Kind.VIEW:
+        has_formula = self._formulas.know(operator, kwargs)
+        kind = kind_of(operator)
+        if not has_formula and kind is Kind.VIEW:
             self.views += 1
             self._book_view(frame, args, out)
             return
         size = self._book_bytes(frame, operator, args, kwargs, out)
         row.bytes_self += size
-        if formula is not None:
-            flops = int(formula(*args, **kwargs, out_val=out))
-            self.flops += flops
-            dtype = _compute_dtype(args)
-            row.flops[dtype] += flops
-            self._part(frame).flops[dtype] += flops
-            return
-        listed = self.moved if kind_of(operator) is Kind.MOVEMENT else self.uncounted
-        entry = listed.setdefault(str(operator), [0, 0])
+        if has_formula:
+            flops = self._formulas.count(operator, args, kwargs, out)
+            if flops is not None:
+                self._book_flops(
+                    frame, row, operator, named_operands(operator, args, kwargs, out), flops
+                )
+                return
+            kind = Kind.UNKNOWN
+        label = label_of(operator, kwargs)
+        if kind is Kind.UNKNOWN:
+            row.missing[label] += 1
+            self._part(frame).missing[label] += 1
+        entry = self._list_of(kind).setdefault(label, [0, 0])
         entry[0] += 1
         entry[1] += size
+
+    def _book_flops(
+        self, frame: Frame, row: _RowSum, operator: Any, operands: Operands, flops: int
+    ) -> None:
+        self.flops += flops
+        if self._formulas.is_of_torch(operator):
+            self.torch_flops += flops
+        dtype = operand_dtype(name_of(operator), operands)
+        row.flops[dtype] += flops
+        self._part(frame).flops[dtype] += flops
+
+    def _list_of(self, kind: Kind) -> dict[str, list[int]]:
+        if kind is Kind.UNKNOWN:
+            return self.missing
+        return self.moved if kind is Kind.MOVEMENT else self.uncounted
 
     def _part(self, frame: Frame) -> _PartSum:
         return self.parts.setdefault((frame.part, frame.step), _PartSum(frame.phase))
 
     def _book_view(self, frame: Frame, args: tuple[Any, ...], out: Any) -> None:
         # An allocation (`empty`) makes a storage; a view keeps the one it looks at.
-        before = {storage_id(t) for t in tensors_in(args)}
-        made = {storage_id(t) for t in tensors_in(out)} - before
+        made = storages_of(tensors_in(out)) - storages_of(tensors_in(args))
         self._part(frame).made.update(made)
 
     def _book_bytes(
@@ -113,22 +131,15 @@ class WorkLedger:
     ) -> int:
         part = self._part(frame)
         total = 0
-        for tensor, size in reads(operator, args, kwargs, out):
-            part.read(tensor, size, storage_id(tensor) in self._weights)
-            total += size
-        given = {storage_id(t) for t in tensors_in((args, kwargs))}
-        for tensor, size in writes(operator, args, kwargs, out):
-            total += size
-            storage = storage_id(tensor)
+        for storage, moved in reads(operator, args, kwargs, out).items():
+            part.read(storage, moved, storage in self._weights or is_packed(storage))
+            total += moved.size
+        given = storages_of(tensors_in((args, kwargs)))
+        for storage, moved in writes(operator, args, kwargs, out).items():
+            total += moved.size
             if storage not in given:
                 part.made.add(storage)
         return total
-
-
-def _compute_dtype(args: tuple[Any, ...]) -> str:
-    """The dtype of the last operand, which is never the bias of an `addmm`."""
-    found = [t for t in tensors_in(args) if t.is_floating_point()]
-    return dtype_name(found[-1]) if found else "integer"
 
 
 @cache
@@ -149,7 +160,10 @@ def _decomposes(operator: Any) -> bool:
 def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
     """The dispatch mode that runs each operator and books it."""
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._python_dispatch import (
+        TorchDispatchMode,
+        is_traceable_wrapper_subclass_type,
+    )
 
     class WorkMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         supports_higher_order_operators = True
@@ -158,8 +172,14 @@ def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
             kwargs = kwargs or {}
+            if any(is_traceable_wrapper_subclass_type(t) for t in types):
+                # What the subclass makes of it comes back here, operator by operator.
+                return NotImplemented
             is_plain = isinstance(func, torch._ops.OpOverload)
-            if is_plain and func is not torch.ops.prim.device.default and _decomposes(func):
+            # A nested tensor has kernels of its own where others take an operator apart.
+            nested = any(t.is_nested for t in tensors_in((args, kwargs)))
+            known = nested or func is torch.ops.prim.device.default
+            if is_plain and not known and _decomposes(func):
                 with self:
                     result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
@@ -182,21 +202,25 @@ def count_work(
 
     Args:
         model: the model `run` calls. Hooked while `run` runs, unchanged afterwards.
-        run: the call to count, e.g. `lambda: model.generate(**inputs)`; it is called once. Give it
-            eager execution: templates inside a compiled region bypass the dispatcher.
+        run: the call to count, e.g. `lambda: model.generate(**inputs)`; it is called once. What is
+            compiled in it runs eagerly here: templates of compiled code bypass the dispatcher.
         root: name of the row for what runs outside any module.
 
     Returns:
-        The counted work. Σ rows' FLOPs = `flops`; a shared module, or one of several modules that
-        share a weight, is charged to the FQN of the module object that was called, once.
+        The counted work. Σ rows' counted FLOPs = `counted_flops`, which is `flops` unless an
+        operator may hold products that no formula counts. A shared module, or one of several
+        modules that share a weight, is charged to the FQN of the module object that was called,
+        once.
 
     Raises:
         Whatever `run` raises; the hooks are removed first.
     """
+    import torch
+
     meter = meter_for(model)
     stack = LayerStack(model, root, meter)
     ledger = WorkLedger(model, stack)
-    with stack.attached(), _mode_over(ledger, meter.saw):
+    with torch.compiler.set_stance("force_eager"), stack.attached(), _mode_over(ledger, meter.saw):
         run()
     return _counted(stack, ledger, root, meter.method)
 
@@ -210,8 +234,9 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
                 layer=key[0],
                 phase=key[1],
                 calls=calls,
-                flops=sum(done.flops.values()),
+                flops=_known(done),
                 flops_by_dtype=dict(done.flops),
+                missing=tuple(sorted(done.missing)),
                 bytes_self=done.bytes_self,
                 operators=done.operators,
                 memory_peak_bytes=stack.memory_peaks.get(key),
@@ -225,15 +250,19 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
                 part=part,
                 phase=done.phase,
                 step=step,
-                flops=sum(done.flops.values()),
+                flops=_known(done),
                 flops_by_dtype=dict(done.flops),
+                missing=tuple(sorted(done.missing)),
                 weight_bytes_by_dtype=done.weight_bytes_by_dtype(),
-                input_bytes=sum(done.inputs.values()),
+                input_bytes=sum(footprint.size for footprint in done.inputs.values()),
             )
             for (part, step), done in ledger.parts.items()
         ),
-        flops=ledger.flops,
+        flops=None if ledger.missing else ledger.flops,
+        counted_flops=ledger.flops,
+        flops_as_torch=ledger.torch_flops,
         bytes_moved=sum(row.bytes_self for row in rows),
+        missing=_listed(ledger.missing),
         uncounted=_listed(ledger.uncounted),
         moved=_listed(ledger.moved),
         views=ledger.views,
@@ -241,6 +270,11 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
         memory_peak_bytes=max(stack.memory_peaks.values(), default=None),
         memory_method=method,
     )
+
+
+def _known(done: _RowSum | _PartSum) -> int | None:
+    """The sum of what was counted; None where products may be missing from it."""
+    return None if done.missing else sum(done.flops.values())
 
 
 def _listed(found: dict[str, list[int]]) -> tuple[OperatorCount, ...]:

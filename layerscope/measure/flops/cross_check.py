@@ -67,10 +67,10 @@ def cross_check(
 def _rows(work: CountedWork) -> Check:
     return Check(
         name="sum over layers",
-        ours=sum(row.flops for row in work.rows),
-        theirs=work.flops,
+        ours=sum(row.counted_flops for row in work.rows),
+        theirs=work.counted_flops,
         compared=len(work.rows),
-        notes=("the layers' FLOPs against the counter's own total",),
+        notes=("the layers' counted FLOPs against the counter's own total",),
     )
 
 
@@ -85,10 +85,19 @@ def _against_torch(work: CountedWork, run: Callable[[], Any]) -> Check:
         run()
     return Check(
         name=_TORCH,
-        ours=work.flops,
+        ours=work.flops_as_torch,
         theirs=int(counter.get_total_flops()),
-        notes=("with formulas for the attention kernels that torch's registry lacks",),
+        notes=(
+            "with formulas for the attention kernels that torch's registry lacks",
+            *_beyond_torch(work),
+        ),
     )
+
+
+def _beyond_torch(work: CountedWork) -> tuple[str, ...]:
+    """What the other side of the check does not count, in words."""
+    more = (work.counted_flops or 0) - (work.flops_as_torch or 0)
+    return (f"beside it, by our own formulas: {more:,}",) if more else ()
 
 
 def _against_formula(
@@ -97,12 +106,14 @@ def _against_formula(
     calls: Mapping[str, CapturedCall],
     closed_form: ClosedFormula,
 ) -> Check:
+    if work.missing:
+        return absent(_FORM, work.missing_text)
     form = closed_form(architecture_of(model), workload_of(calls, work.decoder_steps))
     ours: Counter[str] = Counter()
     for part in work.parts:
-        ours[part.part] += part.flops
+        ours[part.part] += sum(part.flops_by_dtype.values())
     convolution = work.of(_PATCH_CONVOLUTION, "vision")
-    ours["patch convolution"] = convolution.flops if convolution else 0
+    ours["patch convolution"] = convolution.counted_flops if convolution else 0
     theirs = {**form.parts(), "patch convolution": form.patch_convolution}
     return Check(
         name=_FORM,

@@ -1,16 +1,22 @@
-"""FLOP formulas by operator: torch's own registry plus the attention kernels it leaves out.
+"""FLOPs of one executed operator: torch's registry, and our formulas for what it leaves out.
 
-Goes in: nothing. Comes out: {operator packet: formula(*args, out_val=..., **kwargs) -> int}, a new
-dictionary each time, so that torch's global registry stays as it was.
-
-Convention: 2 FLOP per multiply-accumulate; attention is two batched matmuls over the full score
-matrix, causal or masked entries included, because that is what torch's own formulas count.
+Convention: 2 FLOP per multiply-accumulate of real numbers, 8 of complex ones (4 real products and 4
+real additions). Attention is two batched products over the full score matrix, causal or masked
+entries included, because that is what torch's own formulas count; of a sparse operand only the
+stored elements count. A formula that someone registered with
+`torch.utils.flop_counter.register_flop_formula` goes before ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
+
+from layerscope.measure.flops import attention_formulas, product_formulas, recurrent_formulas
+from layerscope.measure.flops.operands import Operands, named_operands
+from layerscope.measure.flops.operator_kinds import base_name
+from layerscope.measure.flops.sparse_formulas import SPARSE
 
 Formula = Callable[..., int]
 
@@ -20,6 +26,12 @@ EXTRA_ATTENTION = (
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_fused_attention_overrideable",
 )
+
+OURS: dict[str, Callable[[Operands], int | None]] = {
+    **product_formulas.FORMULAS,
+    **recurrent_formulas.FORMULAS,
+    **attention_formulas.FORMULAS,
+}
 
 
 def attention_flops(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
@@ -40,7 +52,7 @@ def attention_flops(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: An
 
 
 def extra_formulas() -> dict[Any, Formula]:
-    """The formulas torch lacks, for the operators that this torch knows."""
+    """The attention formulas torch lacks, for the operators that this torch knows."""
     import torch
 
     return {
@@ -50,8 +62,94 @@ def extra_formulas() -> dict[Any, Formula]:
     }
 
 
-def formulas() -> dict[Any, Formula]:
-    """Every formula the counter uses: torch's registry and `extra_formulas()`."""
-    from torch.utils.flop_counter import flop_registry
+class Formulas:
+    """Every formula the counter uses, as registered when this was made."""
 
-    return {**extra_formulas(), **flop_registry}
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry
+
+        self._registered: dict[Any, Formula] = {**extra_formulas(), **flop_registry}
+
+    def know(self, operator: Any, kwargs: dict[str, Any]) -> bool:
+        """Whether a formula stands for this operator."""
+        name = name_of(operator)
+        return name in OURS or name in SPARSE or self._of_torch(operator, kwargs) is not None
+
+    def is_of_torch(self, operator: Any) -> bool:
+        """Whether torch's own counter would count this operator too (attention on a CPU included)."""
+        return getattr(operator, "_overloadpacket", operator) in self._registered
+
+    def count(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> int | None:
+        """FLOPs of one call; None where the formula cannot know them (shapes hidden, values absent).
+
+        Whatever a formula raises means the same: it met operands that it was not written for.
+        """
+        operands = named_operands(operator, args, kwargs, out)
+        name = name_of(operator)
+        try:
+            if operands.hidden:
+                sparse = SPARSE.get(name)
+                return None if sparse is None else sparse(operands)
+            registered = self._of_torch(operator, kwargs)
+            if registered is not None:
+                flops: int | None = int(registered(*args, **kwargs, out_val=out))
+            else:
+                flops = OURS[name](operands) if name in OURS else None
+        except Exception:
+            return None
+        return None if flops is None else flops * operands.per_product
+
+    def _of_torch(self, operator: Any, kwargs: dict[str, Any]) -> Formula | None:
+        packet = getattr(operator, "_overloadpacket", operator)
+        found = self._registered.get(packet) or self._registered.get(_functional(operator))
+        return found or self._registered.get(_triton_function(operator, kwargs))
+
+
+def name_of(operator: Any) -> str:
+    """`mm`, `addmm` for `addmm_`, `mm` for `mm.out`; other namespaces keep theirs; a HOP its name."""
+    import torch
+
+    if not isinstance(operator, torch._ops.OpOverload):
+        return str(operator)
+    name = base_name(operator)
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+@cache
+def _functional(operator: Any) -> Any:
+    """`addmm` for `addmm_`, whose formula is the same and which torch's registry lacks."""
+    import torch
+
+    if not isinstance(operator, torch._ops.OpOverload) or operator.namespace != "aten":
+        return None
+    return getattr(torch.ops.aten, name_of(operator), None)
+
+
+def label_of(operator: Any, kwargs: dict[str, Any]) -> str:
+    """What a list calls an operator; a Triton kernel by its function."""
+    function = _triton_function(operator, kwargs)
+    return f"triton {function.fn.__name__}" if function is not None else str(operator)
+
+
+@cache
+def _triton_wrappers() -> frozenset[str]:
+    return frozenset({"triton_kernel_wrapper_mutation", "triton_kernel_wrapper_functional"})
+
+
+def _triton_function(operator: Any, kwargs: dict[str, Any]) -> Any:
+    """The function of a Triton kernel that a higher-order operator launches; None for all else."""
+    if str(operator) not in _triton_wrappers() or "kernel_idx" not in kwargs:
+        return None
+    try:
+        from torch._higher_order_ops.triton_kernel_wrap import get_kernel
+        from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return None
+    kernel = get_kernel(kwargs["kernel_idx"])
+    while not isinstance(kernel, JITFunction):
+        kernel = getattr(kernel, "fn", None)
+        if kernel is None:
+            return None
+    return kernel

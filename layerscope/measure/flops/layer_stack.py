@@ -74,6 +74,8 @@ class LayerStack:
         self._push(None)
         try:
             for module in self._fqns:
+                if isinstance(module, torch.jit.ScriptModule):
+                    continue  # takes no hooks: its work is its caller's
                 handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave, always_call=True))
             yield self

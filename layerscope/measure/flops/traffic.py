@@ -1,77 +1,55 @@
-"""What one executed operator moves: its schema and tensors go in, its kind and bytes come out."""
+"""What one executed operator moves: its arguments and results in, regions of storages out.
+
+Each distinct byte that an operator reads counts once, and each that it writes once. A lookup reads
+the places it looks up; a scatter touches the places it writes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from layerscope.measure.flops.operands import argument_names
+from layerscope.measure.flops.operator_kinds import OVERWRITES, SCATTERS, base_name
+from layerscope.measure.flops.regions import Region, bytes_in, region_of
+from layerscope.measure.flops.tensors import parts_of, tensors_in
+from layerscope.measure.flops.touched import Touched, touched_by
 
 if TYPE_CHECKING:
     import torch
 
     Operator = torch._ops.OpOverload
 
-
-class Kind(Enum):
-    """What an operator without a FLOP formula does."""
-
-    ARITHMETIC = "arithmetic"
-    MOVEMENT = "movement"
-    VIEW = "view"
+# Results that an embedding bag only keeps for its backward pass, and where its bags begin.
+_BOOKKEEPING = frozenset({"_embedding_bag", "_embedding_bag_forward_only"})
+# Write into their first argument what was there already, added to.
+_ACCUMULATES = frozenset({"index_add_", "index_reduce_", "scatter_add_", "scatter_reduce_"})
+_ACCUMULATES |= {"embedding_renorm_"}
 
 
-# Allocate without writing, or only read a tensor's description.
-_FREE = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
-_FREE |= {"size", "sym_size", "stride", "sym_stride", "storage_offset", "sym_storage_offset"}
-_FREE |= {"numel", "sym_numel", "dim", "is_contiguous", "sym_is_contiguous", "prim::device"}
-_FREE |= {"is_strides_like_format", "is_non_overlapping_and_dense", "prim::layout"}
-_FREE |= {"resize_", "set_", "detach", "alias", "lift", "lift_fresh", "_unsafe_view"}
-# Read no more of their (first) source than they return.
-_LOOKUPS = frozenset({"embedding", "index", "index_select", "gather", "take", "take_along_dim"})
-# Write their first argument without reading it.
-_OVERWRITES = frozenset({"copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_"})
-_MOVES = frozenset({"clone", "copy", "_to_copy", "cat", "stack", "repeat", "roll", "flip"})
-_MOVES |= {"constant_pad_nd", "masked_fill", "masked_fill_", "where", "tril", "triu", "tril_"}
-_MOVES |= {"index_put", "index_copy", "scatter", "masked_scatter", "slice_scatter"}
-_MOVES |= {"select_scatter", "index_fill_"}
-# Write one slice of their first argument, as much as their last tensor holds (a static KV cache).
-_SCATTERS = frozenset({"index_put_", "index_copy_", "scatter_", "masked_scatter_"})
-_MOVES |= {"full", "full_like", "ones", "ones_like", "zeros", "zeros_like", "arange", "fill"}
-_MOVES |= {"new_full", "new_ones", "new_zeros", "scalar_tensor", "_local_scalar_dense", "nonzero"}
-_MOVES |= {"triu_", "masked_select", "split_with_sizes_copy", "_pin_memory", "eye"}
-_MOVES |= _LOOKUPS | _OVERWRITES | _SCATTERS
+@dataclass(slots=True)
+class Moved:
+    """What one operator reads or writes of one storage.
 
+    Attributes:
+        tensor: one of the tensors that look at it.
+        regions: what is read or written whole.
+        touched: places of a table that were looked up or written.
+    """
 
-def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in an operator's arguments or results, lists and dictionaries opened."""
-    import torch
+    tensor: torch.Tensor
+    regions: list[Region] = field(default_factory=list)
+    touched: list[Touched] = field(default_factory=list)
 
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-
-
-def distinct_bytes(tensor: torch.Tensor) -> int:
-    """Bytes of the distinct elements of a tensor: an expanded dimension (stride 0) counts once."""
-    import torch
-
-    if tensor.layout is not torch.strided:
-        return int(tensor.numel()) * tensor.element_size()
-    elements = 1
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        elements *= 1 if stride == 0 and size else size
-    return int(elements) * tensor.element_size()
-
-
-def dtype_name(tensor: torch.Tensor) -> str:
-    """`float16` for `torch.float16`."""
-    return str(tensor.dtype).removeprefix("torch.")
+    @property
+    def size(self) -> int:
+        """Distinct bytes; a table read whole and looked up as well counts whole."""
+        whole = bytes_in(self.regions)
+        if not self.touched:
+            return whole
+        return max(whole, sum({t.key: t.size for t in self.touched}.values()))
 
 
 def storage_id(tensor: torch.Tensor) -> int:
@@ -81,62 +59,122 @@ def storage_id(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata) if tensor.layout is torch.strided else 0
 
 
-@cache
-def base_name(operator: Operator) -> str:
-    """`mm` for `aten.mm.default`; operators outside `aten` keep their namespace."""
-    namespace, _, name = str(operator).partition(".")
-    name = name.partition(".")[0]
-    return name if namespace == "aten" else f"{namespace}::{name}"
-
-
-def kind_of(operator: Operator) -> Kind:
-    """Whether an operator computes, only moves data, or moves nothing.
-
-    An unknown operator counts as arithmetic: it is then listed as uncounted, not passed over.
-    """
-    name = base_name(operator)
-    if name in _FREE or getattr(operator, "is_view", False):
-        return Kind.VIEW
-    return Kind.MOVEMENT if name in _MOVES else Kind.ARITHMETIC
-
-
-@cache
-def _write_only(operator: Operator) -> frozenset[int | str]:
-    """Positions and names of the arguments an operator writes without reading them."""
-    schema = getattr(operator, "_schema", None)
-    if schema is None:
-        return frozenset()
-    found: set[int | str] = set()
-    for position, argument in enumerate(schema.arguments):
-        first_overwritten = position == 0 and base_name(operator) in _OVERWRITES | _SCATTERS
-        if argument.is_out or first_overwritten:
-            found.update((position, argument.name))
-    return frozenset(found)
+def storages_of(tensors: Iterable[torch.Tensor]) -> set[int]:
+    """The storages that hold these tensors' elements."""
+    return {storage_id(part) for tensor in tensors for part in parts_of(tensor)}
 
 
 def reads(
     operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-) -> list[tuple[torch.Tensor, int]]:
-    """The tensors an operator reads, each with the bytes it reads of it."""
-    skipped = _write_only(operator)
-    named: Iterable[tuple[int | str, Any]] = (*enumerate(args), *kwargs.items())
-    sources = [t for key, value in named if key not in skipped for t in tensors_in(value)]
-    found = [(tensor, distinct_bytes(tensor)) for tensor in sources]
-    if base_name(operator) in _LOOKUPS and found:
-        returned = sum(distinct_bytes(t) for t in tensors_in(result))
-        found[0] = (found[0][0], min(found[0][1], returned))
+) -> dict[int, Moved]:
+    """What an operator reads, by storage."""
+    name, names = base_name(operator), argument_names(operator)
+    touched = touched_by(name, operator, args, kwargs, result)
+    skipped = _write_only(operator, args, kwargs)
+    if name in _BOOKKEEPING:
+        skipped |= {2, "offsets"}
+    named: Iterator[tuple[int | str, Any]] = iter((*enumerate(args), *kwargs.items()))
+    found: dict[int, Moved] = {}
+    for key, value in named:
+        _add_packed(found, value)
+        is_first = key in (0, names[0] if names else 0)
+        if key in skipped:
+            continue
+        for tensor in tensors_in(value):
+            _add(found, tensor, touched if is_first else None)
     return found
 
 
 def writes(
     operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-) -> list[tuple[torch.Tensor, int]]:
-    """The tensors an operator writes, each with the bytes it writes."""
+) -> dict[int, Moved]:
+    """What an operator writes, by storage: its results and the arguments that it changes."""
     name = base_name(operator)
+    found: dict[int, Moved] = {}
     if name == "_local_scalar_dense":
-        return []
-    found = [(tensor, distinct_bytes(tensor)) for tensor in tensors_in(result)]
-    if name in _SCATTERS and found:
-        source = list(tensors_in((args, kwargs)))[-1]
-        found[0] = (found[0][0], min(found[0][1], distinct_bytes(source)))
+        return found
+    results = list(tensors_in(result))
+    if name in _BOOKKEEPING:
+        results = results[:1]
+    touched = touched_by(name, operator, args, kwargs, result) if name in SCATTERS else None
+    for tensor in (*results, *_changed(operator, args, kwargs)):
+        _add(found, tensor, touched)
     return found
+
+
+def _add(found: dict[int, Moved], tensor: torch.Tensor, touched: Touched | None) -> None:
+    for part in parts_of(tensor):
+        storage = storage_id(part)
+        moved = found.setdefault(storage, Moved(part))
+        if touched is not None:
+            moved.touched.append(touched)
+        elif storage:
+            moved.regions.append(region_of(part))
+        else:  # an opaque layout (mkldnn) has no storage to look into
+            size = int(part.numel()) * part.element_size()
+            moved.touched.append(Touched(("opaque", id(part)), size))
+
+
+def _add_packed(found: dict[int, Moved], value: Any) -> None:
+    """The weights inside a packed object (`torch.ops.quantized`), which a schema passes whole."""
+    import torch
+
+    if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):
+        for place, tensor in enumerate(tensors_in(value.unpack())):
+            # Unpacking copies: the object, not the copy's storage, says what was read.
+            key = -(1 + 2 * abs(hash(value)) + place)
+            found[key] = Moved(tensor, [region_of(tensor)])
+
+
+def is_packed(storage: int) -> bool:
+    """Whether this stands for weights in a packed object."""
+    return storage < 0
+
+
+def _changed(
+    operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[torch.Tensor]:
+    """The arguments that the schema says are written."""
+    names = argument_names(operator)
+    for name in _written(operator):
+        place = names.index(name)
+        yield from tensors_in(args[place] if place < len(args) else kwargs.get(name))
+
+
+@cache
+def _written(operator: Operator) -> tuple[str, ...]:
+    schema = getattr(operator, "_schema", None)
+    if schema is None:
+        return ()
+    found = (a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)
+    return tuple(argument.name for argument in found)
+
+
+def _write_only(
+    operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> set[int | str]:
+    """Positions and names of the arguments an operator writes without reading them."""
+    found: set[int | str] = set(_outputs(operator))
+    name, names = base_name(operator), argument_names(operator)
+    overwritten = name in OVERWRITES or (name in SCATTERS and not _adds(name, args, kwargs))
+    if overwritten and names:
+        found |= {0, names[0]}
+    return found
+
+
+def _adds(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a scatter adds to what is there instead of replacing it."""
+    accumulate = {"index_put_": 3, "_index_put_impl_": 3, "put_": 3}.get(name)
+    if accumulate is not None:
+        given = kwargs.get("accumulate", args[accumulate] if len(args) > accumulate else False)
+        return bool(given)
+    return name in _ACCUMULATES or (name == "scatter_" and bool(kwargs.get("reduce")))
+
+
+@cache
+def _outputs(operator: Operator) -> frozenset[int | str]:
+    schema = getattr(operator, "_schema", None)
+    if schema is None:
+        return frozenset()
+    found = [(place, a.name) for place, a in enumerate(schema.arguments) if a.is_out]
+    return frozenset(key for pair in found for key in pair)

@@ -99,7 +99,7 @@ def points_of(account: Account) -> list[Point]:
     ]
     points = []
     for (layer, phase), members in by_family(rows).items():
-        flops = sum(row.flops_self or 0 for row in members)
+        flops = sum(row.flops_self or 0 for row in members)  # rows of unknown FLOPs are left out
         time = total_ns(members)
         intensity = flops / sum(row.bytes_self or 0 for row in members)
         role = role_of(members[0].group)

@@ -22,10 +22,12 @@ def method_lines(sent: SentRun) -> Iterator[tuple[str, str]]:
     yield "energy", report.energy.definition
     if sent.work is not None:
         yield "FLOPs", f"{report.flops.definition}; {sent.work.flop_convention}"
+        if sent.work.missing:
+            yield "missing", sent.work.missing_text
         yield "bytes", sent.work.bytes_rule
         if sent.work.uncounted:
             named = ", ".join(f"{op.operator} ({op.calls:,} calls)" for op in sent.work.uncounted)
-            yield "not counted", f"operators without a FLOP formula: {named}"
+            yield "not counted", f"operators that compute and hold no products: {named}"
     else:
         convention = "" if FLOP_CONVENTION in report.flops.definition else f"; {FLOP_CONVENTION}"
         yield "FLOPs", f"{report.flops.definition}{convention}"

@@ -8,7 +8,8 @@
  *   FLOPs, bytes) and every sum here is exact. Rows of one layer in several phases are added up.
  *   Totals are summed from `self`, so the root's total is the sum of all rows; `total` is not read.
  * options (all may be left out):
- *   measure   {label, format(value) -> text, additive}. additive false (peak memory): a layer's
+ *   measure   {label, format(value) -> text, additive, spreads}. spreads: a blank self makes the
+ *             totals above it lower bounds ("at least"). additive false (peak memory): a layer's
  *             amount is the largest of its rows, width counts leaves, darkness shows the amount.
  *   wholeName name of the box above the root and the buckets; drawn only when there are buckets.
  *   colour(node) -> CSS colour, instead of the role's; `legend` [[text, colour]] goes with it.
@@ -52,7 +53,7 @@ export function icicle(container, rows, options = {}) {
   function newNode(layer, group) {
     const name = layer.startsWith("(") ? layer : layer.slice(layer.lastIndexOf(".") + 1);
     return { layer, name, group, role: roleOf(group), rows: [], self: null, total: 0,
-             parent: null, children: [], leaves: 1 };
+             partial: false, parent: null, children: [], leaves: 1 };
   }
 
   function build() {
@@ -71,7 +72,7 @@ export function icicle(container, rows, options = {}) {
       if (row.self !== null && row.self !== undefined) {
         node.self = measure.additive ? (node.self ?? 0) + row.self
                                      : Math.max(node.self ?? 0, row.self);
-      }
+      } else if (measure.spreads && !row.layer.startsWith("(")) node.partial = true;
     }
     const whole = newNode("", "other");
     whole.name = options.wholeName || "whole run";
@@ -103,6 +104,7 @@ export function icicle(container, rows, options = {}) {
     node.levels = 1;
     for (const child of node.children) {
       sum(child);
+      node.partial = node.partial || child.partial;
       node.total = measure.additive ? node.total + child.total : Math.max(node.total, child.total);
       node.leaves += child.leaves;
       node.levels = Math.max(node.levels, child.levels + 1);
@@ -212,9 +214,9 @@ export function icicle(container, rows, options = {}) {
     const share = tree.root.total > 0 ? (100 * node.total) / tree.root.total : 0;
     let text = node.name;
     if (kind === "self") text = `self ${measure.format(node.self)}`;
-    else if (w > 190) text = `${node.name}   ${measure.format(node.total)}`
-      + (measure.additive ? `   ${share.toFixed(1)} %` : "");
-    else if (w > 110) text = `${node.name}  ${measure.format(node.total)}`;
+    else if (w > 190) text = `${node.name}   ${totalText(node)}`
+      + (measure.additive && !tree.root.partial ? `   ${share.toFixed(1)} %` : "");
+    else if (w > 110) text = `${node.name}  ${totalText(node)}`;
     pen.save();
     pen.beginPath();
     pen.rect(x, y, wide - 3, tall);
@@ -342,9 +344,12 @@ export function icicle(container, rows, options = {}) {
     }
   }
 
+  const totalText = (node) => `${node.partial ? "at least " : ""}${measure.format(node.total)}`;
+
   function summary(node) {
-    const part = (whole) => (whole > 0 ? `${((100 * node.total) / whole).toFixed(1)} %` : "–");
-    const lines = [["total", measure.format(node.total)]];
+    const part = (whole) => (whole > 0 && !tree.root.partial
+      ? `${((100 * node.total) / whole).toFixed(1)} %` : "–");
+    const lines = [["total", totalText(node)]];
     if (measure.additive) {
       lines.push(["self", node.self === null ? "not measured" : measure.format(node.self)],
                  ["of the whole", part(tree.root.total)]);

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.records import LayerRow
+from layerscope.records.layer_table import flops_of
 from layerscope.records.sweep import SweepRow
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.csv_lines import write_csv
@@ -89,7 +90,7 @@ def _part(cell: str, phase: str, group: str, rows: list[LayerRow]) -> GroupOfCel
         gpu_self_ns=total_of(row.gpu_self_ns for row in rows),
         cpu_self_ns=total_of(row.cpu_self_ns for row in rows),
         op_self_ns=total_of(row.op_self_ns for row in rows),
-        flops_self=total_of(row.flops_self for row in rows),
+        flops_self=flops_of(rows),
         bytes_self=total_of(row.bytes_self for row in rows),
         energy_j=sum(joules) if joules else None,
     )

@@ -14,7 +14,7 @@ export const MEASURES = [
   { id: "host", label: "Host time", self: "cpu_self_us", total: "cpu_total_us", scale: 1000,
     additive: true, format: format.time, absent: "the trace holds no layer ranges" },
   { id: "flops", label: "FLOPs", self: "flops_self", total: "flops_total", scale: 1,
-    additive: true, format: format.flops, absent: "the run has no counting pass" },
+    additive: true, spreads: true, format: format.flops, absent: "the run has no counting pass" },
   { id: "bytes", label: "Bytes", self: "bytes_self", scale: 1,
     additive: true, format: format.bytes, absent: "the run has no counting pass" },
   { id: "energy", label: "Energy", self: "energy_j", scale: 1,
@@ -116,15 +116,20 @@ export function sum(rows, measure) {
   return measure.additive ? amounts.reduce((a, b) => a + b, 0) : Math.max(0, ...amounts);
 }
 
+/* Whether a layer's own amount is not known, so that every sum over it is "at least". */
+export const isPartial = (rows, measure) => Boolean(measure.spreads)
+  && rows.some((row) => row.self === null && !row.layer.startsWith("("));
+
 /* Rows of both sides by (layer, phase) with `base`, `other` and `change`, largest change first.
- * A side without the row holds nothing there; where neither side measured it there is no row. */
+ * A side without the row holds nothing there; where a side has it and did not measure it there is
+ * no change to state, so no row. */
 export function compare(base, other) {
   const before = new Map(base.map((row) => [key(row), row]));
   const after = new Map(other.map((row) => [key(row), row]));
   const rows = [];
   for (const name of new Set([...after.keys(), ...before.keys()])) {
     const old = before.get(name), now = after.get(name);
-    if ((old ? old.self : null) === null && (now ? now.self : null) === null) continue;
+    if ((old && old.self === null) || (now && now.self === null)) continue;
     const from = old ? old.self ?? 0 : 0, to = now ? now.self ?? 0 : 0;
     rows.push({ ...(now || old), self: to, base: from, other: to, change: to - from,
                 relative: from > 0 ? (to - from) / from : null,

@@ -40,7 +40,8 @@ function own(name) {
   return number(name, label, value, text, 108, `Sort by ${name}`);
 }
 
-/* Columns of one run: the measure's first; `all` adds every column of the file. */
+/* Columns of one run: the measure's first; `all` adds every column of the file. A `whole` of null is
+ * not known, and so are the shares of it. */
 export function runColumns(table, measure, whole, all) {
   const show = (value) => dash(value, measure.format);
   const columns = named();
@@ -50,7 +51,7 @@ export function runColumns(table, measure, whole, all) {
       columns.push(number("total", "Total", (row) => row.total, (row) => show(row.total)));
     }
     columns.push(number("share", "Self of all", (row) => row.self,
-                        (row) => dash(row.self, (v) => format.percent(v, whole, 2)), 82));
+                        (row) => whole === null ? "" : dash(row.self, (v) => format.percent(v, whole, 2)), 82));
   } else {
     columns.push(number("self", "Peak", (row) => row.self, (row) => show(row.self), 100));
   }

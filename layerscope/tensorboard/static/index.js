@@ -1,6 +1,6 @@
 /* The tab's page: its parts, what is chosen in them, and who is told when that changes. */
 
-import { MEASURES, compare, has, phasesOf, readTable, rowsOf, sum } from "./account.js";
+import { MEASURES, compare, has, isPartial, phasesOf, readTable, rowsOf, sum } from "./account.js";
 import { decoderSteps, phaseBar, roofline } from "./charts.js";
 import { changeColumns, runColumns } from "./columns.js";
 import { download, make, options } from "./dom.js";
@@ -313,7 +313,8 @@ function drawIcicle() {
   // Vanished rows hold nothing in this run; the table alone shows them.
   const inTree = base ? order(rows) : rows;
   const settings = {
-    measure: { label: measure.label.toLowerCase(), format: measure.format, additive: measure.additive },
+    measure: { label: measure.label.toLowerCase(), format: measure.format, additive: measure.additive,
+               spreads: measure.spreads },
     details, onZoom: zoomed, onSelect: (layer) => select(layer, "icicle"),
     onSearch: (text) => {
       chosen.text = text.trim().toLowerCase();
@@ -423,7 +424,8 @@ function showTable() {
   const groups = [...new Set(rows.map((row) => row.group))].sort();
   chosen.group = options(parts.group, [["", "all"], ...groups.map((name) => [name, name])],
                          chosen.group);
-  const columns = base ? changeColumns(measure) : runColumns(run.table, measure, whole, chosen.all);
+  const columns = base ? changeColumns(measure) : runColumns(run.table, measure,
+    isPartial(rows, measure) ? null : whole, chosen.all);
   const wanted = base ? "change" : "self";
   const before = parts.list.order();
   const kept = columns.some((column) => column.name === before.name)
@@ -438,7 +440,8 @@ function showTable() {
   parts.sums.dataset.sum = String(total);
   const lines = [`${shown.length.toLocaleString("en-US")} rows`];
   if (measure.additive) {
-    lines.push(`self ${measure.format(total)} of ${measure.format(whole)}`
+    if (isPartial(rows, measure)) lines.push(`self at least ${measure.format(total)}; some is not known`);
+    else lines.push(`self ${measure.format(total)} of ${measure.format(whole)}`
       + ` (${format.percent(total, whole)})`);
   } else lines.push(`highest peak ${measure.format(total)}; peaks do not add up`);
   if (base) {

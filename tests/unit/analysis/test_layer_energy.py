@@ -92,7 +92,7 @@ TABLE = LayerTable(
         row("tower", "vision", 10, 90),
         row("tower.layers", "vision", 0, 80, calls=0, kernels=0),
         row("tower.layers.0", "vision", 20, 30, flops_self=3_000_000_000),
-        row("tower.layers.0.mlp", "vision", 10, 10, bytes_self=7_000_000),
+        row("tower.layers.0.mlp", "vision", 10, 10, flops_self=0, bytes_self=7_000_000),
         row("tower.layers.1", "vision", 50, 50, flops_self=5_000_000_000),
     ),
     root="generate",

@@ -75,7 +75,9 @@ def test_a_difference_is_a_failed_check() -> None:
     model = instructblip()
     given = inputs()
     work = count_work(model, lambda: generate(model, given, 2))
-    less = replace(work, rows=work.rows[1:-1], flops=work.flops - 2)
+    assert work.flops is not None
+    assert work.flops_as_torch == work.flops
+    less = replace(work, rows=work.rows[1:-1], flops=work.flops - 2, flops_as_torch=work.flops - 2)
     rows, against_torch, form = cross_check(
         model, lambda: generate(model, given, 2), closed_form, work=less, with_fvcore=False
     )
