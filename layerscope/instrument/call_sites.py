@@ -116,7 +116,9 @@ class _Claims:
         self.by_handle: dict[str, list[NotedProduct]] = {}
         self.nodes: set[tuple[str, str]] = set()
         self._calls = {call.handle: call for call in calls}
-        products = {(part, n): p for part, found in notes.products.items() for n, p in found.items()}
+        products = {
+            (part, n): p for part, found in notes.products.items() for n, p in found.items()
+        }
         named = {
             call.handle: [
                 (call.part, n)
@@ -184,7 +186,9 @@ def is_library(name: str) -> bool:
 
 
 def _names(text: str, read: str) -> bool:
-    return re.search(rf"\b(?:\w+_graph_\d+_|\w*subgraph_?\d+_)?{re.escape(read)}\b", text) is not None
+    return (
+        re.search(rf"\b(?:\w+_graph_\d+_|\w*subgraph_?\d+_)?{re.escape(read)}\b", text) is not None
+    )
 
 
 def _taken(
@@ -272,8 +276,7 @@ class _Work:
         working = [
             node
             for node in nodes
-            if _SERIAL.sub("", node) not in _VIEWS
-            and not (part and _HIGHER_ORDER.fullmatch(node))
+            if _SERIAL.sub("", node) not in _VIEWS and not (part and _HIGHER_ORDER.fullmatch(node))
         ]
         layers = {known.get(node) for node in working}
         layer = layers.pop() if len(layers) == 1 else None

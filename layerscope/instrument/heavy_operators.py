@@ -11,43 +11,24 @@ from typing import Any
 
 import torch
 
+from layerscope.records.heavy import heavy_kind
+
 _SERIAL = re.compile(r"_\d+$")
 _OVERLOAD = re.compile(r"_(default|out|dtype|dtype_out)$")
-# Operator -> what it is and at which of its arguments the two factors stand.
-_HEAVY = {
-    **dict.fromkeys(("mm", "_int_mm", "_scaled_mm", "_scaled_mm_v2", "linear", "mv"), ("mm", (0, 1))),
-    **dict.fromkeys(("addmm", "_addmm_activation", "addmv"), ("mm", (1, 2))),
-    **dict.fromkeys(("_linear_pointwise", "_mkl_linear", "mkldnn_linear"), ("mm", (0, 1))),
-    **dict.fromkeys(("qlinear_pointwise", "qlinear"), ("mm", (0, 3))),
-    **dict.fromkeys(
-        ("_weight_int8pack_mm", "_weight_int4pack_mm", "_mixed_mm", "_sparse_semi_structured_mm"),
-        ("mm", (0, 1)),
-    ),
-    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2"), ("mm", (0, 1))),
-    **dict.fromkeys(("mm_plus_mm", "fused_int_mm_mul"), ("mm", (0, 1))),
-    "bmm": ("bmm", (0, 1)),
-    "baddbmm": ("bmm", (1, 2)),
-    **dict.fromkeys(
-        ("convolution", "_convolution_pointwise", "_convolution_pointwise_", "conv_transpose",
-         "_convolution_transpose_pointwise", "mkldnn_convolution", "cudnn_convolution",
-         "cudnn_convolution_relu", "cudnn_convolution_add_relu", "miopen_convolution"),
-        ("convolution", (0, 1)),
-    ),
-    "flex_attention": ("sdpa", (0, 1, 2)),
-}  # fmt: skip
-_ATTENTION = ("_scaled_dot_product_", "_flash_attention_", "_efficient_attention_", "_cudnn_attention_")
+# At which of an operator's arguments the factors stand, where not at the first two.
+_FACTORS = {
+    **dict.fromkeys(("addmm", "_addmm_activation", "addmv", "baddbmm"), (1, 2)),
+    "qlinear_pointwise": (0, 3),
+    "qconv_pointwise": (0, 3),
+    "flex_attention": (0, 1, 2),
+}
+# Operations of inductor's own, whose factors have names: two for each product.
 _BY_NAME = {"mm_plus_mm": ("mat1", "mat2", "mat3", "mat4"), "fused_int_mm_mul": ("mat1", "mat2")}
 
 
 def heavy_name(name: str) -> str:
-    """`mm`, `bmm`, `convolution` or `sdpa` for a node or an aten operator of that name, else "".
-
-    SDPA's math form is none: it runs two `bmm`.
-    """
-    base = _OVERLOAD.sub("", _SERIAL.sub("", name))
-    if base.startswith(_ATTENTION):
-        return "" if base.endswith(("_math", "_backward")) else "sdpa"
-    return _HEAVY[base][0] if base in _HEAVY else ""
+    """`mm`, `bmm`, `convolution` or `sdpa` for a node of that name (`addmm_default_2`), else ""."""
+    return heavy_kind(_OVERLOAD.sub("", _SERIAL.sub("", name)))
 
 
 def heavy_operator(node: torch.fx.Node) -> str:
@@ -60,15 +41,16 @@ def product_operands(node: torch.fx.Node) -> tuple[tuple[torch.fx.Node, ...], ..
 
     A bias or a sum that is added is none of them.
     """
-    called = _called(node)
-    base = _OVERLOAD.sub("", called)
-    if base in _BY_NAME:  # an operation of inductor's own, whose operands have names
-        operands = [*node.args, *(node.kwargs[name] for name in _BY_NAME[base] if name in node.kwargs)]
+    base = _OVERLOAD.sub("", _called(node))
+    if base in _BY_NAME:
+        named = (node.kwargs[name] for name in _BY_NAME[base] if name in node.kwargs)
+        operands = [*node.args, *named]
         return tuple(_nodes(operands[at : at + 2]) for at in range(0, len(_BY_NAME[base]), 2))
-    if base.startswith(_ATTENTION):
-        return (_nodes(node.args[:3]),)
-    places = _HEAVY[base][1] if base in _HEAVY else ()
-    return (_nodes([node.args[at] for at in places if at < len(node.args)]),) if places else ()
+    kind = heavy_kind(base)
+    if not kind:
+        return ()
+    places = _FACTORS.get(base, (0, 1, 2) if kind == "sdpa" else (0, 1))
+    return (_nodes([node.args[at] for at in places if at < len(node.args)]),)
 
 
 def _nodes(args: Any) -> tuple[torch.fx.Node, ...]:

@@ -1,9 +1,9 @@
 """A graph on its way through inductor's passes in, the layer of each of its heavy operators out.
 
-Inductor's own notes say which traced operation a rewritten node came from, but a node that replaces two
-of them keeps one origin: `addmm(x, a, b)` made of a residual and a product says the sum, `mm_plus_mm` says
-the sum of the two. So each heavy operator is marked before the first pass, by the module that dynamo
-noted for it. One that a pass made anew is matched with those that vanished in that pass by what its
+Inductor's own notes say which traced operation a rewritten node came from, but a node that replaces
+two of them keeps one origin: `addmm(x, a, b)` made of a residual and a product says the sum,
+`mm_plus_mm` says the sum of the two. So each heavy operator is marked before the first pass, by the
+module that dynamo noted for it. One that a pass made anew is matched with those that vanished in that pass by what its
 operands are computed from: a rewriting moves no product to other operands. What does not match
 has no layer, and says so.
 """
@@ -161,7 +161,8 @@ def _found(
         yield Product(
             keys=tuple(key for was in taken for key in was.product.keys),
             layer=taken[0].product.layer if taken else None,
-            operator=operator,
+            # What it was, not what a pass made of it: a batch of one becomes a plain product.
+            operator=taken[0].product.operator if len(taken) == 1 else operator,
             work=_work(node, pair),
         )
 

@@ -1,8 +1,8 @@
 """The call sites of a graph in, those of regions that run for several modules renamed, out.
 
-`torch.compiler.nested_compile_region` compiles one block for all blocks of its kind: one sub-graph, traced
-for the first, called with the parameters of each. What the parameters of a call are called says which
-block it is; where they do not say, its layers are unknown.
+`torch.compiler.nested_compile_region` compiles one block for all blocks of its kind: one sub-graph,
+traced for the first, called with the parameters of each. What the parameters of a call are called
+says which block it is; where they do not say, its layers are unknown.
 """
 
 from __future__ import annotations

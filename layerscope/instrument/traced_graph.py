@@ -1,5 +1,5 @@
-"""The graph that dynamo traced in, its operations with their layers out, and whether the compiler's first
-graph still has all of its heavy operators."""
+"""The graph that dynamo traced in, its operations with their layers out, and whether the compiler's
+first graph still has all of its heavy operators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class TracedGraph:
         """What does not fit between the traced graph and the compiler's first, in words; else ""."""
         graphs = {id(part.graph): part for _, part in graphs_of(self.graph)}
         known = {
-            (number, node.name): node for number, part in graphs.items() for node in part.graph.nodes
+            (number, node.name): node
+            for number, part in graphs.items()
+            for node in part.graph.nodes
         }
         reached: set[tuple[int, str]] = set()
         strange = 0
@@ -125,7 +127,7 @@ def _origins(node: torch.fx.Node) -> Iterator[tuple[int, str]]:
 
 def _holder(node: torch.fx.Node) -> str | None:
     """The raw layer of the module that holds this input as a parameter or buffer."""
-    source = getattr(node, "_dynamo_source", None)
+    source: Any = getattr(node, "_dynamo_source", None)
     try:
         name = source.name if isinstance(source.name, str) else source.name()
     except Exception:  # private, and not every source has a name

@@ -1,4 +1,4 @@
-"""The code that inductor wrote around its kernels in, the kernel calls in the order of their running out.
+"""The code that inductor wrote around its kernels in, the kernel calls in the order they run out.
 
 Each kernel call stands below a comment with its debug handle. The code of sub-graphs (branches, loops,
 regions, partitions) stands in functions of its own, before the function that calls them: so the order

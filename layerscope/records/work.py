@@ -25,6 +25,7 @@ class WorkRow:
         flops_by_dtype: the same FLOPs by the dtype their operands had, e.g. {"float16": ...}.
         bytes_self: operator traffic (`BYTES_RULE`).
         operators: operators executed, views included.
+        heavy: heavy operators among them (`records.heavy`), by kind.
         memory_peak_bytes: highest memory in use while the layer, or one below it, ran.
     """
 
@@ -36,6 +37,7 @@ class WorkRow:
     operators: int
     flops_by_dtype: dict[str, int] = field(default_factory=dict)
     memory_peak_bytes: int | None = None
+    heavy: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

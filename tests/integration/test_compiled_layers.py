@@ -13,10 +13,10 @@ from torch._dynamo.utils import counters
 
 import layerscope
 from layerscope.errors import EnvironmentProblem
-from layerscope.instrument.call_sites import heavy_operator
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records import Account
+from layerscope.records.heavy import heavy_kind
 from layerscope.workload.compiled import CompiledParts
 
 Heavy = Counter[tuple[str, str]]
@@ -27,7 +27,7 @@ def heavy(account: Account) -> Heavy:
     account.table.check()
     found: Heavy = Counter()
     for row in account.operators:
-        operator = heavy_operator(row.operator.removeprefix("aten::"))
+        operator = heavy_kind(row.operator)
         if operator:
             found[operator, row.layer] += row.calls
     return found

@@ -20,6 +20,7 @@ from layerscope.measure.flops.traffic import (
     tensors_in,
     writes,
 )
+from layerscope.records.heavy import heavy_kind
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
 from layerscope.taxonomy import ROOT_GENERATE
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class _RowSum:
     flops: Counter[str] = field(default_factory=Counter)
+    heavy: Counter[str] = field(default_factory=Counter)
     bytes_self: int = 0
     operators: int = 0
 
@@ -80,6 +82,8 @@ class WorkLedger:
         frame = self._stack.top
         row = self.rows.setdefault(frame.key, _RowSum())
         row.operators += 1
+        if kind := heavy_kind(operator.name()):
+            row.heavy[kind] += 1
         formula = self._formulas.get(getattr(operator, "_overloadpacket", operator))
         if formula is None and kind_of(operator) is Kind.VIEW:
             self.views += 1
@@ -214,6 +218,7 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
                 flops_by_dtype=dict(done.flops),
                 bytes_self=done.bytes_self,
                 operators=done.operators,
+                heavy=dict(done.heavy),
                 memory_peak_bytes=stack.memory_peaks.get(key),
             )
         )
