@@ -3,9 +3,9 @@
 Inductor's own notes say which traced operation a rewritten node came from, but a node that replaces
 two of them keeps one origin: `addmm(x, a, b)` made of a residual and a product says the sum,
 `mm_plus_mm` says the sum of the two. So each heavy operator is marked before the first pass, by the
-module that dynamo noted for it. One that a pass made anew is matched with those that vanished in that pass by what its
-operands are computed from: a rewriting moves no product to other operands. What does not match
-has no layer, and says so.
+module that dynamo noted for it. One that a pass made anew is matched with those that vanished in that
+pass, by what its operands are computed from: a rewriting moves no product to other operands. What does
+not match has no layer, and says so.
 """
 
 from __future__ import annotations
