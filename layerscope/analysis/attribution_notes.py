@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from layerscope.analysis.compiled_code import CompiledCode
 from layerscope.analysis.workings import Workings
-from layerscope.trace.columns import LAUNCH_KINDS
+from layerscope.trace.columns import ABSENT, LAUNCH_KINDS
 from layerscope.trace.tree import NONE
 
 
@@ -16,10 +16,13 @@ def attribution_notes(workings: Workings) -> Iterator[str]:
     columns = workings.columns
     if workings.provenance is not None and workings.provenance.reason:
         yield workings.provenance.reason
+    named = int((columns.device.module != ABSENT).sum())
+    if named:
+        yield f"{named:,} device events say their module themselves (`module_fqn`)"
     if workings.compiled is None:
         kinds = columns.launches.kind[workings.links.launch[workings.links.launch != NONE]]
         replayed = int((kinds == LAUNCH_KINDS.index("graph")).sum())
-        if replayed:
+        if replayed and not named:
             yield (
                 f"{replayed:,} device events were replayed from CUDA graphs; which layers they ran is "
                 "not in a trace: it takes the provenance that `layerscope profile --optimization "
