@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ from torch.nn import functional as F  # noqa: N812
 import layerscope
 from layerscope.analysis.account import work_out
 from layerscope.analysis.heavy_count import heavy_count
+from layerscope.instrument.profiler import ProfilerSession
 from layerscope.records.heavy import HeavyCount, differences
+from layerscope.run.captures import captures_noted
 from layerscope.trace.columns import read_trace
 
 WIDTH = 16
@@ -469,8 +472,24 @@ CASES = {
 }  # fmt: skip
 
 
-def judge(case: Case, device: str = "cpu", *, calls: int = 2, seed: int = 0) -> Judged:
-    """Run the case eagerly and compiled, and compare."""
+def judge(
+    case: Case, device: str = "cpu", *, calls: int = 2, seed: int = 0, graphs: bool = False
+) -> Judged:
+    """Run the case eagerly and compiled, and compare.
+
+    Args:
+        graphs: as CUDA graphs.
+    """
+    from torch._inductor import config
+
+    if graphs:
+        ProfilerSession.prepare(cuda=True)
+        with config.patch({"triton.cudagraphs": True}):
+            return _judge(case, device, calls, seed, graphs=True)
+    return _judge(case, device, calls, seed, graphs=False)
+
+
+def _judge(case: Case, device: str, calls: int, seed: int, *, graphs: bool) -> Judged:
     torch._dynamo.reset()
     torch.manual_seed(seed)
     net = case.kind().to(device).train(case.train)
@@ -482,6 +501,8 @@ def judge(case: Case, device: str = "cpu", *, calls: int = 2, seed: int = 0) -> 
         case.change(twin)
 
     def run(model: Any) -> None:
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.set_grad_enabled(case.train):
             found = model(*inputs)
             if case.train:
@@ -496,7 +517,9 @@ def judge(case: Case, device: str = "cpu", *, calls: int = 2, seed: int = 0) -> 
         run(fast)
         if case.change is not None:
             case.change(net)
-        run(fast), run(fast)
+        with captures_noted(watch, cuda=True) if graphs else nullcontext():
+            run(fast), run(fast)
+        run(fast)
         with layerscope.capture(net if fast is not net and not _covers(fast, net) else fast,
                                 compiled=watch) as window:  # fmt: skip
             for _ in range(calls):
