@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import torch
 
 from layerscope.instrument.provenance import ProvenanceWatch
@@ -17,7 +19,7 @@ def why_not_understood() -> str:
     The notes are torch's private affair and may change with any version. No code is generated for
     two matmuls, so this takes a second, and the process has to load the compiler anyway.
     """
-    trial = _Trial().eval()
+    trial = _trial()
     wanted = [("mm", "first"), ("mm", "second")]
     try:
         with ProvenanceWatch(trial) as watch, torch.no_grad():
@@ -44,6 +46,14 @@ class _Trial(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = x + self.second(self.first(x))
         return found
+
+
+def _trial() -> torch.nn.Module:
+    """A trial whose code was never compiled: dynamo keeps what it made of a function's code."""
+    code = _Trial.forward.__code__.replace(co_firstlineno=1)
+    fresh = type("Trial", (_Trial,), {"forward": types.FunctionType(code, globals())})
+    trial: torch.nn.Module = fresh().eval()
+    return trial
 
 
 def _reason(why: str) -> str:
