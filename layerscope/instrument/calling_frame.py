@@ -98,11 +98,23 @@ def _module(frame: FrameType, base: str) -> torch.nn.Module | None:
     named = _NAME.match(base or _ITSELF)
     if named is None:
         return None
-    if base == "" and "forward" not in frame.f_code.co_name:
-        return None  # only the innermost call of a module decides to whom its own operations belong
     value: Any = (frame.f_locals if named[1] == "L" else frame.f_globals).get(named[2])
     value = getattr(value, "__self__", value)  # a bound method
     if not isinstance(value, torch.nn.Module) or isinstance(value, torch.fx.GraphModule):
         return None
     inner = getattr(value, "_orig_mod", None)
-    return inner if isinstance(inner, torch.nn.Module) else value
+    module = inner if isinstance(inner, torch.nn.Module) else value
+    # Only the innermost call of a module decides to whom its own operations belong.
+    return module if base or _is_forward(frame, module) else None
+
+
+def _is_forward(frame: FrameType, module: torch.nn.Module) -> bool:
+    """Whether a frame is a module's `forward`, decorated or not, or what is left of it after a break."""
+    name = frame.f_code.co_name
+    if "forward" in name:
+        return True
+    code = getattr(type(module).forward, "__code__", None)
+    if code is None:
+        return False
+    same = code.co_filename == frame.f_code.co_filename
+    return same and (name == code.co_name or f"_in_{code.co_name}_at_" in name)

@@ -8,6 +8,7 @@ unknown) or `wrong`.
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -343,6 +344,26 @@ class Einsum(Net):
         return self.out(torch.einsum("bd,edf->bf", x, self.experts))
 
 
+def decorated(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    @functools.wraps(forward)
+    def wrapper(self: Net, *args: torch.Tensor) -> torch.Tensor:
+        return forward(self, *args)
+
+    return wrapper
+
+
+class Decorated(Net):
+    """A product of the module's own, in a decorated forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = linear()
+
+    @decorated
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.a(torch.relu(x @ self.a.weight))
+
+
 class Permuted(Net):
     """The same code as its parent's under other names, crosswise."""
 
@@ -456,6 +477,8 @@ CASES = {
     "custom function": Case(Custom),
     "batched sums": Case(Batched, ((4, 8, WIDTH),)),
     "einsum": Case(Einsum),
+    "decorated": Case(lambda: Stack(Decorated), compiled=by_block),
+    "decorated, whole": Case(Decorated),
     "weights swapped": Case(Stack, compiled=by_block, change=swap),
     "weights swapped, whole": Case(Stack, change=swap),
     "modules swapped": Case(Stack, compiled=by_block, change=swap_modules),
