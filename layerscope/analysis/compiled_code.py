@@ -12,6 +12,7 @@ compiled part, and is `unknown`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ from layerscope.trace.columns import LAUNCH_KINDS, Ints, TraceColumns
 from layerscope.trace.tree import NONE, SpanTree, innermost
 
 Key = tuple[str, str]  # (layer, phase)
+
+# Calls that put a node into a graph under capture; others carry a correlation id too.
+MAKES_NODE = re.compile(
+    r"(cudaLaunch|cuLaunch|hipLaunch|hipModuleLaunch|hipExtModuleLaunch)\w*Kernel\w*"
+    r"|(cuda|cu|hip)(Memcpy|Memset)\w*"
+)
 
 # How a row of a compiled part comes by time of which nothing says whose it is.
 UNKNOWN = "unknown"
@@ -243,17 +250,24 @@ def _replayed(provenance: Provenance) -> dict[int, frozenset[int]]:
 
 
 def _replaying(columns: TraceColumns, tree: SpanTree, starts: Mapping[int, int]) -> set[int]:
-    """The calls in which a CUDA graph is launched."""
+    """The calls that only replay CUDA graphs: they launch one, and capture none.
+
+    A call that captures runs all of its code on the host, and may replay what it captured.
+    """
     launches = columns.launches
-    graph = np.flatnonzero(launches.kind == LAUNCH_KINDS.index("graph"))
-    if not len(graph):
+    is_graph = launches.kind == LAUNCH_KINDS.index("graph")
+    if not is_graph.any():
         return set()
+    # A launch under capture leaves no device event.
+    makes_node = np.array([MAKES_NODE.fullmatch(name) is not None for name in columns.names], bool)
+    captured = makes_node[launches.name] & ~np.isin(
+        launches.correlation, columns.device.correlation
+    )
     is_call = np.zeros(len(tree.parent), np.bool_)
     is_call[list(starts)] = True
-    around = innermost(
-        columns.spans, tree, is_call, launches.thread[graph], launches.start_ns[graph]
-    )
-    return {starts[span] for span in around.tolist() if span != NONE}
+    around = innermost(columns.spans, tree, is_call, launches.thread, launches.start_ns)
+    calls = {starts[span] for span in around[is_graph].tolist() if span != NONE}
+    return calls - {starts[span] for span in around[captured].tolist() if span != NONE}
 
 
 class _Cursor:

@@ -10,7 +10,6 @@ bucket `(graph unmatched)`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from layerscope.analysis.compiled_code import CompiledCode, Placed, code_of
+from layerscope.analysis.compiled_code import MAKES_NODE, CompiledCode, Placed, code_of
 from layerscope.records.provenance import (
     NO_SITE,
     CapturedLaunches,
@@ -29,11 +28,6 @@ from layerscope.trace.attribution import Attribution
 from layerscope.trace.columns import ABSENT, LAUNCH_KINDS, Ints, TraceColumns
 from layerscope.trace.tree import NONE, SpanTree, innermost
 
-# Calls that put a node into a graph under capture; others carry a correlation id too.
-_MAKES_NODE = re.compile(
-    r"(cudaLaunch|cuLaunch|hipLaunch|hipModuleLaunch|hipExtModuleLaunch)\w*Kernel\w*"
-    r"|(cuda|cu|hip)(Memcpy|Memset)\w*"
-)
 _GRAPH = LAUNCH_KINDS.index("graph")
 _TRITON = "triton_"
 
@@ -158,7 +152,7 @@ def captured_launches(
     host = _host_spans(columns, tree)
     call_of, site_of = _of_launches(code.call_of_span, host), _of_launches(code.site_of_span, host)
     ran = set(columns.device.correlation.tolist())
-    makes_node = [_MAKES_NODE.fullmatch(name) is not None for name in columns.names]
+    makes_node = [MAKES_NODE.fullmatch(name) is not None for name in columns.names]
     sequences: dict[int, list[int]] = defaultdict(list)
     known: set[int] = set()
     for launch in np.argsort(launches.start_ns, kind="stable").tolist():

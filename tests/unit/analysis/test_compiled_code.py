@@ -324,6 +324,28 @@ def test_a_capture_is_read_from_launches_that_left_no_event(tmp_path: Path) -> N
     assert captured_launches(columns, workings.tree, workings.compiled) == (CAPTURE,)
 
 
+def test_a_call_that_captures_and_replays_at_once_is_a_capture_in_full(tmp_path: Path) -> None:
+    """Two products of one name: the order of the host's calls tells them apart."""
+    graph = CompiledGraph(
+        7, (SITES[2], SITES[1], replace(SITES[2], layers=(LayerWeight("fc1", 1),)))
+    )
+    trace = TraceWriter()
+    trace.layer("forward", 0, 9000)
+    trace.op("compiled:7:block", 200, 1000)
+    for number, name in enumerate(("aten::mm", "triton_poi_fused_relu_add_0", "aten::mm")):
+        trace.op(name, 300 + 100 * number, 50)
+        trace.launch(10 + number, 310 + 100 * number)
+    trace.launch(20, 700, name="cudaGraphLaunch")
+    for number, name in enumerate(("gemm_b", "triton_poi_fused_relu_add_0", "gemm_a")):
+        trace.kernel(20, 5000 + 200 * number, 100 + number, name=name)
+    columns = read_trace(trace.write(tmp_path / "t.json"))
+    workings = work_out(columns, provenance=replace(known(), graphs=(graph,)))
+    assert workings.compiled is not None
+    assert captured_launches(columns, workings.tree, workings.compiled) == (
+        CapturedLaunches(7, (0, 1, 2)),
+    )
+
+
 def test_a_shorter_capture_of_the_same_graph_does_not_replace_it(tmp_path: Path) -> None:
     trace = TraceWriter()
     trace.layer("forward", 0, 90_000)
