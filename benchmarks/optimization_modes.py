@@ -141,6 +141,7 @@ def _account(
     import torch
 
     from layerscope.analysis.floor import floor_of
+    from layerscope.analysis.heavy_count import heavy_count
     from layerscope.analysis.rates import rates_of
     from layerscope.instrument.environment import read_environment
     from layerscope.measure.ceilings import ceilings_for
@@ -179,6 +180,7 @@ def _account(
         trace.unlink()
     (folder / "layers.parquet").unlink()
     table = examined.account.table
+    heavy = heavy_count(examined.workings)
     layers = [row for row in table.rows if not row.is_bucket and row.layer != table.root]
     inside = [row for row in layers if row.attribution != "range"] if compiled else layers
     return {
@@ -188,6 +190,8 @@ def _account(
         "difference_ns": table.device_difference_ns,
         "failures": (*table.failures(), *traced.failures, *counted.failures, *examined.failures),
         "notes": table.notes,
+        "heavy_operators": heavy.known.total(),
+        "heavy_unknown": heavy.unknown.total(),
         "on_layers_ns": sum(row.gpu_self_ns or 0 for row in layers),
         "on_layers_inside_ns": sum(row.gpu_self_ns or 0 for row in inside),
         "modelled_ns": sum(row.modelled_ns or 0 for row in layers),

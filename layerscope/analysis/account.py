@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from layerscope.analysis.attention_backends import attention_backends
 from layerscope.analysis.attribution_notes import attribution_notes
 from layerscope.analysis.devices import device_rows, rank_of
+from layerscope.analysis.heavy_count import heavy_count
 from layerscope.analysis.intervals import union_ns
 from layerscope.analysis.layers import build_rows
 from layerscope.analysis.side_tables import kernel_rows, operator_rows, step_rows
@@ -17,6 +19,7 @@ from layerscope.analysis.structure import expected_calls
 from layerscope.analysis.tally import tally_of
 from layerscope.analysis.workings import Workings, work_out
 from layerscope.records import LayerTable, ModuleRecord, Whole
+from layerscope.records.heavy import HeavyCount, differences
 from layerscope.records.provenance import Provenance
 from layerscope.records.tables import Account
 from layerscope.trace.columns import TraceColumns, read_trace
@@ -30,8 +33,13 @@ def account_of(
     modules: Sequence[ModuleRecord] = (),
     steps: int | None = None,
     provenance: Provenance | None = None,
+    eager: HeavyCount | None = None,
 ) -> Account:
-    """Read a trace file and account for it, by the best layers it has; see `account`."""
+    """Read a trace file and account for it, by the best layers it has; see `account`.
+
+    Args:
+        eager: heavy operators of the same calls run eagerly: compiled code must have them, too.
+    """
     columns = read_trace(path)
     workings = work_out(
         columns,
@@ -40,7 +48,22 @@ def account_of(
         provenance=provenance,
         fqns={module.fqn for module in modules},
     )
-    return account(workings, source=str(path), modules=modules, steps=steps)
+    found = account(workings, source=str(path), modules=modules, steps=steps)
+    found = replace(found, heavy=heavy_count(workings))
+    if workings.compiled is None or found.heavy is None:
+        return found
+    table = found.table
+    if eager is None:
+        table = replace(table, notes=(*table.notes, _NO_EAGER_COUNT))
+    else:
+        table = replace(table, misplaced=tuple(differences(eager.known, found.heavy)))
+    return replace(found, table=table)
+
+
+_NO_EAGER_COUNT = (
+    "compiled code: no eager count stands beside it; each graph's heavy operators were compared with "
+    "those that were traced for it"
+)
 
 
 def account(

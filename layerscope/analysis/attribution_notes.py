@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from layerscope.analysis.compiled_code import CompiledCode
 from layerscope.analysis.workings import Workings
-from layerscope.trace.columns import LAUNCH_KINDS
+from layerscope.trace.columns import ABSENT, LAUNCH_KINDS
 from layerscope.trace.tree import NONE
 
 
@@ -15,10 +16,13 @@ def attribution_notes(workings: Workings) -> Iterator[str]:
     columns = workings.columns
     if workings.provenance is not None and workings.provenance.reason:
         yield workings.provenance.reason
+    named = int((columns.device.module != ABSENT).sum())
+    if named:
+        yield f"{named:,} device events say their module themselves (`module_fqn`)"
     if workings.compiled is None:
         kinds = columns.launches.kind[workings.links.launch[workings.links.launch != NONE]]
         replayed = int((kinds == LAUNCH_KINDS.index("graph")).sum())
-        if replayed:
+        if replayed and not named:
             yield (
                 f"{replayed:,} device events were replayed from CUDA graphs; which layers they ran is "
                 "not in a trace: it takes the provenance that `layerscope profile --optimization "
@@ -42,21 +46,42 @@ def attribution_notes(workings: Workings) -> Iterator[str]:
             placed = workings.compiled.place(int(call), int(site))
             wall = int(workings.tree.end_ns[span] - columns.spans.start_ns[span])
             if placed is not None:
-                time["split" if placed.modelled else "exact"] += wall
+                time["split" if placed.modelled else placed.how] += wall
                 time["region"] -= wall
     whole = time.total() or 1
     words = {
         "exact": "of one layer each",
-        "graph": "replayed and matched with its capture",
-        "graph~": "replayed and only aligned with its capture",
+        "graph": "replayed, with names or node numbers of its capture",
+        "graph~": "replayed, known by its place among the captured launches",
         "split": "fused over several layers, split by bytes",
         "range": "in ranges of layers and compiled parts",
         "region": "between the kernels, with the compiled part",
+        "unknown": "of layers not known, with the compiled part",
         "bucket": "in named buckets",
     }
     told = [f"{time[how] / whole:.1%} {words[how]}" for how in words if time[how]]
     yield f"compiled code, {what}: {', '.join(told)}"
+    yield from _unknown(workings.compiled)
     if workings.compiled.missed:
         yield (
             f"{workings.compiled.missed:,} call sites of compiled graphs were not seen in the trace"
         )
+
+
+# Graphs whose trouble is told one by one; beyond, they are counted.
+_MOST_TOLD = 4
+
+
+def _unknown(code: CompiledCode) -> Iterator[str]:
+    """Why time in compiled code is with no layer, in words."""
+    told: Counter[str] = Counter()
+    for call, doubt in zip(code.calls, code.doubtful, strict=True):
+        frame = "a frame not known" if call.frame is None else call.frame or code.root
+        if doubt:
+            told[f"graph {call.graph.number} ({frame}): {doubt}"] += 1
+        elif call.frame is None:
+            told[f"graph {call.graph.number}: its caller holds no module of the model"] += 1
+    for what, calls in told.most_common(_MOST_TOLD):
+        yield f"{what}; {calls} calls of it are with the compiled part, layers unknown"
+    if len(told) > _MOST_TOLD:
+        yield f"{len(told) - _MOST_TOLD} more graphs are with their compiled part, layers unknown"

@@ -54,4 +54,5 @@ def _sum(before: WorkRow | None, row: WorkRow, layer: str) -> WorkRow:
         operators=before.operators + row.operators,
         flops_by_dtype=dict(Counter(before.flops_by_dtype) + Counter(row.flops_by_dtype)),
         memory_peak_bytes=max(peaks) if peaks else None,
+        heavy=dict(Counter(before.heavy) + Counter(row.heavy)),
     )

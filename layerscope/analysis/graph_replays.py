@@ -1,22 +1,23 @@
 """Compiled code and its device events in, the call site of every event out, replays included.
 
 A kernel replayed from a CUDA graph has one launch record, the graph's. What names it is the order in
-which the same graph was captured: the capture launched exactly the kernels that a replay runs. Where
-counts and known names agree, that is `graph`; where only parts agree, those are `graph~` and the rest
-is the bucket `(graph unmatched)`.
+which the same graph was captured: the capture launched exactly the kernels that a replay runs. A kernel
+is `graph` where that is proved: the trace has the number of its node in the graph, or it is a generated
+kernel, whose name is that of its call site. A library's kernel without a number is known by its place
+alone, `graph~`; so is all of a replay of which only parts agree, and what agrees with nothing is the
+bucket `(graph unmatched)`.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import numpy as np
 
-from layerscope.analysis.compiled_code import CompiledCode, Placed
+from layerscope.analysis.compiled_code import MAKES_NODE, CompiledCode, Placed, code_of
 from layerscope.records.provenance import (
     NO_SITE,
     CapturedLaunches,
@@ -27,11 +28,6 @@ from layerscope.trace.attribution import Attribution
 from layerscope.trace.columns import ABSENT, LAUNCH_KINDS, Ints, TraceColumns
 from layerscope.trace.tree import NONE, SpanTree, innermost
 
-# Calls that put a node into a graph under capture; others carry a correlation id too.
-_MAKES_NODE = re.compile(
-    r"(cudaLaunch|cuLaunch|hipLaunch|hipModuleLaunch|hipExtModuleLaunch)\w*Kernel\w*"
-    r"|(cuda|cu|hip)(Memcpy|Memset)\w*"
-)
 _GRAPH = LAUNCH_KINDS.index("graph")
 _TRITON = "triton_"
 
@@ -39,10 +35,12 @@ _TRITON = "triton_"
 @dataclass(frozen=True)
 class DevicePlaces:
     """For each device event: the graph call that launched it, or `NONE`, and where it belongs; None
-    for one that compiled code does not explain."""
+    for one that compiled code does not explain. `replayed`: the call site of a replayed kernel, or
+    `NONE`."""
 
     call: tuple[int, ...]
     placed: tuple[Placed | None, ...]
+    replayed: tuple[int, ...]
 
 
 def place_device_events(
@@ -58,6 +56,7 @@ def place_device_events(
     is_graph = columns.launches.kind == _GRAPH
     replaying = set(call_of[is_graph & (call_of != NONE)].tolist())
     placed: list[Placed | None] = [None] * len(links.launch)
+    sites = [NONE] * len(links.launch)
     replayed: dict[int, list[int]] = defaultdict(list)
     for event, launch in enumerate(links.launch.tolist()):
         call = int(call_of[launch]) if launch != NONE else NONE
@@ -74,24 +73,45 @@ def place_device_events(
         graph = code.calls[call].graph
         ordered = _in_order(columns, links.launch, events)
         names = [columns.names[int(columns.device.name[event])] for event in ordered]
+        proof = Proof(
+            numbered=_are_numbered(columns, ordered),
+            in_line=len({int(columns.device.stream[event]) for event in ordered}) == 1,
+        )
         for event, found in zip(
-            ordered, match(graph, sequences.get(graph.number), names), strict=True
+            ordered, match(graph, sequences.get(code_of(graph)), names, proof), strict=True
         ):
             placed[event] = _replayed(code, call, found)
+            sites[event] = NONE if found is None else found.site
     calls = [NONE if launch == NONE else int(call_of[launch]) for launch in links.launch.tolist()]
-    return DevicePlaces(tuple(calls), tuple(placed))
+    return DevicePlaces(tuple(calls), tuple(placed), tuple(sites))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a trace says about the order of a replay's kernels.
+
+    Attributes:
+        numbered: every kernel has the number of its node.
+        in_line: all ran on one stream, so that their order in time is their order in the graph.
+    """
+
+    numbered: bool = False
+    in_line: bool = True
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A replayed kernel's call site, and whether the whole replay agreed with its reference."""
+    """A replayed kernel's call site, and whether more than its place says so."""
 
     site: int
     sure: bool
 
 
 def match(
-    graph: CompiledGraph, sequence: Sequence[int] | None, names: Sequence[str]
+    graph: CompiledGraph,
+    sequence: Sequence[int] | None,
+    names: Sequence[str],
+    proof: Proof = Proof(),
 ) -> list[Matched | None]:
     """Call sites of replayed kernels, in their order; None for one without a counterpart.
 
@@ -104,7 +124,15 @@ def match(
     expected = [_known_name(graph, site) for site in sequence]
     seen = [name if name.startswith(_TRITON) else "" for name in names]
     if expected == seen:
-        return [Matched(site, sure=True) for site in sequence]
+        count = Counter(seen)
+        return [
+            Matched(
+                site,
+                # On several streams equal names may have changed places.
+                sure=proof.numbered or bool(name and (proof.in_line or count[name] == 1)),
+            )
+            for site, name in zip(sequence, seen, strict=True)
+        ]
     found: list[Matched | None] = [None] * len(names)
     for block in SequenceMatcher(None, expected, seen, autojunk=False).get_matching_blocks():
         for offset in range(block.size):
@@ -124,7 +152,7 @@ def captured_launches(
     host = _host_spans(columns, tree)
     call_of, site_of = _of_launches(code.call_of_span, host), _of_launches(code.site_of_span, host)
     ran = set(columns.device.correlation.tolist())
-    makes_node = [_MAKES_NODE.fullmatch(name) is not None for name in columns.names]
+    makes_node = [MAKES_NODE.fullmatch(name) is not None for name in columns.names]
     sequences: dict[int, list[int]] = defaultdict(list)
     known: set[int] = set()
     for launch in np.argsort(launches.start_ns, kind="stable").tolist():
@@ -137,7 +165,7 @@ def captured_launches(
             sequences[call].append(NO_SITE if site == NONE else site)
     longest: dict[int, list[int]] = {}
     for call, sites in sequences.items():
-        number = code.calls[call].graph.number
+        number = code_of(code.calls[call].graph)
         if len(sites) > len(longest.get(number, ())):
             longest[number] = sites
     return tuple(CapturedLaunches(n, tuple(sites)) for n, sites in sorted(longest.items()))
@@ -157,10 +185,16 @@ def _of_launches(of_span: Ints, host: Ints) -> Ints:
 def _in_order(columns: TraceColumns, launch: Ints, events: Sequence[int]) -> list[int]:
     """Replayed events as their graph holds them: by launch, then node id, else time."""
     device = columns.device
-    by_node = all(device.graph_node[event] != ABSENT for event in events)
-    order = device.graph_node if by_node else device.start_ns
+    order = device.graph_node if _are_numbered(columns, events) else device.start_ns
     starts = columns.launches.start_ns
     return sorted(events, key=lambda e: (int(starts[launch[e]]), int(order[e]), e))
+
+
+def _are_numbered(columns: TraceColumns, events: Sequence[int]) -> bool:
+    """Whether each event has the number of its node, a different one in each graph launched."""
+    nodes = [int(columns.device.graph_node[event]) for event in events]
+    launched = [int(columns.device.correlation[event]) for event in events]
+    return ABSENT not in nodes and len(set(zip(launched, nodes, strict=True))) == len(nodes)
 
 
 def _known_name(graph: CompiledGraph, site: int) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from layerscope.analysis.tally import Tally
 
 Key = tuple[str, str]
-_WAYS = ("range", "exact", "fused", "graph", "graph~")
+_WAYS = ("range", "exact", "fused", "graph", "graph~", "unknown")
 
 
 def build_rows(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from layerscope.analysis.compiled_code import CompiledCode
+from layerscope.analysis.compiled_code import CompiledCode, Placed
 from layerscope.analysis.phases import layer_walls_ns
 from layerscope.analysis.workings import Key, Workings
 from layerscope.taxonomy import OUTSIDE_MODEL
@@ -56,6 +56,9 @@ def tally_of(workings: Workings) -> Tally:
             tally.operator_ns[key] += operator_ns[index]
     if workings.compiled is not None:
         _tally_sites(workings, workings.compiled, thread, tally)
+    elif workings.places is not None:
+        for event in range(len(workings.places.placed)):
+            _note_how(workings.place(event), tally)
     outside = workings.host_window_ns - sum(tally.cpu_ns.values())
     if outside:
         tally.cpu_ns[OUTSIDE_MODEL, ranges.resting_phase] += outside
@@ -104,15 +107,22 @@ def _tally_sites(workings: Workings, code: CompiledCode, thread: int, tally: Tal
     assert workings.places is not None
     for event, call in enumerate(workings.places.call):
         where = workings.place(event)
-        if where.how:
-            for key, _ in where.shares:
-                tally.how.setdefault(key, {}).setdefault(where.how)
-        if where.how not in ("", "range"):  # a replay runs no kernel call on the host
+        _note_how(where, tally)
+        if where.how not in ("", "range") and call != NONE:
+            # a replay runs no kernel call on the host
             called.update(dict.fromkeys((call, key) for key, _ in where.shares))
     for number, (layer, phase) in called:
         region = code.calls[number].region
         tally.calls[layer, phase] += region is None or layer != region.layer
         tally.layers.setdefault(layer)
+
+
+def _note_how(where: Placed, tally: Tally) -> None:
+    for key, _ in where.shares:
+        if where.how:
+            tally.how.setdefault(key, {}).setdefault(where.how)
+        if where.how not in ("", "range"):
+            tally.layers.setdefault(key[0])
 
 
 def _operator_self_by_range(workings: Workings) -> list[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from layerscope.analysis.compiled_code import CompiledCode, Placed, read_compiled_code
 from layerscope.analysis.graph_replays import DevicePlaces, place_device_events
+from layerscope.analysis.kernel_modules import says_modules, with_modules
 from layerscope.analysis.phases import LayerRange, Ranges, read_ranges
 from layerscope.records.provenance import Provenance
 from layerscope.records.tables import LayerSource
@@ -29,8 +30,8 @@ class Workings:
     """A trace with everything that follows from it alone: nesting, ranges, launches, layers.
 
     `keys` holds the (layer, phase) of every device event; of one that several layers share, that of
-    the largest share. `places` holds all shares of those that compiled code explains; it is there where
-    `compiled` is.
+    the largest share. `places` holds all shares of those that compiled code, or a kernel itself,
+    explains; it is there where `compiled` is or kernels say their modules.
     """
 
     columns: TraceColumns
@@ -115,6 +116,20 @@ def work_out(
     places = None
     if compiled is not None and provenance is not None:
         places = place_device_events(columns, tree, links, compiled, provenance.captures)
+    if says_modules(columns):
+        none = (NONE,) * len(keys)
+        before = places or DevicePlaces(none, (None,) * len(keys), none)
+        asked = with_modules(
+            columns,
+            links.launch.tolist(),
+            keys,
+            before.placed,
+            fqns,
+            ranges.root,
+            in_ranges=layers.source in ("ranges", "modules"),
+        )
+        places = replace(before, placed=tuple(asked))
+    if places is not None:
         both = zip(keys, places.placed, strict=True)
         keys = [key if where is None else where.main for key, where in both]
     return Workings(

@@ -1,17 +1,19 @@
-"""Inductor's own notes on one graph in, the layers of each of its call sites out.
+"""Inductor's notes and ours on one graph in, the layers of each of its call sites out.
 
-The notes are the code's debug handles (one comment for each kernel call, in order) and three maps:
-call site -> nodes of the compiled graph -> nodes of the graph that dynamo traced, whose names the
-layers are known by. They are stored with inductor's cached code, so that a warm cache knows as much
-as a cold one.
+Inductor's are the code's debug handles (one comment for each kernel call) and two maps: call site ->
+nodes of the compiled graph -> nodes of the graph that dynamo traced. Ours say which heavy operators each
+node of the compiled graph does, and for which layer (`graph_notes`). All are stored with inductor's
+cached code, so that a warm cache knows as much as a cold one.
 
-- A call of a library or a template (a matmul, a convolution, an attention) runs one heavy operator
-  and belongs to its layer alone; each heavy operator is claimed by exactly one such call.
-- A matrix-vector product that no library call runs is a sum in generated code (inductor makes it so
-  with coordinate descent tuning). Such code belongs to the product's layer as a template does,
-  whatever is fused to it; several products in one share it by the bytes that they read.
+- A call of a library or a template (a matmul, a convolution, an attention) runs heavy operators and
+  belongs to their layer; each heavy operator is claimed by one call. A call that claims none belongs to
+  a layer only where it runs an operation that no pass has touched; else its layer is unknown.
+- Generated code that runs a heavy operator itself (a template, a product of one row as a sum) belongs to
+  that operator's layer, whatever is fused to it; several in one share it by what they multiply or read.
 - Other generated code may fuse operations of several layers. It is split by the bytes that the
   model's own operations in it put out; an operation of which only views are in it weighs nothing.
+- The heavy operators that are claimed must be those of the graph, each once. Where they are not, nothing
+  is claimed to be known of the graph at all.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from layerscope.instrument.graph_notes import GraphNotes, NotedProduct
+from layerscope.instrument.regions import renamed_regions
+from layerscope.instrument.wrapper_code import KernelCall, handles, kernel_calls
 from layerscope.records.provenance import CallSite, LayerWeight, Origin
 
-_HANDLE = re.compile(r"^\s*(?:#|//)\s*\[Provenance debug handles\]\s+(\S+):(\d+)\s*$", re.MULTILINE)
 _SERIAL = re.compile(r"_\d+$")
 _VIEWS = frozenset(
     {
@@ -32,20 +36,8 @@ _VIEWS = frozenset(
         *("unbind", "getitem", "detach"),
     }
 )
-_HEAVY = {
-    "mm": "mm",
-    "addmm": "mm",
-    "_int_mm": "mm",
-    "_scaled_mm": "mm",
-    "_linear_pointwise": "mm",
-    "_mkl_linear": "mm",
-    "bmm": "bmm",
-    "baddbmm": "bmm",
-    "convolution": "convolution",
-    "_convolution_pointwise": "convolution",
-}
-_ATTENTION = ("_scaled_dot_product_", "_flash_attention_", "_efficient_attention_")
 _LIBRARY_CALLS = ("extern_kernels.", "torch.ops.", "aten.", "triton_tem_", "cpp_CppMicro")
+_HIGHER_ORDER = re.compile(r"(invoke_subgraph|cond|while_loop|(repeated_)?subgraph|\w+_graph)_?\d*")
 
 
 @dataclass(frozen=True)
@@ -65,20 +57,11 @@ class TracedNode:
 
 
 @dataclass(frozen=True)
-class _Call:
-    name: str
-    nodes: tuple[str, ...]
+class Sites:
+    """The call sites of a graph in the order in which its code runs them, and why nothing is known."""
 
-
-def heavy_operator(node: str) -> str:
-    """`mm`, `bmm`, `convolution` or `sdpa` for a node or an aten operator of that name, else "".
-
-    SDPA's math form is none: it runs two `bmm`.
-    """
-    base = _SERIAL.sub("", node)
-    if base.startswith(_ATTENTION):
-        return "" if base.endswith("_math") else "sdpa"
-    return _HEAVY.get(base, "")
+    sites: tuple[CallSite, ...]
+    problem: str = ""
 
 
 def call_sites(
@@ -86,100 +69,258 @@ def call_sites(
     site_nodes: Mapping[str, Sequence[str]],
     traced_by: Mapping[str, Sequence[str]],
     traced: Mapping[str, TracedNode],
-) -> tuple[CallSite, ...]:
-    """The call sites of a graph, in the order in which its code runs them.
+    notes: GraphNotes | None,
+    inputs: Sequence[str | None] = (),
+) -> Sites:
+    """The call sites of a graph.
 
     Args:
         code: the wrapper that inductor wrote.
         site_nodes: `<kernel name>:<handle>` -> nodes of the compiled graph.
         traced_by: node of the compiled graph -> nodes of the traced graph that it came from.
         traced: node of the traced graph -> its layer.
+        notes: on the compiled graph; None where nothing was noted, and nothing is known then.
+        inputs: of the traced graph: the layer that holds each as a parameter, None for others.
     """
-    calls = [
-        _Call(name, tuple(site_nodes.get(f"{name}:{handle}", ())))
-        for name, handle in _HANDLE.findall(code)
-    ]
-    owner = _claims(calls)
-    owned = {index: node for node, index in owner.items()}
-    in_libraries = {name for node in owner for name in traced_by.get(node, ())}
-    generated: set[str] = set()  # heavy operations met in generated code
-    sites = []
-    for index, call in enumerate(calls):
-        heavy = owned.get(index)
-        if heavy is not None:
-            found = [traced[name].layer for name in traced_by.get(heavy, ()) if name in traced]
-            layers: tuple[LayerWeight, ...] = (LayerWeight(found[-1], 1),) if found else ()
-            operator = heavy_operator(heavy)
-        elif products := _products(call, traced_by, traced, in_libraries):
-            layers = _weighed({name: traced[name].input_bytes for name in products}, traced)
-            first = products[0]
-            # The second half of a sum in two steps is not a second product.
-            known = len(products) > 1 or first in generated
-            operator = "" if known else traced[first].operator
-            generated.update(products)
-        else:
-            # What a library call does is not done a second time by the code that feeds it.
-            layers = _split([n for n in call.nodes if n not in owner], traced_by, traced)
-            # Code that only prepares a library call (a weight's layout) has no other node.
-            layers = layers or _split(call.nodes, traced_by, traced)
-            operator = ""
-        origin: Origin = "unknown" if not layers else "exact" if len(layers) == 1 else "fused"
-        sites.append(CallSite(call.name, origin, layers, operator))
-    return tuple(sites)
+    calls = kernel_calls(code)
+    if notes is None:
+        return _unknown(calls, "it was compiled where nothing could be noted (a backward pass)")
+    once = {call.handle: call for call in calls if not call.instance}
+    if handles(code) - once.keys():
+        return _unknown(calls, "its code runs kernels in an order that is not understood")
+    claims = _Claims(tuple(once.values()), site_nodes, notes)
+    problem = notes.problem or claims.difference(notes)
+    if problem:
+        return _unknown(calls, problem)
+    work = _Work(site_nodes, traced_by, traced, notes, claims)
+    sites = {handle: work.site(call) for handle, call in once.items()}
+    ordered = [sites[call.handle] for call in calls]
+    return Sites(renamed_regions(calls, ordered, claims.by_handle, notes, inputs))
 
 
-def _claims(calls: Sequence[_Call]) -> dict[str, int]:
-    """Heavy node -> the library call that runs it.
+def _unknown(calls: Sequence[KernelCall], problem: str) -> Sites:
+    return Sites(
+        tuple(CallSite(call.name, "unknown", sometimes=call.sometimes) for call in calls), problem
+    )
+
+
+class _Claims:
+    """Which call runs which heavy operator."""
+
+    def __init__(
+        self,
+        calls: Sequence[KernelCall],
+        site_nodes: Mapping[str, Sequence[str]],
+        notes: GraphNotes,
+    ) -> None:
+        self.by_handle: dict[str, list[NotedProduct]] = {}
+        self.nodes: set[tuple[str, str]] = set()
+        self._calls = {call.handle: call for call in calls}
+        products = {
+            (part, n): p for part, found in notes.products.items() for n, p in found.items()
+        }
+        named = {
+            call.handle: [
+                (call.part, n)
+                for n in site_nodes.get(f"{call.name}:{call.handle}", ())
+                if (call.part, n) in products
+            ]
+            for call in calls
+        }
+        library = {h: named[h] for h, call in self._calls.items() if is_library(call.name)}
+        for node, takers in _taken(library, products).items():
+            self._give(node, takers, products[node])
+        self.in_libraries = set(self.nodes)
+        left: dict[tuple[str, str], list[str]] = {}
+        for handle, found in named.items():
+            for node in found:
+                if node not in self.nodes and handle not in library:
+                    left.setdefault(node, []).append(handle)
+        for node, takers in left.items():
+            # Of several kernels for one product (a reduction in two steps) the first is counted.
+            self._give(node, takers[:1], products[node])
+
+    def difference(self, notes: GraphNotes) -> str:
+        """What was traced and is not claimed, or claimed and was not traced, in words; else ""."""
+        claimed = Counter(key for found in self.by_handle.values() for p in found for key in p.keys)
+        wanted = set(notes.wanted)
+        missing = len(wanted - claimed.keys())
+        twice = sum(count > 1 for count in claimed.values())
+        strange = len(claimed.keys() - wanted) + sum(
+            p.layer is None or not p.keys for found in self.by_handle.values() for p in found
+        )
+        if not (missing or twice or strange):
+            return ""
+        told = [
+            f"{count} {what}"
+            for count, what in (
+                (missing, "not found in its kernels"),
+                (twice, "found in several"),
+                (strange, "in its kernels that were not traced"),
+            )
+            if count
+        ]
+        return f"of {len(wanted)} heavy operators {', '.join(told)}"
+
+    def _give(
+        self, node: tuple[str, str], takers: Sequence[str], products: Sequence[NotedProduct]
+    ) -> None:
+        self.nodes.add(node)
+        if len(takers) == 1 or len(takers) != len(products):
+            self.by_handle.setdefault(takers[0], []).extend(products)
+            return
+        # One product each: the call whose code names what the product reads.
+        free = list(products)
+        for handle in takers:
+            text = self._calls[handle].text
+            fits = [p for p in free if p.reads and all(_names(text, read) for read in p.reads)]
+            if len(fits) == 1:
+                free.remove(fits[0])
+            # Where the code does not tell, each call may be either's: it is shared.
+            self.by_handle.setdefault(handle, []).extend(fits if len(fits) == 1 else products)
+
+
+def is_library(name: str) -> bool:
+    """Whether a call runs a library's kernel, or one that inductor made from a template."""
+    return name.startswith(_LIBRARY_CALLS) or "_template" in name.lower()
+
+
+def _names(text: str, read: str) -> bool:
+    return (
+        re.search(rf"\b(?:\w+_graph_\d+_|\w*subgraph_?\d+_)?{re.escape(read)}\b", text) is not None
+    )
+
+
+def _taken(
+    calls: Mapping[str, Sequence[tuple[str, str]]],
+    products: Mapping[tuple[str, str], Sequence[NotedProduct]],
+) -> dict[tuple[str, str], list[str]]:
+    """Heavy node -> the library calls that run it: as many as it has products, at most.
 
     A call's notes may name the heavy nodes that it reads from too: calls with one candidate left
     take it first, and what they took is no candidate for others.
     """
-    open_calls = {
-        index: {node for node in call.nodes if heavy_operator(node)}
-        for index, call in enumerate(calls)
-        if call.name.startswith(_LIBRARY_CALLS) or "_template" in call.name.lower()
-    }
-    order = {node: place for place, node in enumerate(dict.fromkeys(_nodes(calls)))}
-    claimed: dict[str, int] = {}
-    while open_calls:
-        left = {index: nodes - claimed.keys() for index, nodes in open_calls.items()}
-        index = next((i for i, nodes in left.items() if len(nodes) == 1), next(iter(left)))
-        if left[index]:
-            claimed[min(left[index], key=order.__getitem__)] = index
-        del open_calls[index]
-    return claimed
+    waiting = dict(calls)
+    order = {node: place for place, node in enumerate(n for found in calls.values() for n in found)}
+    taken: dict[tuple[str, str], list[str]] = {}
+    while waiting:
+        left = {
+            handle: [n for n in dict.fromkeys(nodes) if len(taken.get(n, ())) < len(products[n])]
+            for handle, nodes in waiting.items()
+        }
+        handle = next((h for h, nodes in left.items() if len(nodes) == 1), next(iter(left)))
+        if left[handle]:
+            node = min(left[handle], key=lambda n: (len(taken.get(n, ())), order[n]))
+            taken.setdefault(node, []).append(handle)
+        del waiting[handle]
+    return taken
 
 
-def _nodes(calls: Sequence[_Call]) -> list[str]:
-    return [node for call in calls for node in call.nodes]
+class _Work:
+    """What each call does, for whom."""
+
+    def __init__(
+        self,
+        site_nodes: Mapping[str, Sequence[str]],
+        traced_by: Mapping[str, Sequence[str]],
+        traced: Mapping[str, TracedNode],
+        notes: GraphNotes,
+        claims: _Claims,
+    ) -> None:
+        self._site_nodes = site_nodes
+        self._traced_by = traced_by
+        self._traced = traced
+        self._notes = notes
+        self._claims = claims
+        self._in_libraries = {
+            name
+            for part, node in claims.in_libraries
+            if not part
+            for name in traced_by.get(node, ())
+        }
+        self._summed: set[str] = set()  # heavy operations met in generated code
+
+    def site(self, call: KernelCall) -> CallSite:
+        """The call as a site."""
+        nodes = tuple(self._site_nodes.get(f"{call.name}:{call.handle}", ()))
+        operator, products = "", tuple[str, ...]()
+        claimed = self._claims.by_handle.get(call.handle)
+        if claimed:
+            layers = _shared(claimed)
+            operator = claimed[0].operator
+            products = tuple(p.layer for p in claimed if p.layer is not None)
+        elif call.part or is_library(call.name):
+            layers = self._untouched(call.part, nodes)
+        elif summed := self._products(nodes):
+            layers = _weighed({n: self._traced[n].input_bytes for n in summed}, self._traced)
+            # The second half of a sum in two steps is not a second product.
+            new = [name for name in summed if name not in self._summed]
+            products = tuple(self._traced[name].layer for name in new)
+            operator = self._traced[new[0]].operator if new else ""
+            self._summed.update(new)
+        else:
+            # What a library call does is not done a second time by the code that feeds it.
+            own = [n for n in nodes if ("", n) not in self._claims.nodes]
+            layers = self._split(own)
+            # Code that only prepares a library call (a weight's layout) has no other node.
+            layers = layers or self._prepares(nodes) or self._split(nodes)
+        origin: Origin = "unknown" if not layers else "exact" if len(layers) == 1 else "fused"
+        if call.sometimes:
+            # Nothing in a trace says which branch ran, or how often.
+            return CallSite(call.name, "unknown", (), operator, (), sometimes=True)
+        return CallSite(call.name, origin, layers, operator, products)
+
+    def _untouched(self, part: str, nodes: Sequence[str]) -> tuple[LayerWeight, ...]:
+        """The layer of operations that no pass has touched, where it is one."""
+        known = self._notes.layers.get(part, {})
+        working = [
+            node
+            for node in nodes
+            if _SERIAL.sub("", node) not in _VIEWS and not (part and _HIGHER_ORDER.fullmatch(node))
+        ]
+        layers = {known.get(node) for node in working}
+        layer = layers.pop() if len(layers) == 1 else None
+        return () if layer is None else (LayerWeight(layer, 1),)
+
+    def _prepares(self, nodes: Sequence[str]) -> tuple[LayerWeight, ...]:
+        products = self._notes.products.get("", {})
+        found = [p for node in nodes for p in products.get(node, ())]
+        return _shared(found) if found else ()
+
+    def _products(self, nodes: Sequence[str]) -> list[str]:
+        """The model's heavy operations that this code computes itself, as sums of products."""
+        sums = [node for node in nodes if _SERIAL.sub("", node) == "sum"]
+        names = dict.fromkeys(name for node in sums for name in self._traced_by.get(node, ()))
+        return [
+            name
+            for name in names
+            if name in self._traced
+            and self._traced[name].operator
+            and name not in self._in_libraries
+        ]
+
+    def _split(self, nodes: Sequence[str]) -> tuple[LayerWeight, ...]:
+        traced = self._traced
+        working = [node for node in nodes if _SERIAL.sub("", node) not in _VIEWS]
+        operations = dict.fromkeys(
+            name
+            for node in working or nodes
+            for name in self._traced_by.get(node, ())
+            if name in traced
+        )
+        return _weighed({name: traced[name].output_bytes for name in operations}, traced)
 
 
-def _products(
-    call: _Call,
-    traced_by: Mapping[str, Sequence[str]],
-    traced: Mapping[str, TracedNode],
-    in_libraries: Collection[str],
-) -> list[str]:
-    """The model's heavy operations that this code computes itself, as sums of products."""
-    sums = [node for node in call.nodes if _SERIAL.sub("", node) == "sum"]
-    names = dict.fromkeys(name for node in sums for name in traced_by.get(node, ()))
-    return [
-        name
-        for name in names
-        if name in traced and traced[name].operator and name not in in_libraries
-    ]
-
-
-def _split(
-    nodes: Sequence[str],
-    traced_by: Mapping[str, Sequence[str]],
-    traced: Mapping[str, TracedNode],
-) -> tuple[LayerWeight, ...]:
-    working = [node for node in nodes if _SERIAL.sub("", node) not in _VIEWS]
-    operations = dict.fromkeys(
-        name for node in working or nodes for name in traced_by.get(node, ()) if name in traced
-    )
-    return _weighed({name: traced[name].output_bytes for name in operations}, traced)
+def _shared(products: Sequence[NotedProduct]) -> tuple[LayerWeight, ...]:
+    """The layers of these products by what each multiplies."""
+    weights: Counter[str] = Counter()
+    for product in products:
+        if product.layer is None:
+            return ()
+        weights[product.layer] += product.work
+    if len(weights) == 1:
+        return (LayerWeight(next(iter(weights)), 1),)
+    return tuple(LayerWeight(layer, weight) for layer, weight in weights.items())
 
 
 def _weighed(
@@ -192,3 +333,18 @@ def _weighed(
     if not weights.total():
         weights.update(dict.fromkeys(weights, 1))
     return tuple(LayerWeight(layer, weight) for layer, weight in weights.items() if weight)
+
+
+def relabelled(site: CallSite, layer_of: Mapping[str, str | None]) -> CallSite:
+    """The same site with other names for its layers; unknown where one has none."""
+    layers = [LayerWeight(layer_of.get(p.layer) or "", p.weight) for p in site.layers]
+    needed: Collection[str] = {*(p.layer for p in site.layers), *site.products}
+    if any(layer_of.get(layer) is None for layer in needed):
+        return replace(site, origin="unknown", layers=(), products=())
+    merged: Counter[str] = Counter()
+    for part in layers:
+        merged[part.layer] += part.weight
+    products = tuple(layer_of[layer] or "" for layer in site.products)
+    found = tuple(LayerWeight(layer, weight) for layer, weight in merged.items())
+    origin: Origin = site.origin if len(found) != 1 else "exact"
+    return replace(site, layers=found, products=products, origin=origin)

@@ -2,16 +2,15 @@
 
 Inside the context every graph that inductor makes is noted with its call sites' layers, and, while a
 profiler runs, every call of one is a range `compiled:<number>:<module>`: the graph and the module
-whose frame it is at that call, found by the parameters it is called with, because one graph may serve
-many layers. Nothing is put inside compiled code: graphs, breaks and operators are what they are
-without it. Its compiled code has a cache of its own, since code cached without the notes has none.
+whose frame it is at that call, read from the caller, because one graph may serve many layers. Nothing
+is put inside compiled code: graphs, breaks and operators are what they are without it. Its compiled code
+has a cache of its own, since code cached without the notes has none.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
@@ -19,50 +18,63 @@ from typing import Any
 import torch
 from torch._C._profiler import _RecordFunctionFast
 
-from layerscope.instrument.call_sites import TracedNode, call_sites, heavy_operator
-from layerscope.instrument.frame_names import relative_fqn
-from layerscope.records.provenance import CapturedLaunches, CompiledGraph, Provenance
+from layerscope.instrument.call_sites import call_sites, relabelled
+from layerscope.instrument.calling_frame import CallingFrames, Start
+from layerscope.instrument.frame_names import parts_of
+from layerscope.instrument.graph_notes import NOTES, noted, read_notes
+from layerscope.instrument.products import Followed, mark
+from layerscope.instrument.traced_graph import TracedGraph, traced_graph
+from layerscope.records.provenance import CallSite, CapturedLaunches, CompiledGraph, Provenance
 from layerscope.taxonomy import COMPILED_PREFIX
-from layerscope.workload.module_list import plain_fqn
 
-_CACHE_TAG = "layerscope-provenance-1"
-_NUMBER = "_layerscope_graph"
-# What a model calls by other names than the operators that run.
-_CALLED = {"linear": "mm", "matmul": "bmm", "scaled_dot_product_attention": "sdpa"}
+_CACHE_TAG = "layerscope-provenance-2"
+_NUMBERS = "_layerscope_graphs"
+# Numbers of graphs of watches that are open at once never meet.
+_MOST_GRAPHS = 1_000_000
+_open: dict[int, ProvenanceWatch] = {}
 
 
 class ProvenanceWatch:
     """Context manager; the model must be compiled and called inside it.
 
     Args:
-        model: its parameters tell which module's frame a graph is called for.
+        model: its modules tell in whose frame a graph is called.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
-        self._traced: Mapping[str, TracedNode] = {}
+        self._frames = CallingFrames(model)
+        self._traced: TracedGraph | None = None
+        self._lost = ""
+        self._notes: dict[str, Any] | None = None
+        self._in_passes = False
+        self._slot = 0
         self._graphs: list[CompiledGraph] = []
-        self._layers: list[tuple[str, ...]] = []  # of each graph, longest first
+        self._raw: dict[int, tuple[tuple[CallSite, ...], frozenset[str]]] = {}
+        self._bound: dict[Any, tuple[int, str]] = {}
         self.captures: tuple[CapturedLaunches, ...] = ()
 
     def __enter__(self) -> ProvenanceWatch:
         from torch._inductor import compile_fx as inductor
-        from torch._inductor import config
+        from torch._inductor import config, debug
         from torch._inductor.output_code import CompiledFxGraph
         from torch.compiler import config as cache_config
 
-        self._owner = _owners(self._model)
+        self._slot = next(number for number in range(len(_open) + 1) if number not in _open)
         self._exits = ExitStack()
         try:
             notes = {"trace.provenance_tracking_level": 1, "cpp.enable_kernel_profile": True}
             self._exits.enter_context(config.patch(notes))
             self._exits.enter_context(cache_config.patch(cache_key_tag=_CACHE_TAG))  # type: ignore[attr-defined]
-            self._patch(inductor, "compile_fx", self._noting(inductor.compile_fx))
-            self._patch(CompiledFxGraph, "post_compile", self._adding(CompiledFxGraph.post_compile))
-            self._patch(CompiledFxGraph, "__call__", self._ranged(CompiledFxGraph.__call__))
+            self._patch(inductor, "compile_fx", self._noting)
+            self._patch(inductor, "_recursive_joint_graph_passes", self._marking)
+            self._patch(inductor, "_recursive_post_grad_passes", self._following)
+            self._patch(debug, "dump_inductor_provenance_info", self._storing)
+            self._patch(CompiledFxGraph, "post_compile", self._adding)
+            self._patch(CompiledFxGraph, "__call__", self._ranged)
         except BaseException:
             self._exits.close()
             raise
+        _open[self._slot] = self
         return self
 
     def __exit__(
@@ -71,21 +83,29 @@ class ProvenanceWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        _open.pop(self._slot, None)
         self._exits.__exit__(kind, error, traceback)
 
     def record(self) -> Provenance:
         """What was noted so far."""
         return Provenance(
-            torch=str(torch.__version__), graphs=tuple(self._graphs), captures=self.captures
+            torch=str(torch.__version__),
+            graphs=tuple(self._graphs),
+            captures=self.captures,
+            aliases=self._frames.aliases(),
         )
 
-    def _patch(self, owner: Any, name: str, value: Any) -> None:
-        self._exits.callback(setattr, owner, name, getattr(owner, name))
-        setattr(owner, name, value)
+    def _patch(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
+        before = getattr(owner, name)
+        self._exits.callback(setattr, owner, name, before)
+        setattr(owner, name, around(before))
+
+    # ---- while a graph is compiled
 
     def _noting(self, compile_fx: Callable[..., Any]) -> Callable[..., Any]:
         def noting(model: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._traced:  # compile_fx calls itself once per patched setting
+            # compile_fx calls itself once per patched setting
+            if self._traced is not None or not isinstance(model, torch.fx.GraphModule):
                 return compile_fx(model, *args, **kwargs)
             with self._tracing(model):
                 return compile_fx(model, *args, **kwargs)
@@ -93,12 +113,59 @@ class ProvenanceWatch:
         return noting
 
     @contextmanager
-    def _tracing(self, graph: Any) -> Iterator[None]:
-        self._traced = _traced_nodes(graph) if isinstance(graph, torch.fx.GraphModule) else {}
+    def _tracing(self, graph: torch.fx.GraphModule) -> Iterator[None]:
+        from torch.compiler import config as cache_config
+
+        self._traced, self._lost = traced_graph(graph), ""
+        tag = f"{_CACHE_TAG}-{self._traced.fingerprint}"
+        try:
+            with cache_config.patch(cache_key_tag=tag):  # type: ignore[attr-defined]
+                yield
+        finally:
+            self._traced, self._notes = None, None
+
+    def _marking(self, passes: Callable[..., Any]) -> Callable[..., Any]:
+        def marking(graph: torch.fx.GraphModule, *args: Any, **kwargs: Any) -> Any:
+            if self._in_passes:  # of a sub-graph
+                return passes(graph, *args, **kwargs)
+            mark(graph)
+            if self._traced is not None:
+                self._lost = self._lost or self._traced.lost(graph)
+            followed = Followed(graph)
+            with self._passing():
+                result = passes(graph, *args, **kwargs)
+            followed.through(result)
+            return result
+
+        return marking
+
+    def _following(self, passes: Callable[..., Any]) -> Callable[..., Any]:
+        def following(graph: torch.fx.GraphModule, *args: Any, **kwargs: Any) -> Any:
+            if self._in_passes:
+                return passes(graph, *args, **kwargs)
+            mark(graph)
+            followed = Followed(graph)
+            with self._passing():
+                result = passes(graph, *args, **kwargs)
+            followed.through(graph)
+            self._notes = noted(graph, followed.keys, self._lost)
+            return result
+
+        return following
+
+    @contextmanager
+    def _passing(self) -> Iterator[None]:
+        self._in_passes = True
         try:
             yield
         finally:
-            self._traced = {}
+            self._in_passes = False
+
+    def _storing(self, dump: Callable[..., Any]) -> Callable[..., Any]:
+        def storing(*args: Any, **kwargs: Any) -> Any:
+            return {**dump(*args, **kwargs), NOTES: self._notes}
+
+        return storing
 
     def _adding(self, post_compile: Callable[..., Any]) -> Callable[..., Any]:
         def adding(graph: Any, *args: Any, **kwargs: Any) -> Any:
@@ -109,92 +176,83 @@ class ProvenanceWatch:
         return adding
 
     def _add(self, graph: Any) -> None:
-        notes = json.loads(graph.inductor_provenance_mapping_str or "{}")
-        sites = call_sites(
+        stored = json.loads(graph.inductor_provenance_mapping_str or "{}")
+        traced = self._traced
+        found = call_sites(
             graph.source_code,
-            notes.get("cppCodeToPost", {}),
-            notes.get("postToPre", {}),
-            self._traced,
+            stored.get("cppCodeToPost") or {},
+            stored.get("postToPre") or {},
+            traced.nodes if traced is not None else {},
+            read_notes(stored.get(NOTES)) if traced is not None else None,
+            traced.inputs if traced is not None else (),
         )
-        setattr(graph, _NUMBER, len(self._graphs))
-        self._graphs.append(CompiledGraph(len(self._graphs), sites))
-        named = {part.layer for site in sites for part in site.layers if part.layer}
-        self._layers.append(tuple(sorted(named, key=len, reverse=True)))
+        number = self._slot * _MOST_GRAPHS + len(self._graphs)
+        graph.__dict__.setdefault(_NUMBERS, {})[id(self)] = number
+        bases = frozenset(parts_of(layer)[0] for layer in _layers(found.sites))
+        self._raw[number] = found.sites, bases
+        below = {layer: parts_of(layer)[1] for layer in _layers(found.sites)}
+        sites = tuple(relabelled(site, below) for site in found.sites)
+        self._graphs.append(CompiledGraph(number, sites, found.problem))
+
+    # ---- while a graph is called
 
     def _ranged(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def ranged(graph: Any, inputs: Any) -> Any:
-            number = getattr(graph, _NUMBER, None)
+            number = graph.__dict__.get(_NUMBERS, {}).get(id(self))
             # Asked as torch itself does here; without a profiler this costs a look-up a graph.
             if number is None or not torch.autograd.profiler._is_profiler_enabled:
                 return call(graph, inputs)
-            frame = self._frame(self._layers[number], inputs)
-            label = f"{COMPILED_PREFIX}{number}:{'?' if frame is None else frame}"
-            with _RecordFunctionFast(label):
+            number, frame = self._bind(number)
+            with _RecordFunctionFast(f"{COMPILED_PREFIX}{number}:{frame}"):
                 return call(graph, inputs)
 
         return ranged
 
-    def _frame(self, layers: Sequence[str], inputs: Sequence[Any]) -> str | None:
-        """FQN of the module whose frame this call is; None where no parameter tells.
+    def _bind(self, number: int) -> tuple[int, str]:
+        """The graph to name at this call, and the FQN of the module whose frame it is; else `?`."""
+        sites, bases = self._raw[number]
+        starts = self._frames.starts(bases)
+        key = number, tuple(sorted(starts.items()))
+        if key not in self._bound:
+            self._bound[key] = self._bound_anew(number, sites, starts)
+        return self._bound[key]
 
-        A parameter of `decoder.block.3.wi` in a graph that knows a layer `wi` speaks for the frame
-        `decoder.block.3`.
-        """
-        votes: Counter[str] = Counter()
-        for value in inputs:
-            owner = self._owner.get(value.data_ptr()) if isinstance(value, torch.Tensor) else None
-            if owner is None:
-                continue
-            layer = next((x for x in layers if owner == x or owner.endswith(f".{x}")), None)
-            if layer is not None:
-                votes[owner[: -len(layer)].rstrip(".")] += 1
-            elif not layers:
-                votes[owner] += 1  # all of the graph's operations are its frame's own
-        return votes.most_common(1)[0][0] if votes else None
-
-
-def _owners(model: torch.nn.Module) -> dict[int, str]:
-    """Address of a parameter or buffer -> FQN of its module; tied ones tell nothing, so left out."""
-    owners: dict[int, set[str]] = {}
-    for fqn, module in model.named_modules(remove_duplicate=False):
-        plain = plain_fqn(fqn)
-        tensors = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-        for tensor in tensors:
-            owners.setdefault(tensor.data_ptr(), set()).add(plain)
-    return {at: next(iter(names)) for at, names in owners.items() if at and len(names) == 1}
-
-
-def _traced_nodes(graph: torch.fx.GraphModule) -> dict[str, TracedNode]:
-    found: dict[str, TracedNode] = {}
-    for node in graph.graph.nodes:
-        if node.op in ("call_function", "call_method", "call_module"):
-            value = node.meta.get("example_value")
-            found[node.name] = TracedNode(_layer(node), _bytes(value), *_heavy(node))
-    return found
+    def _bound_anew(
+        self, number: int, sites: tuple[CallSite, ...], starts: Mapping[str, Start | None]
+    ) -> tuple[int, str]:
+        found = set(starts.values())
+        if not found or found == {None}:
+            return number, "?"
+        one = next(iter(found))
+        if len(found) == 1 and one is not None and not one.path:
+            return number, one.fqn
+        # Names that start from several modules, or from one around the model: the same code, once
+        # more, under the names in the model.
+        absolute = {layer: _in_model(layer, starts) for layer in _layers(sites)}
+        again = self._slot * _MOST_GRAPHS + len(self._graphs)
+        self._graphs.append(
+            CompiledGraph(
+                again,
+                tuple(relabelled(site, absolute) for site in sites),
+                self._graphs[number % _MOST_GRAPHS].problem,
+                code=number,
+            )
+        )
+        return again, ""
 
 
-def _layer(node: torch.fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack")
-    return relative_fqn(next(reversed(stack.values()))[0]) if stack else ""
+def _layers(sites: Collection[CallSite]) -> frozenset[str]:
+    parts = (part.layer for site in sites for part in site.layers)
+    return frozenset((*parts, *(layer for site in sites for layer in site.products)))
 
 
-def _heavy(node: torch.fx.Node) -> tuple[str, int]:
-    """The heavy operator that the model calls here and the bytes of what it reads; "", 0 for others."""
-    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    operator = _CALLED.get(called) or heavy_operator(called)
-    if not operator or node.op == "call_module":
-        return "", 0
-    return operator, sum(_bytes(x.meta.get("example_value")) for x in node.all_input_nodes)
-
-
-def _bytes(value: Any) -> int:
-    if isinstance(value, (tuple, list)):
-        return sum(_bytes(item) for item in value)
-    if not isinstance(value, torch.Tensor):
-        return 0
-    count = 1
-    for size in value.shape:
-        # A size that may vary: the one it was compiled with. Asking int() would fix it for good.
-        hint = size.node.hint if isinstance(size, torch.SymInt) else size
-        count *= int(hint) if hint is not None else 1
-    return count * value.element_size()
+def _in_model(layer: str, starts: Mapping[str, Start | None]) -> str | None:
+    base, path = parts_of(layer)
+    start = starts.get(base)
+    if start is None:
+        return None
+    if not start.path:
+        return ".".join(part for part in (start.fqn, path) if part)
+    if path == start.path:
+        return ""
+    return path.removeprefix(f"{start.path}.") if path.startswith(f"{start.path}.") else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import torch
 
 from layerscope.instrument.provenance import ProvenanceWatch
@@ -11,13 +13,14 @@ TRIED = ("2.11", "2.13", "2.14")
 
 
 def why_not_understood() -> str:
-    """Compile two linear layers and look for two call sites; "" where they are found, else why not.
+    """Compile two linear layers, the second onto a sum, and look for two call sites; "" where they
+    are found, else why not.
 
     The notes are torch's private affair and may change with any version. No code is generated for
     two matmuls, so this takes a second, and the process has to load the compiler anyway.
     """
-    trial = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)).eval()
-    wanted = [("mm", "0"), ("mm", "1")]
+    trial = _trial()
+    wanted = [("mm", "first"), ("mm", "second")]
     try:
         with ProvenanceWatch(trial) as watch, torch.no_grad():
             torch.compile(trial)(torch.zeros(2, 4))
@@ -30,6 +33,27 @@ def why_not_understood() -> str:
     except Exception as error:  # a private interface may fail in any way; the run goes on without
         return _reason(f"{type(error).__name__}: {error}".splitlines()[0][:200])
     return "" if found == wanted else _reason(f"two linear layers gave {found or 'no call sites'}")
+
+
+class _Trial(torch.nn.Module):
+    """The compiler makes one operation of the second product and the sum: our notes must follow it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(4, 4)
+        self.second = torch.nn.Linear(4, 4, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = x + self.second(self.first(x))
+        return found
+
+
+def _trial() -> torch.nn.Module:
+    """A trial whose code was never compiled: dynamo keeps what it made of a function's code."""
+    code = _Trial.forward.__code__.replace(co_firstlineno=1)
+    fresh = type("Trial", (_Trial,), {"forward": types.FunctionType(code, globals())})
+    trial: torch.nn.Module = fresh().eval()
+    return trial
 
 
 def _reason(why: str) -> str:

@@ -80,6 +80,7 @@ class LayerTable:
         root: name of the root row.
         expected_calls: FQN -> calls that the model's structure demands, or None with the reason
             in `notes` when that rule does not apply.
+        misplaced: where compiled code's heavy operators are in other layers than eagerly, in words.
     """
 
     rows: tuple[LayerRow, ...]
@@ -88,6 +89,7 @@ class LayerTable:
     expected_calls: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    misplaced: tuple[str, ...] = ()
 
     def failures(self) -> tuple[str, ...]:
         """Every rule that does not hold, in words with its difference. Empty when all hold."""
@@ -103,6 +105,7 @@ class LayerTable:
             *self._call_failures(),
             *self._flops_failures(),
             *self._energy_failures(),
+            *self.misplaced,
         )
 
     def check(self) -> None:

@@ -5,7 +5,7 @@ Written when a model is compiled, read when a trace is accounted for, also later
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ class LayerWeight:
 
     Attributes:
         layer: FQN relative to the compiled frame; "" is the frame's own module.
-        weight: bytes that its operations in the site put out; 1 for the layer of an exact site.
+        weight: bytes that its operations in the site put out, or multiply-accumulates of its products.
     """
 
     layer: str
@@ -42,21 +42,34 @@ class CallSite:
         name: as the code has it: `extern_kernels.addmm`, `triton_poi_fused_add_0`, …
         origin: how its layers are known.
         layers: at least one for an `exact` or `fused` site.
-        operator: the one heavy operator it runs (`mm`, `bmm`, `convolution`, `sdpa`); "" without.
+        operator: the heavy operator it runs (`mm`, `bmm`, `convolution`, `sdpa`); "" without.
+        products: the layer of each heavy operator in it: two where one kernel adds two products.
+        sometimes: in a branch or a loop, so that a call may run it once, often or never.
     """
 
     name: str
     origin: Origin
     layers: tuple[LayerWeight, ...] = ()
     operator: str = ""
+    products: tuple[str, ...] = ()
+    sometimes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledGraph:
-    """One compiled graph: its call sites in the order in which they run."""
+    """One compiled graph: its call sites in the order in which they run.
+
+    Attributes:
+        problem: why its layers are not known, in words, so that its time stays with the compiled
+            part; "" where they are.
+        code: number of the graph whose code it is, where the same code serves modules with other
+            names; None for its own.
+    """
 
     number: int
     sites: tuple[CallSite, ...]
+    problem: str = ""
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +94,14 @@ class Provenance:
         torch: the version that compiled.
         reason: why nothing is known, in words; "" where the compiler is understood.
         captures: empty without CUDA graphs.
+        aliases: further names of modules that a model holds under several -> the name of their ranges.
     """
 
     torch: str
     reason: str = ""
     graphs: tuple[CompiledGraph, ...] = ()
     captures: tuple[CapturedLaunches, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
 
 
 def save_provenance(provenance: Provenance, folder: Path) -> dict[str, str]:

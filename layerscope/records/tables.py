@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from layerscope.records.heavy import HeavyCount
 from layerscope.records.layer_table import LayerTable
 
 Launch = Literal["runtime", "driver", "graph", "none"]
@@ -91,7 +92,8 @@ class DeviceRow:
 class Account:
     """One trace, accounted for. `source` names the file that it was computed from.
 
-    `layer_source` is None for a table read back from a file; `rank` is empty outside distributed runs.
+    `layer_source` is None for a table read back from a file; `rank` is empty outside distributed runs;
+    `heavy` counts products, convolutions and attentions by layer, None where nothing asked for it.
     """
 
     table: LayerTable
@@ -103,3 +105,4 @@ class Account:
     attention: tuple[AttentionRow, ...] = ()
     layer_source: LayerSource | None = None
     rank: str = ""
+    heavy: HeavyCount | None = None

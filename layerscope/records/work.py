@@ -35,6 +35,7 @@ class WorkRow:
         missing: operators that may hold products and have no formula.
         bytes_self: operator traffic (`BYTES_RULE`).
         operators: operators executed, views included.
+        heavy: heavy operators among them (`records.heavy`), by kind.
         memory_peak_bytes: highest memory in use while the layer, or one below it, ran.
     """
 
@@ -47,6 +48,7 @@ class WorkRow:
     flops_by_dtype: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     memory_peak_bytes: int | None = None
+    heavy: dict[str, int] = field(default_factory=dict)
 
     @property
     def counted_flops(self) -> int:

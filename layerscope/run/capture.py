@@ -33,9 +33,11 @@ class Capture:
         model: torch.nn.Module,
         trace: Path | None = None,
         watch: ProvenanceWatch | None = None,
+        eager: Capture | None = None,
     ) -> None:
         self._model = model
         self._watch = watch
+        self._eager = eager
         self._trace = trace
         self._account: Account | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -88,7 +90,10 @@ class Capture:
             from layerscope.analysis.account import account_of
 
             provenance = self._watch.record() if self._watch is not None else None
-            self._account = account_of(self.trace_path, self._modules, self.steps, provenance)
+            eager = self._eager.account.heavy if self._eager is not None else None
+            self._account = account_of(
+                self.trace_path, self._modules, self.steps, provenance, eager
+            )
         return self._account
 
     @property
@@ -101,6 +106,7 @@ def capture(
     model: torch.nn.Module,
     trace: str | Path | None = None,
     compiled: ProvenanceWatch | None = None,
+    eager: Capture | None = None,
 ) -> Capture:
     """Profile what happens to `model` inside a `with` block.
 
@@ -114,8 +120,10 @@ def capture(
         trace: file for the Kineto trace (`.json` or `.json.gz`); temporary when left out.
         compiled: what `watch_compile` yielded, for a model that runs compiled: give the compiled
             module as `model`, and let it compile before the block.
+        eager: with `compiled`, the capture of the same calls before compiling. `check()` then raises
+            where a layer runs other products, convolutions or attentions compiled than eagerly.
     """
-    return Capture(model, Path(trace) if trace is not None else None, compiled)
+    return Capture(model, Path(trace) if trace is not None else None, compiled, eager)
 
 
 def watch_compile(model: torch.nn.Module) -> ProvenanceWatch:

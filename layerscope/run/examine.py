@@ -10,9 +10,11 @@ from typing import Literal
 from layerscope.analysis.account import Workings, account, work_out
 from layerscope.analysis.devices import of_device
 from layerscope.analysis.enrich import with_counted_work
+from layerscope.analysis.heavy_count import heavy_count
 from layerscope.analysis.idle import Idle, idle_of
 from layerscope.errors import AccountingError
 from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
+from layerscope.records.heavy import differences
 from layerscope.records.provenance import Provenance
 from layerscope.trace.columns import read_trace
 from layerscope.trace.layer_source import find_layers, our_layers
@@ -71,4 +73,17 @@ def examine(
             found, ceilings = enriched.account, enriched.ceilings
         except AccountingError as error:
             failures = (str(error),)
+        failures += _other_layers(workings, work)
     return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)
+
+
+def _other_layers(workings: Workings, work: CountedWork) -> tuple[str, ...]:
+    """Where compiled code's heavy operators are in other layers than those counted eagerly."""
+    if workings.compiled is None:
+        return ()
+    eager = {(kind, row.layer): 0 for row in work.rows for kind in row.heavy}
+    for row in work.rows:
+        for kind, count in row.heavy.items():
+            eager[kind, row.layer] += count
+    # A run read back has no such count; what it found is in its record.
+    return tuple(differences(eager, heavy_count(workings))) if eager else ()

@@ -70,3 +70,6 @@ IGNORED_CATEGORIES = PYTHON_CATEGORIES | {
     "mtia_insight",
     "external_correlation",
 }
+
+# Between the names of several modules that one kernel says it works for.
+MODULES_BETWEEN = "\x1f"

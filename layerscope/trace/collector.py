@@ -20,6 +20,7 @@ from layerscope.trace.categories import (
     LAUNCH_CATEGORIES,
     LAUNCH_KINDS,
     MODULE_MARK,
+    MODULES_BETWEEN,
     PYTHON_CATEGORIES,
     SPAN_CATEGORIES,
 )
@@ -174,6 +175,8 @@ class Collector:
             else:
                 last = self._ids([a.graph_node for a in args])
             row = (*row, correlation, external, last)
+            if kind == "device":
+                row = (*row, self._modules(args))
         self._columns[kind].append(row)
 
     def _places(self, events: list[Any]) -> tuple[Ints, Ints]:
@@ -197,6 +200,13 @@ class Collector:
         if unnamed:
             self.device_names |= {n: text for text, n in self._text_ids.items() if n in unnamed}
         return device, stream
+
+    def _modules(self, args: list[EventArgs]) -> Ints:
+        """The modules that kernels say they work for, as an index into the names."""
+        if not any(a.module_fqn for a in args):
+            return np.full(len(args), ABSENT, np.int64)
+        said = [_modules_said(a.module_fqn) for a in args]
+        return np.array([self.names[text] if text else ABSENT for text in said], np.int64)
 
     def _ids(self, values: list[Id | None]) -> Ints:
         """Ids as integers: ints and whole floats keep their value, other text gets a number."""
@@ -267,7 +277,7 @@ _KIND_OF: dict[str, str] = {
     **dict.fromkeys(DEVICE_CATEGORIES, "device"),
     **dict.fromkeys(PYTHON_CATEGORIES, "module"),
 }
-_WIDTH = {"span": 5, "module": 5, "launch": 7, "device": 8}
+_WIDTH = {"span": 5, "module": 5, "launch": 7, "device": 9}
 _DURATION_AT = {"span": 3, "module": 3, "launch": 3, "device": 4}
 
 
@@ -280,6 +290,15 @@ def _launch_kind(event: Event | ExactEvent) -> int:
 _LAUNCH_KIND_OF = {
     category: LAUNCH_KINDS.index(kind) for category, kind in LAUNCH_CATEGORIES.items()
 }
+
+
+def _modules_said(value: Any) -> str:
+    """One text for a name or a list of names; "" for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(name, str) and name for name in value):
+        return MODULES_BETWEEN.join(dict.fromkeys(value))
+    return ""
 
 
 def _is_integer(text: str) -> bool:

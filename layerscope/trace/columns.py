@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.errors import DataError
-from layerscope.trace.categories import ABSENT, LAUNCH_KINDS
+from layerscope.trace.categories import ABSENT, LAUNCH_KINDS, MODULES_BETWEEN
 from layerscope.trace.collector import Collector, Ints, NeedsExactTimes
 from layerscope.trace.collector_pause import collector_at_rest
 from layerscope.trace.events import EventStream
@@ -17,6 +17,7 @@ from layerscope.trace.source import read_blocks
 __all__ = [
     "ABSENT",
     "LAUNCH_KINDS",
+    "MODULES_BETWEEN",
     "DeviceEvents",
     "HostSpans",
     "Ints",
@@ -63,6 +64,7 @@ class DeviceEvents:
     correlation: Ints
     external_id: Ints
     graph_node: Ints
+    module: Ints  # index into TraceColumns.names of what `module_fqn` says
 
 
 @dataclass(frozen=True)

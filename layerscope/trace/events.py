@@ -36,6 +36,8 @@ class EventArgs(msgspec.Struct, gc=False):
     device: Id | None = None
     stream: Id | None = None
     graph_node: Id | None = msgspec.field(default=None, name="graph node id")
+    # A name, or several of a fused kernel; whatever else a writer puts there is no module.
+    module_fqn: Any = None
 
 
 class Event(msgspec.Struct, gc=False):

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from support.compiled_nets import CASES, judge, wrapped
 from support.small_model import small_inputs, small_model
 from torch._dynamo.utils import counters
 
 import layerscope
-from layerscope.errors import EnvironmentProblem
-from layerscope.instrument.call_sites import heavy_operator
+from layerscope.errors import AccountingError, EnvironmentProblem
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records import Account
+from layerscope.records.heavy import heavy_kind
 from layerscope.workload.compiled import CompiledParts
 
 Heavy = Counter[tuple[str, str]]
@@ -27,7 +28,7 @@ def heavy(account: Account) -> Heavy:
     account.table.check()
     found: Heavy = Counter()
     for row in account.operators:
-        operator = heavy_operator(row.operator.removeprefix("aten::"))
+        operator = heavy_kind(row.operator)
         if operator:
             found[operator, row.layer] += row.calls
     return found
@@ -220,6 +221,76 @@ def test_a_compiler_whose_notes_are_gone_is_not_understood(monkeypatch: Any) -> 
     assert "one row each" in reason
     with pytest.raises(EnvironmentProblem, match="not understood"):
         layerscope.watch_compile(Net())
+
+
+# ---- nets that the compiler rewrites ------------------------------------------------------------
+
+QUICK = ("residual", "residual by block", "gate", "adapter", "weights swapped")
+LONGER = (
+    "residuals in a row", "sums in place", "gate, autotuned", "gate, templates", "lora in a stack",
+    "attention by hand", "one module twice", "shared weights by block", "another's weight",
+    "modules swapped", "data swapped", "weights loaded", "crosswise names", "crosswise names again",
+    "graph breaks", "regions", "branches", "uneven branches", "loop", "a function",
+    "a part of what is compiled", "custom function",
+)  # fmt: skip
+
+
+def judged(name: str) -> None:
+    case = CASES[name]
+    found = judge(case)
+    allowed = (
+        ("right", "unknown") if case.may_be_unknown or case.compiled is wrapped else ("right",)
+    )
+    assert found.verdict in allowed, (found.differences, found.notes)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_rewritten_net_keeps_its_layers(name: str) -> None:
+    judged(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONGER)
+def test_another_rewritten_net_keeps_its_layers(name: str) -> None:
+    judged(name)
+
+
+def test_two_watched_twins_keep_apart(inputs: torch.Tensor) -> None:
+    """Numbers of graphs never meet: each capture knows its own model's alone."""
+    one, other = Net().eval(), Net().eval()
+    with layerscope.watch_compile(one) as first, layerscope.watch_compile(other) as second:
+        fast = [torch.compile(net) for net in (one, other)]
+        with torch.no_grad():
+            for net in fast:
+                net(inputs)
+            windows = []
+            for net, watch in zip(fast, (first, second), strict=True):
+                with layerscope.capture(net, compiled=watch) as window:
+                    fast[0](inputs), fast[1](inputs)
+                windows.append(window)
+    for window in windows:
+        assert heavy(window.account) >= EXPECTED  # and the twin's, outside of this model
+        known = window.account.heavy
+        assert known is not None
+        assert Counter({k: n for k, n in known.known.items() if n}) == EXPECTED
+    numbers = [{g.number for g in watch.record().graphs} for watch in (first, second)]
+    assert not numbers[0] & numbers[1] or not any(numbers)
+
+
+def test_a_capture_beside_its_eager_one_is_checked_against_it(inputs: torch.Tensor) -> None:
+    net = Net().eval()
+    with torch.no_grad(), layerscope.capture(net) as plain:
+        net(inputs)
+    with layerscope.watch_compile(net) as watch, torch.no_grad():
+        fast = torch.compile(net)
+        fast(inputs)
+        with layerscope.capture(fast, compiled=watch, eager=plain) as window:
+            fast(inputs)
+        window.table.check()
+        with layerscope.capture(fast, compiled=watch, eager=plain) as twice:
+            fast(inputs), fast(inputs)
+    with pytest.raises(AccountingError, match="more in compiled code than eagerly"):
+        twice.table.check()
 
 
 # ---- the model ----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 from support.command import layerscope
 from support.small_model import small_yaml
 
-from layerscope.instrument.call_sites import heavy_operator
 from layerscope.records import RunRecord, load
+from layerscope.records.heavy import heavy_kind
 from layerscope.records.sweep import Cell
 from layerscope.sweep.rows import row_of
 
@@ -92,9 +92,7 @@ def test_every_nanosecond_lies_in_a_region_a_layer_or_a_bucket(
 
 def _heavy(folder: Path) -> Counter[tuple[str, str, str]]:
     with (folder / "operators.csv").open(newline="") as file:
-        rows = [
-            (r, heavy_operator(r["operator"].removeprefix("aten::"))) for r in csv.DictReader(file)
-        ]
+        rows = [(r, heavy_kind(r["operator"])) for r in csv.DictReader(file)]
     found: Counter[tuple[str, str, str]] = Counter()
     for row, operator in rows:
         if operator:

@@ -16,6 +16,7 @@ from layerscope.measure.flops.operands import Operands, dtype_name, named_operan
 from layerscope.measure.flops.operator_kinds import Kind, kind_of
 from layerscope.measure.flops.tensors import tensors_in
 from layerscope.measure.flops.traffic import Moved, is_packed, reads, storages_of, writes
+from layerscope.records.heavy import heavy_kind
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
 from layerscope.taxonomy import ROOT_GENERATE
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 class _RowSum:
     flops: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    heavy: Counter[str] = field(default_factory=Counter)
     bytes_self: int = 0
     operators: int = 0
 
@@ -79,6 +81,8 @@ class WorkLedger:
         frame = self._stack.top
         row = self.rows.setdefault(frame.key, _RowSum())
         row.operators += 1
+        if heavy := heavy_kind(operator.name()):
+            row.heavy[heavy] += 1
         has_formula = self._formulas.know(operator, kwargs)
         kind = kind_of(operator)
         if not has_formula and kind is Kind.VIEW:
@@ -239,6 +243,7 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
                 missing=tuple(sorted(done.missing)),
                 bytes_self=done.bytes_self,
                 operators=done.operators,
+                heavy=dict(done.heavy),
                 memory_peak_bytes=stack.memory_peaks.get(key),
             )
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.kineto import TraceWriter
 
 from layerscope.analysis.account import account, work_out
-from layerscope.analysis.graph_replays import Matched, captured_launches, match
+from layerscope.analysis.graph_replays import Matched, Proof, captured_launches, match
 from layerscope.records import Account
 from layerscope.records.provenance import (
     NO_SITE,
@@ -139,13 +140,68 @@ def test_one_graph_serves_many_frames(tmp_path: Path) -> None:
     assert gpu["blocks.0.act"] == gpu["blocks.1.act"] == 8
 
 
-def test_a_frame_that_no_parameter_tells_is_the_range_around_it(tmp_path: Path) -> None:
+def test_a_frame_that_nothing_tells_is_unknown_and_stays_with_the_part(tmp_path: Path) -> None:
     trace = TraceWriter()
     trace.layer("forward", 0, 3000)
     trace.layer("block", 100, 1500)
     call_of_block(trace, 200, device=True, frame="?")
-    rows = {row.layer: row for row in accounted(trace, tmp_path, known()).table.rows}
-    assert rows["block.fc1"].gpu_self_ns == 1000
+    found = accounted(trace, tmp_path, known())
+    rows = {row.layer: row for row in found.table.rows}
+    assert set(rows) == {"forward", "block"}
+    assert rows["block"].gpu_self_ns == 1000 + 7 + 11 + 500 + 30 + 5
+    assert rows["block"].attribution == "range+unknown"
+    assert any("holds no module of the model" in note for note in found.table.notes)
+
+
+def without(trace: TraceWriter, name: str) -> None:
+    trace.events = [event for event in trace.events if event["name"] != name]
+
+
+def test_a_call_that_did_not_run_all_its_code_lists_is_unknown(tmp_path: Path) -> None:
+    """One product less than listed: what ran may be either, so neither layer is named."""
+    trace = TraceWriter()
+    trace.layer("forward", 0, 3000)
+    trace.layer("block", 100, 1500)
+    call_of_block(trace, 200, device=True)
+    without(trace, "aten::mm")
+    found = accounted(trace, tmp_path, known())
+    rows = {row.layer: row for row in found.table.rows}
+    assert "block.fc1" not in rows
+    assert rows["block"].attribution == "range+unknown"
+    assert any("1 heavy operators of its code were not seen" in note for note in found.table.notes)
+
+
+def test_a_call_that_ran_more_products_than_its_code_lists_is_unknown(tmp_path: Path) -> None:
+    trace = TraceWriter()
+    trace.layer("forward", 0, 3000)
+    trace.layer("block", 100, 1500)
+    call_of_block(trace, 200, device=True)
+    trace.op("aten::mm", 700, 20)
+    found = accounted(trace, tmp_path, known())
+    assert {row.layer for row in found.table.rows} == {"forward", "block"}
+    assert any("other heavy operators ran" in note for note in found.table.notes)
+
+
+def test_a_graph_that_says_its_problem_is_one_row_and_the_problem_in_words(tmp_path: Path) -> None:
+    trace = TraceWriter()
+    trace.layer("forward", 0, 3000)
+    trace.layer("block", 100, 1500)
+    call_of_block(trace, 200, device=True)
+    graph = replace(BLOCK, problem="of 2 heavy operators 1 not found in its kernels")
+    found = accounted(trace, tmp_path, replace(known(), graphs=(graph,)))
+    assert {row.layer for row in found.table.rows} == {"forward", "block"}
+    assert any("1 not found in its kernels; 1 calls" in note for note in found.table.notes)
+
+
+def test_a_module_of_two_names_counts_under_its_first(tmp_path: Path) -> None:
+    trace = TraceWriter()
+    trace.layer("forward", 0, 3000)
+    trace.layer("block", 100, 1500)
+    call_of_block(trace, 200, device=True)
+    aliased = replace(known(), aliases={"block.fc1": "first"})
+    columns = read_trace(trace.write(tmp_path / "t.json"))
+    table = account(work_out(columns, provenance=aliased, fqns=(*FQNS, "first")), source="t").table
+    assert {row.layer: row.gpu_self_ns for row in table.rows}["first"] == 1000
 
 
 def test_a_layer_the_model_does_not_list_counts_in_the_one_above(tmp_path: Path) -> None:
@@ -192,7 +248,8 @@ def test_a_replay_is_named_by_its_capture(tmp_path: Path, node_ids: bool) -> Non
         "block": 25 + 102, "block.fc1": 100, "block.act": 76, "block.fc2": 103,
         "(graph prologue)": 9,
     }  # fmt: skip
-    assert rows["block.fc1"].attribution == "graph"
+    # A library's kernel without the number of its node is known by its place alone.
+    assert rows["block.fc1"].attribution == ("graph" if node_ids else "graph~")
     assert rows["block.act"].attribution == "fused+graph"
     assert rows["block"].attribution == "range+fused+graph"
     assert rows["block.fc1"].calls == 1
@@ -267,6 +324,28 @@ def test_a_capture_is_read_from_launches_that_left_no_event(tmp_path: Path) -> N
     assert captured_launches(columns, workings.tree, workings.compiled) == (CAPTURE,)
 
 
+def test_a_call_that_captures_and_replays_at_once_is_a_capture_in_full(tmp_path: Path) -> None:
+    """Two products of one name: the order of the host's calls tells them apart."""
+    graph = CompiledGraph(
+        7, (SITES[2], SITES[1], replace(SITES[2], layers=(LayerWeight("fc1", 1),)))
+    )
+    trace = TraceWriter()
+    trace.layer("forward", 0, 9000)
+    trace.op("compiled:7:block", 200, 1000)
+    for number, name in enumerate(("aten::mm", "triton_poi_fused_relu_add_0", "aten::mm")):
+        trace.op(name, 300 + 100 * number, 50)
+        trace.launch(10 + number, 310 + 100 * number)
+    trace.launch(20, 700, name="cudaGraphLaunch")
+    for number, name in enumerate(("gemm_b", "triton_poi_fused_relu_add_0", "gemm_a")):
+        trace.kernel(20, 5000 + 200 * number, 100 + number, name=name)
+    columns = read_trace(trace.write(tmp_path / "t.json"))
+    workings = work_out(columns, provenance=replace(known(), graphs=(graph,)))
+    assert workings.compiled is not None
+    assert captured_launches(columns, workings.tree, workings.compiled) == (
+        CapturedLaunches(7, (0, 1, 2)),
+    )
+
+
 def test_a_shorter_capture_of_the_same_graph_does_not_replace_it(tmp_path: Path) -> None:
     trace = TraceWriter()
     trace.layer("forward", 0, 90_000)
@@ -286,10 +365,58 @@ def test_a_shorter_capture_of_the_same_graph_does_not_replace_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4])
-def test_matching_itself_is_certain(size: int) -> None:
+def test_matching_itself_is_certain_where_its_nodes_are_numbered(size: int) -> None:
     sequence = CAPTURE.sites[:size]
-    found = match(BLOCK, sequence, REPLAYED[:size])
+    found = match(BLOCK, sequence, REPLAYED[:size], Proof(numbered=True))
     assert found == [Matched(site, sure=True) for site in sequence]
+
+
+@pytest.mark.parametrize("in_line", [True, False])
+def test_only_generated_names_prove_an_order_in_time(in_line: bool) -> None:
+    found = match(BLOCK, CAPTURE.sites, REPLAYED, Proof(in_line=in_line))
+    assert [item is not None and item.sure for item in found] == [False, True, False, False]
+
+
+def test_equal_names_on_several_streams_may_have_changed_places() -> None:
+    graph = CompiledGraph(7, (SITES[1], replace(SITES[1], layers=(LayerWeight("fc2", 1),))))
+    names = ["triton_poi_fused_relu_add_0"] * 2
+    for in_line in (True, False):
+        found = match(graph, (0, 1), names, Proof(in_line=in_line))
+        assert [item is not None and item.sure for item in found] == [in_line] * 2
+
+
+def test_a_replay_of_which_one_number_is_missing_is_ordered_by_time(tmp_path: Path) -> None:
+    trace = TraceWriter()
+    trace.layer("forward", 0, 9000)
+    trace.layer("block", 100, 1500)
+    replay(trace, 200, REPLAYED, node_ids=True)
+    kernels = [event for event in trace.events if event["args"].get("graph node id")]
+    del kernels[0]["args"]["graph node id"]
+    rows = {row.layer: row for row in accounted(trace, tmp_path, known(CAPTURE)).table.rows}
+    # By time they run backwards: only the generated kernel, in the middle, agrees with its place.
+    assert "graph" not in {row.attribution for row in rows.values()}
+
+
+def test_what_runs_on_the_host_beside_a_replay_is_not_what_the_replay_runs(tmp_path: Path) -> None:
+    """Two products of one name, the first in the graph: the one on the host is the second."""
+    trace = TraceWriter()
+    trace.layer("forward", 0, 9000)
+    trace.layer("block", 100, 1500)
+    graph = CompiledGraph(
+        7, (SITES[2], SITES[1], replace(SITES[2], layers=(LayerWeight("fc1", 1),)))
+    )
+    trace.op("compiled:7:block", 200, 1000)
+    trace.launch(1, 300, name="cudaGraphLaunch")
+    trace.kernel(1, 5000, 10, name="gemm_a")
+    trace.kernel(1, 5100, 20, name="triton_poi_fused_relu_add_0")
+    trace.op("aten::mm", 500, 100)
+    trace.launch(2, 550)
+    trace.kernel(2, 6000, 40, name="gemm_b")
+    for captures, fc1 in (((CapturedLaunches(7, (0, 1)),), 40), ((), 0)):
+        provenance = replace(known(*captures), graphs=(graph,))
+        found = accounted(trace, tmp_path, provenance)
+        gpu = {row.layer: row.gpu_self_ns for row in found.table.rows}
+        assert gpu.get("block.fc1", 0) == fc1  # unknown, where no capture tells
 
 
 def test_provenance_survives_its_file(tmp_path: Path) -> None:
