@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.compiler import is_compiling
 
 from layerscope.instrument.decoder_steps import DecoderLoop
 from layerscope.instrument.module_copies import FaithfulCopies
+from layerscope.instrument.range_switch import RangeSwitch
 from layerscope.taxonomy import (
     CONTINUED_RANGE,
     ROOT_FORWARD,
@@ -41,13 +43,6 @@ _MISSING = object()
 _outlasting: list[_RecordFunctionFast] = []
 
 
-class _Switch:
-    """Whether ranges are opened; every wrapper of one `LayerRanges` reads the same one."""
-
-    def __init__(self) -> None:
-        self.on = False
-
-
 @dataclass(frozen=True)
 class _Wrapped:
     """A wrapper on a module, and the attribute that it stands in for."""
@@ -65,29 +60,31 @@ class LayerRanges:
     The root's call opens `layer:forward`, its `generate()` opens `layer:generate`. A module reachable
     under two names opens one range, under its first name. Copies made inside are the user's modules
     without ranges. On exit the model has the attributes it had before, also after an exception; an
-    attribute that was changed inside stays changed, and `kept` names it.
+    attribute that was changed inside stays changed.
 
     Args:
         model: any module.
+        on: open ranges from the start; else from `start` on.
         twins: what `torch.compile` made of modules of the model, outside of it: their calls open
             ranges, too.
 
     Attributes:
         uninstrumented: FQNs that take no wrapper (parts of scripted modules); their time goes to
             the caller.
-        kept: attributes that were changed inside, as `<fqn>.<name>`, once it is left.
     """
 
-    def __init__(self, model: torch.nn.Module, twins: Sequence[torch.nn.Module] = ()) -> None:
+    def __init__(
+        self, model: torch.nn.Module, twins: Sequence[torch.nn.Module] = (), *, on: bool = True
+    ) -> None:
         self._model = model
+        self._on = on
         self._twins = twins
         self._wrapped: list[_Wrapped] = []
         self._fqn: dict[int, str] = {}
         self._ticks: dict[str, itertools.count[int]] = {}
-        self._switch = _Switch()
+        self._switch = RangeSwitch()
         self._copies = ExitStack()
         self.uninstrumented: list[str] = []
-        self.kept: list[str] = []
 
     def __enter__(self) -> LayerRanges:
         try:
@@ -96,8 +93,16 @@ class LayerRanges:
         except BaseException:
             self.remove()
             raise
-        self._switch.on = True
+        self._switch.on = self._on
         return self
+
+    def start(self) -> None:
+        """Open a range for every call that begins from now on."""
+        self._switch.on = True
+
+    def quiet(self) -> bool:
+        """Bring the model's calls on other threads to a halt until `stop`; whether all came to one."""
+        return self._switch.quiet()
 
     def __exit__(
         self,
@@ -109,26 +114,26 @@ class LayerRanges:
 
     def stop(self) -> None:
         """Open and close no more ranges; the wrappers stay until `remove`."""
-        self._switch.on = False
+        self._switch.off()
 
     def is_on(self) -> bool:
         """Whether calls open ranges."""
         return self._switch.on
 
     def calls(self) -> dict[str, int]:
-        """Range name -> calls that opened one so far. To be asked once, after the ranges are removed."""
+        """Range name -> calls that opened one so far. To be asked once, at the end."""
         counts = {label: next(ticks) for label, ticks in self._ticks.items()}
         return {label: count for label, count in counts.items() if count}
 
     def remove(self) -> None:
         """Put every replaced attribute back. Safe to call twice."""
-        self._switch.on = False
+        self._switch.off()
         self._copies.close()
         while self._wrapped:
             at = self._wrapped.pop()
             there = at.module.__dict__
             if there.get(at.name, _MISSING) is not at.wrapper:
-                self.kept.append(f"{self._fqn[id(at.module)]}.{at.name}".lstrip("."))
+                pass  # the user's own by now
             elif at.before is _MISSING:
                 del there[at.name]
             else:
@@ -137,7 +142,14 @@ class LayerRanges:
             for name, value in list(there.items()):
                 if value is at.wrapper:
                     there[name] = _unwrapped(at)
-        self.kept.reverse()
+
+    def changed(self) -> list[str]:
+        """Attributes that somebody else has replaced meanwhile, as `<fqn>.<name>`: they will stay."""
+        return [
+            f"{self._fqn[id(at.module)]}.{at.name}".lstrip(".")
+            for at in self._wrapped
+            if at.module.__dict__.get(at.name, _MISSING) is not at.wrapper
+        ]
 
     def _wrap_all(self) -> None:
         modules = list(self._model.named_modules())
@@ -262,28 +274,40 @@ def _looked_up(module: torch.nn.Module, name: str, method: _Call) -> _Call:
     return looked_up
 
 
-def _ranged(call: _Call, label: str, switch: _Switch, tick: Callable[[], int]) -> _Call:
+def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int]) -> _Call:
+    inside = switch.inside
+
     # A new range object per call: one object cannot be entered again by a recursive call.
     @functools.wraps(call)
     def ranged(*args: Any, **kwargs: Any) -> Any:
         # Under torch.compile a range would break the graph into pieces, and the switch be a guard.
         if is_compiling() or not switch.on:
             return call(*args, **kwargs)
-        opened = _RecordFunctionFast(label)
-        opened.__enter__()
+        thread = get_ident()
+        outermost = thread not in inside
+        opened = None
         try:
-            tick()
+            inside.add(thread)
+            if switch.ending:
+                switch.hold(thread)
+            else:
+                opened = _RecordFunctionFast(label)
+                opened.__enter__()
+                tick()
             return call(*args, **kwargs)
         finally:
-            if switch.on:
-                opened.__exit__(None, None, None)
-            else:
-                _outlasting.append(opened)
+            if opened is not None:
+                if switch.on:
+                    opened.__exit__(None, None, None)
+                else:
+                    _outlasting.append(opened)
+            if outermost:
+                inside.discard(thread)
 
     return ranged
 
 
-def _continuing(call: _Call, switch: _Switch, loop: DecoderLoop) -> _Call:
+def _continuing(call: _Call, switch: RangeSwitch, loop: DecoderLoop) -> _Call:
     """Mark a call that goes on from the one before."""
 
     @functools.wraps(call)

@@ -56,15 +56,17 @@ class Capture:
         with contextlib.ExitStack() as exits:
             session = ProfilerSession(cuda=_on_cuda(self._model), all_threads=True)
             described = CapturedModel(self._model)
-            ranges = LayerRanges(self._model, compiled_twins(self._model))
-            # The session first: a call that another thread has begun without one gets no range.
+            ranges = LayerRanges(self._model, compiled_twins(self._model), on=False)
+            exits.enter_context(room_for_wrappers(described.names))
+            exits.enter_context(ranges)
             exits.enter_context(session)
+            # Only now: a call that another thread has begun without a session gets no range.
+            ranges.start()
             session.when_taken(ranges.stop)
             self._account, self._ended, self.steps = None, False, None
             self._session, self._ranges, self._described = session, ranges, described
             exits.callback(self._describe)
-            exits.enter_context(room_for_wrappers(described.names))
-            exits.enter_context(ranges)
+            exits.callback(ranges.quiet)
             exits.enter_context(open_range(WINDOW_RANGE, ranges.is_on))
             self._process = os.getpid()
             self._exits = exits.pop_all()

@@ -39,11 +39,12 @@ class CapturedModel:
         return records_of(self._at_start)
 
     def look_back(self, ranges: LayerRanges) -> None:
-        """Say what the block changed; the ranges have been removed."""
+        """Say what the block changed; the ranges are still in place."""
         found = []
-        if ranges.kept:
+        changed = ranges.changed()
+        if changed:
             found.append(
-                f"{_listed(ranges.kept)} changed inside the captured block and left as it set them; "
+                f"{_listed(changed)} changed inside the captured block and left as it set them; "
                 "calls that went by it have no range of their own"
             )
         known = {id(module) for _, module in self._at_start}
