@@ -93,9 +93,14 @@ def name_in_range(text: str) -> str:
         return text
 
 
+def writable_text(name: str) -> str:
+    """A name as files can hold it: half a surrogate pair, which no encoding has, as `\\udXXX`."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def layer_name(fqn: str) -> str:
     """The name of a module's row: its FQN, unless that is a bucket's."""
-    fqn = fqn.encode("utf-8", "backslashreplace").decode()
+    fqn = writable_text(fqn)
     return f"range {fqn}" if fqn.partition(".")[0] in BUCKETS else fqn
 
 

@@ -8,6 +8,7 @@ unless the user marked phases with ranges of their own.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,13 +72,24 @@ class Ranges:
         return "other" if self.known else PHASE_FORWARD
 
 
-def read_ranges(columns: TraceColumns, tree: SpanTree, layers: Layers | None = None) -> Ranges:
-    """Name every layer range's layer, phase and step."""
+def read_ranges(
+    columns: TraceColumns,
+    tree: SpanTree,
+    layers: Layers | None = None,
+    modules: Collection[str] = (),
+) -> Ranges:
+    """Name every layer range's layer, phase and step.
+
+    Args:
+        modules: FQNs of the model's modules, if known; in a capture's block, where parts of it may be
+            called by themselves, they tell what model it is.
+    """
     layers = layers or our_layers(columns)
     spans = tree.order[tree.is_layer[tree.order]].tolist()
     fqns = _paths(columns, tree, layers, spans)
     roots = _roots(columns, layers, spans, fqns)
-    known = layers.source == "ranges" and is_instructblip(fqns.values())
+    names = modules if modules and WINDOW_RANGE in columns.names else fqns.values()
+    known = layers.source == "ranges" and is_instructblip(names)
     root = _root_name(roots, fqns)
     steps = _Steps(columns, tree, spans_of_generate=_named(roots, ROOT_GENERATE))
     marks = _marks(columns, tree, spans)

@@ -98,7 +98,7 @@ def work_out(
     layers = layers or our_layers(columns)
     columns = layers.columns
     tree = build_tree(columns, layers)
-    ranges = read_ranges(columns, tree, layers)
+    ranges = read_ranges(columns, tree, layers, fqns)
     links = attribute(columns, tree)
     keys = _device_keys(columns, tree, ranges, links)
     compiled = None

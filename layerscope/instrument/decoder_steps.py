@@ -13,6 +13,7 @@ import torch
 
 # Where a call's new positions are, in the order in which they decide: an encoder's input is none.
 _POSITIONS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
+_CACHES = ("past_key_values", "cache", "cache_params")  # by version of transformers
 
 
 class DecoderLoop:
@@ -29,7 +30,7 @@ class DecoderLoop:
     def goes_on(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the call with these arguments is a later step of the one before."""
         before, self._positions = self._positions, _positions(args, kwargs)
-        cache = kwargs.get("past_key_values")
+        cache = next((kwargs[name] for name in _CACHES if kwargs.get(name) is not None), None)
         if cache is None:
             return before > 0 and self._positions == before + 1
         seen = id(cache) in self._caches

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_FRAMES_PER_LEVEL = 2
+_FRAMES_PER_LEVEL = 4  # two of Python, and what their calls cost in C
 # Most models are called through fewer levels than this; nothing is changed for them.
 _SHALLOW = 20
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from layerscope.analysis.account import Workings, work_out
+from layerscope.analysis.account import Workings, work_out, work_out_known
 from layerscope.errors import DataError
 from layerscope.records import ModuleRecord, RunRecord, load
 from layerscope.records.captured import captured_in
@@ -53,10 +53,12 @@ def read_source(path: Path) -> Source:
             raise DataError(f"{path}: no {TRACE_FILE} in it, so there is no trace to export.")
         provenance = load_provenance(path)
     columns = read_trace(trace)
+    # A trace that has no ranges of ours is exported without layers.
     captured = captured_in(columns.metadata)
-    if provenance is None and captured is not None:
-        provenance = captured.provenance
-    workings = work_out(columns, provenance=provenance)
+    if captured is None:
+        workings = work_out(columns, provenance=provenance)
+    else:
+        workings = work_out_known(columns, provenance=provenance)
     columns = workings.columns
     if not len(columns.spans.name) and not len(columns.device.name):
         raise DataError(

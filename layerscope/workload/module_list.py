@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from layerscope.records import ModelRecord, ModuleRecord
-from layerscope.taxonomy import group_of
+from layerscope.taxonomy import group_of, writable_text
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def records_of(modules: Sequence[tuple[str, nn.Module]]) -> tuple[ModuleRecord, 
     for name, module in modules:
         if is_compiled_wrapper(module):
             continue  # its module inside goes by the wrapper's name
-        fqn = plain_fqn(name)
+        fqn = writable_text(plain_fqn(name))
         own = tuple(module.parameters(recurse=False))
         cls = type(module).__name__
         records.append(
