@@ -127,9 +127,12 @@ def test_a_profiler_that_starts_inside_keeps_its_events_and_the_capture_says_so(
     theirs = torch.profiler.profile()
     cap = layerscope.capture(model)
 
+    def start(*_: object) -> None:  # between two layers, with their caller's range open
+        theirs.__enter__()  # type: ignore[no-untyped-call]
+
     def block() -> None:
         with cap:
-            model[0].register_forward_hook(lambda *_: theirs.__enter__())  # type: ignore[no-untyped-call]
+            model[0].register_forward_hook(start)
             model(X)
             if not outlasts:
                 theirs.__exit__(None, None, None)
@@ -174,12 +177,11 @@ def test_calls_of_every_thread_have_rows_and_each_thread_adds_up() -> None:
                 model(X)
 
         list(pool.map(work, range(2)))
-        with layerscope.capture(model) as cap:
-            with cap.phase("serve"):
-                done = pool.map(work, range(2))
-                model(X)
-                list(done)
-    assert calls(cap) == {name: 21 for name in ONCE}
+        with layerscope.capture(model) as cap, cap.phase("serve"):
+            done = pool.map(work, range(2))
+            model(X)
+            list(done)
+    assert calls(cap) == dict.fromkeys(ONCE, 21)
     threads = cap.table.whole.host_threads
     assert len(threads) == 3
     assert all(thread.window_ns == thread.rows_ns for thread in threads)
@@ -231,7 +233,7 @@ def test_a_coroutine_a_generator_and_a_child_process_in_the_block() -> None:
         child = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
         child.start()
         child.join()
-    assert calls(cap) == {name: 5 for name in ONCE}
+    assert calls(cap) == dict.fromkeys(ONCE, 5)
 
 
 def test_a_compiled_twin_has_its_calls_and_is_not_compiled_again() -> None:
@@ -318,7 +320,7 @@ def test_a_capture_used_twice_holds_the_last_window() -> None:
     with cap:
         model(X)
         model(X)
-    assert calls(cap) == {name: 2 for name in ONCE}
+    assert calls(cap) == dict.fromkeys(ONCE, 2)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -354,7 +356,7 @@ def test_a_path_that_takes_no_trace_is_refused_before_the_block(name: str, tmp_p
 
 
 def test_a_model_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="takes a torch.nn.Module, not function"):
+    with pytest.raises(UsageError, match=r"takes a torch\.nn\.Module, not function"):
         layerscope.capture(lambda x: x)  # type: ignore[arg-type]
 
 
@@ -386,7 +388,7 @@ def test_a_copy_made_inside_has_its_own_weights_and_no_wrapper(
         model(X)
         other = copied(model)
         assert torch.equal(other(X), model(X))
-    assert calls(cap) == {name: 2 for name in ONCE}
+    assert calls(cap) == dict.fromkeys(ONCE, 2)
     assert all("forward" not in module.__dict__ for module in other.modules())
     with torch.no_grad():
         for parameter in other.parameters():
@@ -408,7 +410,7 @@ def test_a_data_parallel_replica_computes_with_its_own_weights_and_has_ranges() 
 def test_what_the_block_changes_stays_and_is_said() -> None:
     model = net()
     hooked: list[int] = []
-    with pytest.warns(UserWarning, match="0.forward changed") as said:
+    with pytest.warns(UserWarning, match=r"0\.forward changed") as said:  # noqa: PT031, SIM117
         with layerscope.capture(model) as cap:
             model.load_state_dict({k: v * 0 for k, v in model.state_dict().items()})
             model.double()
@@ -426,7 +428,8 @@ def test_what_the_block_changes_stays_and_is_said() -> None:
     assert cap.table.warnings[-2:] == tuple(str(one.message) for one in said)
     assert calls(cap)["1"] == 2
     assert torch.equal(model[0](X), torch.ones(2, 8))
-    assert len(model[2]) == 2 and hooked
+    assert len(model[2]) == 2
+    assert hooked
     # Nothing of ours is left in what they keep, so a later copy is whole.
     assert model[0]._old_forward.__func__ is nn.Linear.forward
     assert "forward" not in model[2][0].__dict__
@@ -542,7 +545,8 @@ def test_a_4_bit_weight_counts_what_it_stands_for() -> None:
 
 def test_the_saved_trace_gives_the_same_account(tmp_path: Path) -> None:
     model = net()
-    with pytest.warns(UserWarning), layerscope.capture(model, tmp_path / "t.json.gz") as cap:
+    cap = layerscope.capture(model, tmp_path / "t.json.gz")
+    with pytest.warns(UserWarning, match="changed"), cap:  # noqa: PT031
         with cap.phase("step"):
             model(X)
         model[0].forward = model[0].forward.__wrapped__  # type: ignore[attr-defined]
