@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+import layerscope
 from layerscope.config.resolve import resolve
 from layerscope.instrument.environment import read_environment
 from layerscope.instrument.library_noise import without_library_noise
@@ -41,6 +42,7 @@ from layerscope.workload.generation import Generator
 from layerscope.workload.model import LoadedModel, load_model
 
 BARE, ALONE, OURS = "bare", "profiler alone", "layerscope"
+ALL_THREADS, CAPTURE, BEFORE = "layerscope, all threads", "capture()", "before"
 _CLOCKS = {"wall": time.perf_counter_ns, "thread": time.thread_time_ns}
 _MODELS = {"cpu": "tiny", "cuda": "instructblip-flan-t5-xl"}
 
@@ -59,8 +61,12 @@ class Samples:
     trace_bytes: int | None = None
 
 
-def ways(*, cuda: bool) -> dict[str, Way]:
-    """Every way of capturing that this machine can run, in the order of the table."""
+def ways(*, cuda: bool, before: Path | None = None) -> dict[str, Way]:
+    """Every way of capturing that this machine can run, in the order of the table.
+
+    Args:
+        before: another checkout of layerscope, whose ranges are timed beside this one's.
+    """
 
     @contextmanager
     def bare(model: nn.Module) -> Iterator[None]:
@@ -80,6 +86,17 @@ def ways(*, cuda: bool) -> dict[str, Way]:
     def ours(model: nn.Module) -> Iterator[Export]:
         with LayerRanges(model), ProfilerSession(cuda=cuda) as session:
             yield session.export
+
+    @contextmanager
+    def all_threads(model: nn.Module) -> Iterator[Export]:
+        session = ProfilerSession(cuda=cuda, all_threads=True)
+        with LayerRanges(model), session:
+            yield session.export
+
+    @contextmanager
+    def captured(model: nn.Module) -> Iterator[None]:
+        with layerscope.capture(model):  # its export is part of leaving it
+            yield None
 
     @contextmanager
     def hooks(model: nn.Module) -> Iterator[Export]:
@@ -104,11 +121,34 @@ def ways(*, cuda: bool) -> dict[str, Way]:
         "LayerRanges, profiler off": ranges,
         ALONE: alone,
         OURS: ours,
+        ALL_THREADS: all_threads,
+        CAPTURE: captured,
         "record_function hooks": hooks,
         "with_stack=True": stack,
     }
+    if before is not None:
+        their_ranges = ranges_of(before)
+
+        @contextmanager
+        def earlier(model: nn.Module) -> Iterator[Export]:
+            with their_ranges(model), ProfilerSession(cuda=cuda) as session:
+                yield session.export
+
+        found[BEFORE] = earlier
     if importlib.util.find_spec("deepspeed") is not None:
         found["DeepSpeed flops profiler"] = deepspeed
+    return found
+
+
+def ranges_of(checkout: Path) -> Callable[[nn.Module], AbstractContextManager[object]]:
+    """`LayerRanges` as another checkout has it, beside our own in one process."""
+    path = checkout / "layerscope" / "instrument" / "ranges.py"
+    spec = importlib.util.spec_from_file_location("ranges_before", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise click.UsageError(f"--before {checkout}: no {path.relative_to(checkout)} in it.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[nn.Module], AbstractContextManager[object]] = module.LayerRanges
     return found
 
 
@@ -295,6 +335,11 @@ def _share(value: float) -> str:
     help="generate() calls in each window, the fastest counts.",
 )
 @click.option("--way", "wanted", multiple=True, help="Only these besides bare and profiler alone.")
+@click.option(
+    "--before",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Another checkout of layerscope, to time its ranges beside these.",
+)
 @click.option("--seconds", default=200.0, show_default=True, help="At most, for each batch size.")
 @click.option(
     "--clock",
@@ -312,6 +357,7 @@ def main(
     rounds: int,
     repeats: int,
     wanted: tuple[str, ...],
+    before: Path | None,
     seconds: float,
     clock: str,
     json_file: Path | None,
@@ -333,9 +379,9 @@ def main(
     }
     config = resolve(said, cuda=cuda).config
     loaded = load_model(config, lambda line: print(line, file=sys.stderr))
-    chosen = ways(cuda=cuda)
+    chosen = ways(cuda=cuda, before=before)
     if wanted:
-        chosen = {n: w for n, w in chosen.items() if n in (BARE, ALONE, *wanted)}
+        chosen = {n: w for n, w in chosen.items() if n in (BARE, ALONE, BEFORE, *wanted)}
     environment = read_environment(cuda=cuda)
     print(
         f"{config.model}, {environment.gpu_name or environment.cpu_model}, torch {torch.__version__}"

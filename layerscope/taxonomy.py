@@ -7,6 +7,7 @@ The rules are written for InstructBLIP; a model they do not know has the single 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 ROOT_GENERATE = "generate"
 ROOT_FORWARD = "forward"
@@ -17,6 +18,14 @@ LAYER_PREFIX = "layer:"
 PHASE_PREFIX = "phase:"
 # A call of a compiled graph: `compiled:<number>:<FQN of its frame, or ?>`.
 COMPILED_PREFIX = "compiled:"
+OURS_PREFIX = "layerscope:"  # ranges that stand for neither a layer nor a phase
+# The block of a capture, on the thread that opened it, from `with` to its end.
+WINDOW_RANGE = "layerscope:window"
+# Around a decoder step that goes on from the one before, in a loop that is not generate()'s.
+CONTINUED_RANGE = "layerscope:continued"
+# What Kineto writes as it is. It leaves quotes open, turns backslashes round, drops line ends and loses
+# names outside ASCII.
+_WRITTEN_AS_IT_IS = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 
 PHASES = ("vision", "qformer", "projection", "encoder", "prefill", "decode", "other")
 PHASE_FORWARD = "forward"
@@ -52,6 +61,49 @@ _TOP_PHASE = {"vision_model": "vision", "qformer": "qformer", "language_projecti
 _NORM_MARKS = ("norm", "ln_", "layernorm")
 
 
+def layer_range(fqn: str) -> str:
+    """The name of the range of a module that is not the root; see `root_range`."""
+    name = range_text(fqn)
+    # A child called `generate` is no root: its first letter is escaped.
+    return LAYER_PREFIX + (f"%{ord(name[0]):02X}{name[1:]}" if name in ROOTS else name)
+
+
+def root_range(root: str) -> str:
+    """The name of the range of the root's call; `root` is one of `ROOTS`."""
+    return LAYER_PREFIX + root
+
+
+def phase_range_name(phase: str) -> str:
+    """The name of the range of a phase that the user marks."""
+    return PHASE_PREFIX + range_text(phase)
+
+
+def range_text(name: str) -> str:
+    """A name as it stands in a trace: ASCII, all that Kineto would spoil as `%XX` of its UTF-8."""
+    return quote_from_bytes(name.encode("utf-8", "backslashreplace"), safe=_WRITTEN_AS_IT_IS)
+
+
+def name_in_range(text: str) -> str:
+    """The name behind `range_text`; text that is none of its making stays as it is."""
+    if "%" not in text:
+        return text
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeError:
+        return text
+
+
+def writable_text(name: str) -> str:
+    """A name as files can hold it: half a surrogate pair, which no encoding has, as `\\udXXX`."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def layer_name(fqn: str) -> str:
+    """The name of a module's row: its FQN, unless that is a bucket's."""
+    fqn = writable_text(fqn)
+    return f"range {fqn}" if fqn.partition(".")[0] in BUCKETS else fqn
+
+
 def is_instructblip(fqns: Iterable[str]) -> bool:
     """Whether these module names are InstructBLIP's: vision tower, Q-Former and a language model."""
     tops = {fqn.split(".", 1)[0] for fqn in fqns}
@@ -61,6 +113,12 @@ def is_instructblip(fqns: Iterable[str]) -> bool:
 def step_of(fqn: str) -> bool:
     """Whether a call of this module is one decoder step of InstructBLIP (it runs once per token)."""
     return fqn == "language_model"
+
+
+def step_by_hand(fqn: str) -> bool:
+    """Whether a call of this module is a step where the caller runs the decoder without its language
+    model around it."""
+    return fqn in ("language_model.decoder", "language_model.model")
 
 
 def static_phase_of(fqn: str) -> str | None:

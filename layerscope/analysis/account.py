@@ -10,8 +10,10 @@ import numpy as np
 
 from layerscope.analysis.attention_backends import attention_backends
 from layerscope.analysis.attribution_notes import attribution_notes
+from layerscope.analysis.capture_faults import faults_of
 from layerscope.analysis.devices import device_rows, rank_of
 from layerscope.analysis.heavy_count import heavy_count
+from layerscope.analysis.host_time import thread_windows
 from layerscope.analysis.intervals import union_ns
 from layerscope.analysis.layers import build_rows
 from layerscope.analysis.side_tables import kernel_rows, operator_rows, step_rows
@@ -19,13 +21,14 @@ from layerscope.analysis.structure import expected_calls
 from layerscope.analysis.tally import tally_of
 from layerscope.analysis.workings import Workings, work_out
 from layerscope.records import LayerTable, ModuleRecord, Whole
+from layerscope.records.captured import captured_in
 from layerscope.records.heavy import HeavyCount, differences
 from layerscope.records.provenance import Provenance
 from layerscope.records.tables import Account
 from layerscope.trace.columns import TraceColumns, read_trace
 from layerscope.trace.layer_source import find_layers, our_layers
 
-__all__ = ["Workings", "account", "account_of", "work_out"]
+__all__ = ["Workings", "account", "account_of", "work_out", "work_out_known"]
 
 
 def account_of(
@@ -40,14 +43,7 @@ def account_of(
     Args:
         eager: heavy operators of the same calls run eagerly: compiled code must have them, too.
     """
-    columns = read_trace(path)
-    workings = work_out(
-        columns,
-        # A capture's own trace has its ranges, or no layers at all.
-        our_layers(columns) if modules else find_layers(columns),
-        provenance=provenance,
-        fqns={module.fqn for module in modules},
-    )
+    workings = work_out_known(read_trace(path), modules, provenance)
     found = account(workings, source=str(path), modules=modules, steps=steps)
     found = replace(found, heavy=heavy_count(workings))
     if workings.compiled is None or found.heavy is None:
@@ -66,6 +62,24 @@ _NO_EAGER_COUNT = (
 )
 
 
+def work_out_known(
+    columns: TraceColumns,
+    modules: Sequence[ModuleRecord] = (),
+    provenance: Provenance | None = None,
+) -> Workings:
+    """Work out a trace with what stands beside it, or else in it, where a capture wrote it."""
+    captured = captured_in(columns.metadata)
+    if captured is not None:
+        modules, provenance = modules or captured.modules, provenance or captured.provenance
+    return work_out(
+        columns,
+        # A run's own trace has layerscope's ranges, or no layers at all.
+        our_layers(columns) if modules else find_layers(columns),
+        provenance=provenance,
+        fqns={module.fqn for module in modules},
+    )
+
+
 def account(
     workings: Workings,
     *,
@@ -80,6 +94,7 @@ def account(
         workings: the trace, worked out.
         source: where it came from, for the tables' heading.
         modules: the model's modules, if known: class names, groups and parameters come from here.
+            A capture's trace holds its own.
         steps: decoder steps counted outside the trace, for rule 4; None leaves that rule out.
         compiled: FQNs of the parts that ran compiled; a part is one row, without layers inside.
 
@@ -87,6 +102,10 @@ def account(
         The account. It is not checked here: `account.table.check()` does.
     """
     columns, ranges = workings.columns, workings.ranges
+    captured = captured_in(columns.metadata)
+    if captured is not None:
+        modules = modules or captured.modules
+        steps = captured.steps if steps is None else steps
     expected, notes = _expected(workings, modules, steps, compiled)
     rows = build_rows(tally_of(workings), ranges, modules, has_device=workings.has_device)
     table = LayerTable(
@@ -95,7 +114,8 @@ def account(
         whole=_whole(workings),
         expected_calls=expected,
         notes=(*notes, *attribution_notes(workings)),
-        warnings=_warnings(workings),
+        warnings=(*_warnings(workings), *(captured.warnings if captured is not None else ())),
+        faults=faults_of(workings, captured),
     )
     kernels, operators = kernel_rows(workings), operator_rows(workings)
     return Account(
@@ -114,15 +134,17 @@ def account(
 def _whole(workings: Workings) -> Whole:
     columns, tree = workings.columns, workings.tree
     device, has_device = columns.device, workings.has_device
-    roots = [r.span for r in workings.roots]
-    starts = np.concatenate([device.start_ns, columns.spans.start_ns[roots]])
-    ends = np.concatenate([device.start_ns + device.dur_ns, tree.end_ns[roots]])
+    edges = workings.edges
+    starts = np.concatenate([device.start_ns, columns.spans.start_ns[edges]])
+    ends = np.concatenate([device.start_ns + device.dur_ns, tree.end_ns[edges]])
+    threads = thread_windows(workings)
     return Whole(
         device_events=len(device.name),
         device_sum_ns=int(device.dur_ns.sum()) if has_device else None,
         device_active_ns=_active_ns(columns) if has_device else None,
         window_span_ns=int(ends.max() - starts.min()) if len(starts) else None,
-        host_window_ns=workings.host_window_ns if roots else None,
+        host_window_ns=sum(t.window_ns for t in threads) if edges else None,
+        host_threads=threads,
     )
 
 
@@ -172,7 +194,7 @@ def _warnings(workings: Workings) -> tuple[str, ...]:
     if not workings.ranges.items and workings.has_device:
         found.append("no layer ranges in this trace: all device time lies outside the model")
     threads = {int(columns.spans.thread[r.span]) for r in workings.roots}
-    if len(threads) > 1:
+    if len(threads) > len(workings.host_threads):
         found.append(
             f"layers ran on {len(threads)} threads; host time is that of the calling thread alone"
         )

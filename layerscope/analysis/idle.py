@@ -73,7 +73,7 @@ class PhaseIdle:
     """One phase's part of the window; see `IdleRow` for the fields of the same name.
 
     Attributes:
-        host_self_ns: host time of the phase's ranges on the calling thread; None without ranges.
+        host_self_ns: host time of the phase's rows; None without ranges.
         first_to_last_launch_ns: from the phase's first launch call to the start of its last one.
     """
 
@@ -258,13 +258,10 @@ def gaps_of(columns: TraceColumns, links: Attribution, on_device: int, first_ns:
 
 
 def first_ns(workings: Workings) -> int:
-    """Where the window begins: first device event or first root range, whichever is earlier."""
-    starts = [
-        int(workings.columns.spans.start_ns[item.span])
-        for item in workings.ranges.items
-        if item.above == NONE
-    ]
-    return min([int(workings.columns.device.start_ns.min()), *starts])
+    """Where the window begins: first device event, first root range or the captured block."""
+    columns = workings.columns
+    starts: list[int] = columns.spans.start_ns[workings.edges].tolist()
+    return min([int(columns.device.start_ns.min()), *starts])
 
 
 def _divide(

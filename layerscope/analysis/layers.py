@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from layerscope.analysis.phases import Ranges
 from layerscope.records import LayerRow, ModuleRecord, parent_of
-from layerscope.taxonomy import BUCKETS, PHASES, group_of
+from layerscope.taxonomy import BUCKETS, PHASES, group_of, layer_name
 
 if TYPE_CHECKING:
     from layerscope.analysis.tally import Tally
@@ -28,7 +28,7 @@ def build_rows(
     keys |= {(root, phase) for phase in phases} if layers else set()
     keys |= {(above, phase) for layer, phase in keys for above in _ancestors(layer, root)}
     gpu_total, cpu_total = _totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root)
-    known = {module.fqn or root: module for module in modules}
+    known = {layer_name(module.fqn) or root: module for module in modules}
     ran = sorted(phases, key=_rank)
     rows = [(layer, phase) for layer in layers for phase in ran if (layer, phase) in keys]
     return (

@@ -10,7 +10,6 @@ import numpy as np
 from layerscope.analysis.compiled_code import CompiledCode, Placed
 from layerscope.analysis.phases import layer_walls_ns
 from layerscope.analysis.workings import Key, Workings
-from layerscope.taxonomy import OUTSIDE_MODEL
 from layerscope.trace.tree import NONE
 
 
@@ -38,7 +37,7 @@ def tally_of(workings: Workings) -> Tally:
     """Count calls, device events and time."""
     columns, tree, ranges = workings.columns, workings.tree, workings.ranges
     tally = Tally()
-    thread = workings.calling_thread
+    threads = {time.thread for time in workings.host_threads}
     _, own = layer_walls_ns(columns, tree, ranges)
     # Where operators stand for layers, all of a layer's own time is an operator's.
     in_operators = workings.source == "operators"
@@ -51,17 +50,21 @@ def tally_of(workings: Workings) -> Tally:
         tally.calls[key] += 0 if nested_root else 1
         if workings.compiled is not None and not workings.has_device:
             tally.how.setdefault(key, {}).setdefault("range")
-        if columns.spans.thread[item.span] == thread:
+        if int(columns.spans.thread[item.span]) in threads:
             tally.cpu_ns[key] += own[index]
             tally.operator_ns[key] += operator_ns[index]
     if workings.compiled is not None:
-        _tally_sites(workings, workings.compiled, thread, tally)
+        _tally_sites(workings, workings.compiled, threads, tally)
     elif workings.places is not None:
         for event in range(len(workings.places.placed)):
             _note_how(workings.place(event), tally)
-    outside = workings.host_window_ns - sum(tally.cpu_ns.values())
-    if outside:
-        tally.cpu_ns[OUTSIDE_MODEL, ranges.resting_phase] += outside
+    for time in workings.host_threads:
+        for key, outside in time.outside.items():
+            if key[0] == ranges.root:  # a marked phase has its row, whatever time it has
+                tally.layers.setdefault(ranges.root)
+                tally.calls[key] += 0
+            if outside:
+                tally.cpu_ns[key] += outside
     durations = columns.device.dur_ns.tolist()
     if workings.places is None:
         for key, duration in zip(workings.keys, durations, strict=True):
@@ -77,7 +80,7 @@ def tally_of(workings: Workings) -> Tally:
     return tally
 
 
-def _tally_sites(workings: Workings, code: CompiledCode, thread: int, tally: Tally) -> None:
+def _tally_sites(workings: Workings, code: CompiledCode, threads: set[int], tally: Tally) -> None:
     """Move the host time of compiled code's kernel calls from its region to the layers in it.
 
     A layer counts as called by a graph's call in which any of its kernels ran; the part itself has
@@ -92,7 +95,7 @@ def _tally_sites(workings: Workings, code: CompiledCode, thread: int, tally: Tal
             continue
         called.update(dict.fromkeys((call, key) for key, _ in where.shares))
         around = code.calls[call].region
-        if around is None or columns.spans.thread[span] != thread:
+        if around is None or int(columns.spans.thread[span]) not in threads:
             continue
         wall = int(tree.end_ns[span] - columns.spans.start_ns[span])
         at = (around.layer, around.phase)

@@ -85,8 +85,8 @@ def devices_of(workings: Workings) -> list[int]:
 def _window_gaps(workings: Workings, on_device: int) -> tuple[Gaps, int, int]:
     columns, tree = workings.columns, workings.tree
     start_ns = first_ns(workings)
-    roots = [int(tree.end_ns[r.span]) for r in workings.ranges.items if r.above == NONE]
-    end_ns = max([int((columns.device.start_ns + columns.device.dur_ns).max()), *roots])
+    edges = tree.end_ns[workings.edges].tolist()
+    end_ns = max([int((columns.device.start_ns + columns.device.dur_ns).max()), *edges])
     return gaps_of(columns, workings.links, on_device, start_ns), start_ns, end_ns
 
 

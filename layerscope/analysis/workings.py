@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +10,10 @@ import numpy as np
 
 from layerscope.analysis.compiled_code import CompiledCode, Placed, read_compiled_code
 from layerscope.analysis.graph_replays import DevicePlaces, place_device_events
+from layerscope.analysis.host_time import ThreadTime, thread_times
 from layerscope.analysis.kernel_modules import says_modules, with_modules
-from layerscope.analysis.phases import LayerRange, Ranges, read_ranges
+from layerscope.analysis.marked_phases import marks_at, window_span
+from layerscope.analysis.phases import LayerRange, Ranges, phase_named, read_ranges
 from layerscope.records.provenance import Provenance
 from layerscope.records.tables import LayerSource
 from layerscope.taxonomy import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
@@ -55,24 +56,15 @@ class Workings:
         return [item for item in self.ranges.items if item.above == NONE]
 
     @cached_property
-    def calling_thread(self) -> int:
-        """The thread whose roots take the most time: host time is accounted for on it alone."""
-        wall: Counter[int] = Counter()
-        for item in self.roots:
-            thread = int(self.columns.spans.thread[item.span])
-            wall[thread] += 1 + int(
-                self.tree.end_ns[item.span] - self.columns.spans.start_ns[item.span]
-            )
-        return wall.most_common(1)[0][0] if wall else NONE
+    def edges(self) -> list[int]:
+        """The spans that bound the window on the host: the roots, and the block of a capture."""
+        window = window_span(self.columns)
+        return [*([window] if window != NONE else []), *(item.span for item in self.roots)]
 
     @cached_property
-    def host_window_ns(self) -> int:
-        """First root's start to last root's end on the calling thread."""
-        thread = self.calling_thread
-        spans = [r.span for r in self.roots if self.columns.spans.thread[r.span] == thread]
-        if not spans:
-            return 0
-        return int(self.tree.end_ns[spans].max() - self.columns.spans.start_ns[spans].min())
+    def host_threads(self) -> tuple[ThreadTime, ...]:
+        """The threads whose host time is accounted for; the calling one first."""
+        return thread_times(self.columns, self.tree, self.ranges, self.roots)
 
     @cached_property
     def operators(self) -> Ints:
@@ -107,9 +99,9 @@ def work_out(
     layers = layers or our_layers(columns)
     columns = layers.columns
     tree = build_tree(columns, layers)
-    ranges = read_ranges(columns, tree, layers)
+    ranges = read_ranges(columns, tree, layers, fqns)
     links = attribute(columns, tree)
-    keys = _device_keys(columns, ranges, links)
+    keys = _device_keys(columns, tree, ranges, links)
     compiled = None
     if provenance is not None:
         compiled = read_compiled_code(columns, tree, ranges, provenance, fqns)
@@ -137,13 +129,17 @@ def work_out(
     )
 
 
-def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> list[Key]:
+def _device_keys(
+    columns: TraceColumns, tree: SpanTree, ranges: Ranges, links: Attribution
+) -> list[Key]:
     """The (layer, phase) of every device event; a bucket where no layer launched it."""
     items = ranges.items
     of_span = ranges.of_span
     rest = ranges.resting_phase
-    roots = [item for item in items if item.above == NONE]
-    first_root = min((int(columns.spans.start_ns[r.span]) for r in roots), default=None)
+    window = window_span(columns)
+    edges = [window] if window != NONE else [i.span for i in items if i.above == NONE]
+    first_root = min(columns.spans.start_ns[edges].tolist(), default=None)
+    marks = _marks_of_launches(columns, tree)
     keys: list[Key] = []
     for span, launch, start in zip(
         links.layer.tolist(), links.launch.tolist(), columns.device.start_ns.tolist(), strict=True
@@ -151,6 +147,8 @@ def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> l
         if span != NONE:
             item = items[of_span[span]]
             keys.append((item.layer, item.phase))
+        elif launch != NONE and marks[launch] != NONE:
+            keys.append((ranges.root, phase_named(columns, marks[launch])))
         elif launch != NONE:
             keys.append((OUTSIDE_MODEL, rest))
         elif first_root is not None and start < first_root:
@@ -158,3 +156,12 @@ def _device_keys(columns: TraceColumns, ranges: Ranges, links: Attribution) -> l
         else:
             keys.append((NO_LAUNCH_RECORD, rest))
     return keys
+
+
+def _marks_of_launches(columns: TraceColumns, tree: SpanTree) -> list[int]:
+    """The phase marked around each launch, in a capture's window; there it has rows of its own."""
+    launches = columns.launches
+    if window_span(columns) == NONE:
+        return [NONE] * len(launches.name)
+    marks: list[int] = marks_at(columns, tree, launches.thread, launches.start_ns).tolist()
+    return marks

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -14,6 +17,12 @@ from torch.profiler import ProfilerActivity, profile
 from layerscope.errors import EnvironmentProblem
 from layerscope.instrument import cupti
 from layerscope.instrument.library_noise import without_library_noise
+from layerscope.instrument.other_sessions import (
+    ForeignStarts,
+    end_our_session,
+    refuse_beside_another,
+    start_our_session,
+)
 
 # Level 9, torch's own choice, takes three times as long for 4 % less.
 _COMPRESSION = 5
@@ -24,23 +33,46 @@ _warmed: set[bool] = set()
 class ProfilerSession:
     """Context manager around the traced code. `export()` writes the trace afterwards.
 
-    The device is synchronised before the window opens and before it closes, never inside.
+    The device is synchronised before the window opens and before it closes, never inside. torch has
+    one session a process: beside another one this one is refused, and one that starts inside takes
+    it over, which `export` then says.
+
+    Args:
+        cuda: record the device, too.
+        all_threads: record what every thread does, not only the calling one.
 
     Raises:
         EnvironmentProblem: the profiler does not start, because another one runs or is not let in.
     """
 
-    def __init__(self, *, cuda: bool) -> None:
+    def __init__(self, *, cuda: bool, all_threads: bool = False) -> None:
         self._cuda = cuda
+        self._all_threads = all_threads
         self._profile: profile | None = None
+        self._taken = False
 
     def __enter__(self) -> ProfilerSession:
+        start_our_session()
         try:
+            self._start()
+        except BaseException:
+            end_our_session()
+            raise
+        self._process = os.getpid()
+        return self
+
+    def _start(self) -> None:
+        try:
+            refuse_beside_another()
             _warm(cuda=self._cuda)
-            self._profile = profile(activities=_activities(cuda=self._cuda))
+            self._profile = profile(
+                activities=_activities(cuda=self._cuda),
+                experimental_config=_of_all_threads() if self._all_threads else None,
+            )
             self._synchronize()
             with without_library_noise():
                 self._profile.__enter__()  # type: ignore[no-untyped-call]
+            self._foreign = ForeignStarts()
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise  # the device itself, which others judge
         except RuntimeError as error:
@@ -48,7 +80,6 @@ class ProfilerSession:
             raise EnvironmentProblem(
                 f"torch.profiler does not start ({why}); {cupti.REMEDY}, or run with --no-trace."
             ) from error
-        return self
 
     def __exit__(
         self,
@@ -57,11 +88,25 @@ class ProfilerSession:
         traceback: TracebackType | None,
     ) -> None:
         assert self._profile is not None
+        self._foreign.stop_looking()
+        if os.getpid() != self._process:
+            # A fork inside the window: the session is the parent's, which will end it.
+            self._taken = True
+            return
         try:
             self._synchronize()
         finally:
-            with without_library_noise():
-                self._profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+            try:
+                self._taken = self._foreign.seen
+                if not self._taken:
+                    # Ending a session that another one has taken over would end that one.
+                    with without_library_noise():
+                        self._profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+                    self._taken = _is_empty(self._profile)
+                elif self._profile.profiler is not None:
+                    self._profile.profiler.entered = False  # given up: no session waits in it
+            finally:
+                end_our_session()
 
     @staticmethod
     def prepare(*, cuda: bool) -> None:
@@ -69,21 +114,44 @@ class ProfilerSession:
         captured (pytorch #75504), and must not lie in a window."""
         _warm(cuda=cuda)
 
+    def when_taken(self, call: Callable[[], None]) -> None:
+        """Have `call` called as soon as another session takes this one's place; only inside."""
+        self._foreign.call = call
+
+    def add_metadata(self, key: str, text: str) -> None:
+        """Put a text beside the events; only inside the window.
+
+        Args:
+            text: printable ASCII without quotes and backslashes, which Kineto would spoil.
+        """
+        assert self._profile is not None
+        if not self._foreign.seen:
+            self._profile.add_metadata_json(key, f'"{text}"')
+
     def export(self, path: Path) -> None:
         """Write the trace as Kineto gives it, gzipped when the name ends in `.gz`.
 
+        The file takes its name when it is whole.
+
         Raises:
-            EnvironmentProblem: the file cannot be written.
+            EnvironmentProblem: the file cannot be written, or there is no trace: another profiler
+                took the session over.
         """
         assert self._profile is not None
+        if self._taken:
+            raise EnvironmentProblem(
+                "no trace: torch has one profiler session a process, and another one took it over "
+                "inside the block (a torch.profiler that started there); use one of the two at a time."
+            )
         try:
-            if path.suffix != ".gz":
-                self._write(path)
-                return
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 plain = Path(folder) / "trace.json"
                 self._write(plain)
-                _compress(plain, path)
+                if path.suffix == ".gz":
+                    packed = Path(folder) / "trace.json.gz"
+                    _compress(plain, packed)
+                    plain = packed
+                os.replace(plain, path)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{path}: the trace cannot be written ({error.strerror or error})."
@@ -100,6 +168,16 @@ class ProfilerSession:
     def _synchronize(self) -> None:
         if self._cuda:
             torch.cuda.synchronize()
+
+
+def _of_all_threads() -> Any:
+    return torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+
+
+def _is_empty(ended: profile) -> bool:
+    """Whether the session had been taken over before it was ended; asking more of it would crash."""
+    results = ended.profiler.kineto_results if ended.profiler is not None else None
+    return results is None or results.trace_start_ns() == 0
 
 
 def _activities(*, cuda: bool) -> list[ProfilerActivity]:

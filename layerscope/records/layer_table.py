@@ -58,6 +58,21 @@ class LayerRow:
         return self.layer in BUCKETS
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThreadWindow:
+    """Rule 2 on one thread. Nanoseconds.
+
+    Attributes:
+        thread: as the system numbers it.
+        window_ns: a capture's block, or from the thread's first range to its last.
+        rows_ns: what its ranges and its time outside them add up to.
+    """
+
+    thread: str
+    window_ns: int
+    rows_ns: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Whole:
     """What was measured as a whole, independently of the rows. Nanoseconds; None: not measured."""
@@ -66,9 +81,12 @@ class Whole:
     device_sum_ns: int | None  # sum of the durations of all device events
     device_active_ns: int | None  # union of their intervals
     window_span_ns: int | None  # first device or range start to last device or range end
-    host_window_ns: int | None  # first root start to last root end on the calling thread
+    host_window_ns: int | None  # of the threads in `host_threads`, added up
     flops: int | None = None
     energy_nj: int | None = None  # one batch, unprofiled; the rows' joules are reconciled to it
+    host_threads: tuple[
+        ThreadWindow, ...
+    ] = ()  # the calling thread first; empty: read from a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +99,7 @@ class LayerTable:
         expected_calls: FQN -> calls that the model's structure demands, or None with the reason
             in `notes` when that rule does not apply.
         misplaced: where compiled code's heavy operators are in other layers than eagerly, in words.
+        faults: what is known to be missing from the rows, in words; each fails the check.
     """
 
     rows: tuple[LayerRow, ...]
@@ -90,6 +109,7 @@ class LayerTable:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     misplaced: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def failures(self) -> tuple[str, ...]:
         """Every rule that does not hold, in words with its difference. Empty when all hold."""
@@ -106,6 +126,7 @@ class LayerTable:
             *self._flops_failures(),
             *self._energy_failures(),
             *self.misplaced,
+            *self.faults,
         )
 
     def check(self) -> None:
@@ -128,7 +149,7 @@ class LayerTable:
 
     @property
     def host_difference_ns(self) -> int | None:
-        """Rule 2: sum of the rows minus the window on the calling thread."""
+        """Rule 2: sum of the rows minus the windows of the threads."""
         if self.whole.host_window_ns is None:
             return None
         return sum(row.cpu_self_ns or 0 for row in self.rows) - self.whole.host_window_ns
@@ -157,6 +178,11 @@ class LayerTable:
         found = []
         if self.host_difference_ns:
             found.append(f"host time: rows minus window = {self.host_difference_ns} ns")
+        found.extend(
+            f"host time of thread {one.thread}: rows minus window = {one.rows_ns - one.window_ns} ns"
+            for one in self.whole.host_threads
+            if one.rows_ns != one.window_ns
+        )
         found.extend(
             f"{row.layer} ({row.phase}): negative host self time"
             for row in self.rows

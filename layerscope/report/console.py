@@ -141,9 +141,18 @@ _LAYERS_ARE = {
 
 
 def _headline(account: Account) -> str:
-    found = f"{account.source}: {_extent(account.table)}"
+    found = f"{account.source}: {_extent(account.table)}{_threads(account.table)}"
     source = account.layer_source
     return found if source is None else f"{found}; {_LAYERS_ARE[source]}"
+
+
+def _threads(table: LayerTable) -> str:
+    """Each thread's window, where more than one is accounted for."""
+    threads = table.whole.host_threads
+    if len(threads) < 2:
+        return ""
+    named = ", ".join(f"{one.thread} {us_grouped(one.window_ns)} us" for one in threads)
+    return f"; host time is the sum over {len(threads)} threads: {named}"
 
 
 def _extent(table: LayerTable) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 from layerscope.analysis.account import Workings
 from layerscope.analysis.timeline import Track, devices_of, idle_share, step_of_event, tracks_of
 from layerscope.report.trace_file import TraceFile
-from layerscope.trace.raw import RawEvent, RawTrace, raw_us
+from layerscope.taxonomy import LAYER_PREFIX, PHASE_PREFIX, name_in_range
+from layerscope.trace.raw import RawEvent, RawTrace, raw_us, text
 from layerscope.trace.tree import NONE
 
 SUFFIX = ".perfetto.json.gz"
@@ -67,12 +68,22 @@ def write_perfetto(trace: Path, workings: Workings, path: Path) -> Marked:
 
 
 def _marked(event: RawEvent, workings: Workings) -> Mapping[str, Any]:
+    if event.role == "span":
+        return _by_its_own_name(event)
     if event.role != "device":
         return event.fields
     layer, phase = workings.keys[event.row]
     step = step_of_event(workings, event.row)
     told = {"layer": layer, "phase": phase} | ({} if step == NONE else {"step": step})
     return {**event.fields, "args": {**event.args, **told}}
+
+
+def _by_its_own_name(event: RawEvent) -> Mapping[str, Any]:
+    """A range of ours with the name of its layer or phase, which Kineto could not have written."""
+    name = text(event.fields.get("name")) or ""
+    if "%" not in name or not name.startswith((LAYER_PREFIX, PHASE_PREFIX)):
+        return event.fields
+    return {**event.fields, "name": name_in_range(name)}
 
 
 def _named(number: int, what: str, **args: Any) -> dict[str, Any]:

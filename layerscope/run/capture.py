@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
-from layerscope.errors import EnvironmentProblem, LayerscopeError
+from layerscope.errors import EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.instrument.compiled_twins import compiled_twins
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
-from layerscope.instrument.ranges import LayerRanges, phase_range
+from layerscope.instrument.ranges import LayerRanges, open_range
+from layerscope.instrument.recursion import room_for_wrappers
 from layerscope.records import LayerTable
+from layerscope.records.captured import METADATA_KEY, Captured, packed
 from layerscope.records.tables import Account
-from layerscope.workload.module_list import list_modules
+from layerscope.run.captured_model import CapturedModel
+from layerscope.taxonomy import WINDOW_RANGE, phase_range_name
 
 
 class Capture:
@@ -25,7 +31,8 @@ class Capture:
 
     After the `with` block, `account` and `table` hold the result and `save_trace()` keeps the
     trace. `steps`, set inside or after the block, is the decoder steps counted by the caller,
-    which lets rule 4 (calls) be checked for InstructBLIP.
+    which lets rule 4 (calls) be checked for InstructBLIP. A capture may be used again: it then holds
+    the last window.
     """
 
     def __init__(
@@ -40,18 +47,31 @@ class Capture:
         self._eager = eager
         self._trace = trace
         self._account: Account | None = None
+        self._ended = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.steps: int | None = None
 
     def __enter__(self) -> Capture:
-        self._modules = list_modules(self._model)
-        self._exits = contextlib.ExitStack()
-        try:
-            self._exits.enter_context(LayerRanges(self._model))
-            self._session = self._exits.enter_context(ProfilerSession(cuda=_on_cuda(self._model)))
-        except BaseException:
-            self._exits.close()
-            raise
+        if self._trace is not None:
+            self._trace = self._trace.absolute()  # the block may change the directory
+            _refuse_unwritable(self._trace)
+        with contextlib.ExitStack() as exits:
+            session = ProfilerSession(cuda=_on_cuda(self._model), all_threads=True)
+            described = CapturedModel(self._model)
+            ranges = LayerRanges(self._model, compiled_twins(self._model), on=False)
+            exits.enter_context(room_for_wrappers(described.names))
+            exits.enter_context(ranges)
+            exits.enter_context(session)
+            # Only now: a call that another thread has begun without a session gets no range.
+            ranges.start()
+            session.when_taken(ranges.stop)
+            self._account, self._ended, self.steps = None, False, None
+            self._session, self._ranges, self._described = session, ranges, described
+            exits.callback(self._describe)
+            exits.callback(ranges.quiet)
+            exits.enter_context(open_range(WINDOW_RANGE, ranges.is_on))
+            self._process = os.getpid()
+            self._exits = exits.pop_all()
         return self
 
     def __exit__(
@@ -61,12 +81,32 @@ class Capture:
         traceback: TracebackType | None,
     ) -> None:
         self._exits.__exit__(kind, error, traceback)
-        if error is None:
+        # In a fork of the process that opened the block there is nothing to write: the parent does.
+        if error is None and os.getpid() == self._process:
             self._session.export(self.trace_path)
+            self._ended = True
+        for text in self._described.warnings:
+            warnings.warn(text, stacklevel=2)
+
+    def _describe(self) -> None:
+        """Put what is known beside the events into the trace, as the last thing in the session."""
+        self._described.look_back(self._ranges)
+        provenance = self._watch.record() if self._watch is not None else None
+        captured = Captured(
+            modules=self._described.modules(),
+            calls=self._ranges.calls(),
+            warnings=self._described.warnings,
+            provenance=provenance,
+            steps=self.steps,
+        )
+        self._session.add_metadata(METADATA_KEY, packed(captured))
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Mark what runs inside this context as phase `name`, for models layerscope does not know."""
-        return phase_range(name)
+        ranges: LayerRanges | None = getattr(self, "_ranges", None)
+        if ranges is None or not ranges.is_on():
+            return contextlib.nullcontext()  # outside the block there is nothing to mark
+        return open_range(phase_range_name(name), ranges.is_on)
 
     @property
     def trace_path(self) -> Path:
@@ -82,18 +122,16 @@ class Capture:
         """The account of the window, computed from the trace file on first use.
 
         Raises:
-            LayerscopeError: the window was left by an exception, so there is no trace.
+            LayerscopeError: the block has not ended, or was left by an exception or taken over by
+                another profiler, so there is no trace.
         """
         if self._account is None:
-            if not self.trace_path.exists():
+            if not self._ended:
                 raise LayerscopeError("no trace: the captured block has not ended, or it failed.")
             from layerscope.analysis.account import account_of
 
-            provenance = self._watch.record() if self._watch is not None else None
             eager = self._eager.account.heavy if self._eager is not None else None
-            self._account = account_of(
-                self.trace_path, self._modules, self.steps, provenance, eager
-            )
+            self._account = account_of(self.trace_path, steps=self.steps, eager=eager)
         return self._account
 
     @property
@@ -116,13 +154,24 @@ def capture(
         >>> cap.table.check()
 
     Args:
-        model: any module, on any device. It is left without a trace of the capture.
+        model: any module, on any device. It is left as the block left it, without a trace of the
+            capture; what the block changed by itself stays, and a warning names it.
         trace: file for the Kineto trace (`.json` or `.json.gz`); temporary when left out.
         compiled: what `watch_compile` yielded, for a model that runs compiled: give the compiled
             module as `model`, and let it compile before the block.
         eager: with `compiled`, the capture of the same calls before compiling. `check()` then raises
             where a layer runs other products, convolutions or attentions compiled than eagerly.
+
+    Raises:
+        UsageError: `model` is no module.
+        EnvironmentProblem: on entering the block, where another profiler or capture runs, or the trace
+            could not be written; on leaving it, where another profiler took this one's place.
     """
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(
+            f"capture() takes a torch.nn.Module, not {type(model).__name__}: give it the model whose "
+            "modules are called in the block."
+        )
     return Capture(model, Path(trace) if trace is not None else None, compiled, eager)
 
 
@@ -151,3 +200,22 @@ def watch_compile(model: torch.nn.Module) -> ProvenanceWatch:
 def _on_cuda(model: torch.nn.Module) -> bool:
     tensors = (*model.parameters(), *model.buffers())
     return any(tensor.is_cuda for tensor in tensors)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Find out before the block runs whether its trace will have a place.
+
+    Raises:
+        EnvironmentProblem: no such folder, or one that takes no file of this name.
+    """
+    try:
+        if path.is_dir():
+            raise EnvironmentProblem(f"{path}: a folder; give the trace a file name in it.")
+        path.exists()  # raises where the name is too long
+        if "\0" in str(path):
+            raise ValueError("a null character in its name")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise EnvironmentProblem(f"{path}: the trace cannot be written ({why}).") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from layerscope.analysis.account import Workings, account, work_out
+from layerscope.analysis.account import Workings, account, work_out_known
 from layerscope.analysis.devices import of_device
 from layerscope.analysis.enrich import with_counted_work
 from layerscope.analysis.heavy_count import heavy_count
@@ -17,7 +17,6 @@ from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
 from layerscope.records.heavy import differences
 from layerscope.records.provenance import Provenance
 from layerscope.trace.columns import read_trace
-from layerscope.trace.layer_source import find_layers, our_layers
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,7 @@ def examine(
     columns = read_trace(trace)
     if device is not None:
         columns = of_device(columns, device)
-    # A run's own trace has layerscope's ranges, or no layers at all.
-    workings = work_out(
-        columns,
-        our_layers(columns) if modules else find_layers(columns),
-        provenance=provenance,
-        fqns={module.fqn for module in modules},
-    )
+    workings = work_out_known(columns, modules, provenance)
     found = account(workings, source=str(trace), modules=modules, steps=steps, compiled=compiled)
     failures: tuple[str, ...] = ()
     if work is not None:

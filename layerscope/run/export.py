@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from layerscope.analysis.account import Workings, work_out
+from layerscope.analysis.account import Workings, work_out, work_out_known
 from layerscope.errors import DataError
-from layerscope.records import ModelRecord, RunRecord, load
+from layerscope.records import ModuleRecord, RunRecord, load
+from layerscope.records.captured import captured_in
 from layerscope.records.provenance import load_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.report import perfetto, tb_profiler
 from layerscope.run.tables import TRACE_FILE
+from layerscope.taxonomy import layer_name
 from layerscope.trace.columns import read_trace
 
 _WORKER = "layerscope"
@@ -49,7 +52,13 @@ def read_source(path: Path) -> Source:
         if not trace.exists():
             raise DataError(f"{path}: no {TRACE_FILE} in it, so there is no trace to export.")
         provenance = load_provenance(path)
-    workings = work_out(read_trace(trace), provenance=provenance)
+    columns = read_trace(trace)
+    # A trace that has no ranges of ours is exported without layers.
+    captured = captured_in(columns.metadata)
+    if captured is None:
+        workings = work_out(columns, provenance=provenance)
+    else:
+        workings = work_out_known(columns, provenance=provenance)
     columns = workings.columns
     if not len(columns.spans.name) and not len(columns.device.name):
         raise DataError(
@@ -70,7 +79,11 @@ def export_tb_profiler(source: Source, folder: Path) -> tb_profiler.Fed:
     else:
         written = datetime.fromtimestamp(source.trace.stat().st_mtime, UTC)
         name = tb_profiler_name(written, worker=_stem(source.trace))
-    classes = class_names(source.record.model) if source.record else {}
+    if source.record is not None:
+        classes = class_names(source.record.model.modules)
+    else:
+        captured = captured_in(source.workings.columns.metadata)
+        classes = class_names(captured.modules) if captured is not None else {}
     return tb_profiler.write_tb_profiler(source.trace, source.workings, classes, folder / name)
 
 
@@ -90,9 +103,9 @@ def tb_profiler_name(created: datetime, worker: str = _WORKER) -> str:
     return f"{worker}.{round(created.timestamp() * 1000)}{tb_profiler.SUFFIX}"
 
 
-def class_names(model: ModelRecord) -> dict[str, str]:
+def class_names(modules: Sequence[ModuleRecord]) -> dict[str, str]:
     """FQN to class name."""
-    return {module.fqn: module.cls for module in model.modules}
+    return {layer_name(module.fqn): module.cls for module in modules}
 
 
 def power_absent(record: RunRecord | None) -> str:

@@ -305,7 +305,7 @@ class _Run:
         with self._progress.task("trace for torch-tb-profiler", 1) as advance:
             path = self._folder / tb_profiler_name(created)
             trace = self._folder / TRACE_FILE
-            write_tb_profiler(trace, examined.workings, class_names(model), path)
+            write_tb_profiler(trace, examined.workings, class_names(model.modules), path)
             advance(1)
         return {"tb_profiler": path.name}
 

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from layerscope.records.tables import LayerSource
-from layerscope.taxonomy import BUCKETS, LAYER_PREFIX, PHASE_PREFIX
+from layerscope.taxonomy import (
+    BUCKETS,
+    LAYER_PREFIX,
+    OURS_PREFIX,
+    PHASE_PREFIX,
+    ROOTS,
+    WINDOW_RANGE,
+    layer_name,
+    name_in_range,
+)
 from layerscope.trace.categories import COMPILER_RANGES, MODULE_MARK
 from layerscope.trace.columns import HostSpans, TraceColumns
 
@@ -27,10 +36,13 @@ _NOT_THE_USERS = (
     "PyTorch Profiler",
     "record_param_comms",
     PHASE_PREFIX,
+    OURS_PREFIX,
     *COMPILER_RANGES,
 )
-# Deeper nesting is none of a model's; what lies below is counted in the layer at this depth.
+# Deeper nesting is none of a model's; what lies below is counted in the layer at this depth. Names that
+# a capture wrote are a model's own, which nests deeper than its calls do.
 MOST_DEPTH = 64
+_MOST_DEPTH_OF_OURS = 400
 _FQN = re.compile(r"\w+(\.\w+)*")
 
 
@@ -49,6 +61,11 @@ class Layers:
     columns: TraceColumns
     is_layer: npt.NDArray[np.bool_]
 
+    def is_root(self, name: str) -> bool:
+        """Whether a span of this name is a call of the model itself."""
+        # A child that is called `generate` has it escaped.
+        return name.removeprefix(LAYER_PREFIX if self.source == "ranges" else "") in ROOTS
+
     def path(self, name: str, above: str | None) -> str:
         """The layer that a span's name stands for, below the layer `above` it, if there is one.
 
@@ -56,7 +73,8 @@ class Layers:
         the name already is such a path. Operators are not nested: each name is one layer.
         """
         if self.source == "ranges":
-            return _bounded(name[len(LAYER_PREFIX) :])
+            named = layer_name(name_in_range(name[len(LAYER_PREFIX) :]))
+            return _bounded(named, _MOST_DEPTH_OF_OURS)
         name = name.removeprefix(MODULE_MARK)
         if self.source == "operators" or not _FQN.fullmatch(name):
             # A dot would make up a layer above that is none.
@@ -66,12 +84,12 @@ class Layers:
         return _bounded(f"{above}.{name}")
 
 
-def _bounded(path: str) -> str:
+def _bounded(path: str, most: int = MOST_DEPTH) -> str:
     if path in BUCKETS:
         return f"range {path}"
-    if path.count(".") < MOST_DEPTH:
+    if path.count(".") < most:
         return path
-    return ".".join(path.split(".", MOST_DEPTH)[:MOST_DEPTH])
+    return ".".join(path.split(".", most)[:most])
 
 
 def our_layers(columns: TraceColumns) -> Layers:
@@ -82,7 +100,8 @@ def our_layers(columns: TraceColumns) -> Layers:
 def find_layers(columns: TraceColumns) -> Layers:
     """The first of the four sources that the trace holds; operators, where it holds none."""
     ours = our_layers(columns)
-    if ours.is_layer.any():
+    # A capture's own trace has its ranges, or no layers at all.
+    if ours.is_layer.any() or WINDOW_RANGE in columns.names:
         return ours
     if len(columns.modules.name):
         return _with_modules(columns)
@@ -90,7 +109,7 @@ def find_layers(columns: TraceColumns) -> Layers:
     annotated = _of_spans(columns, users) & columns.spans.annotation.astype(np.bool_)
     if annotated.any():
         return Layers("annotations", columns, annotated)
-    operators = _of_spans(columns, ~_begins(columns, (PHASE_PREFIX,)))
+    operators = _of_spans(columns, ~_begins(columns, (PHASE_PREFIX, OURS_PREFIX)))
     return Layers("operators", columns, operators & ~columns.spans.annotation.astype(np.bool_))
 
 

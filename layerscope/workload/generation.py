@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from layerscope.errors import ModelError
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
@@ -82,6 +85,7 @@ class Generator:
 
         Raises:
             EnvironmentProblem: memory is exhausted; it names the phase and a batch that would fit.
+            ModelError: the model's own code fails, as where a decoder is deeper than its cache.
         """
         if self._counter is not None:
             self._counter.steps = 0
@@ -98,6 +102,8 @@ class Generator:
                 raise
             batch = next(iter(inputs.values())).shape[0]
             raise model_out_of_memory(error, self._model, batch) from None
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise _refused_by_its_code(error) from error
         return self._answers(tokens, inputs)
 
     @property
@@ -182,3 +188,14 @@ def _length(row: torch.Tensor, eos: int | list[int] | None) -> int:
     ends = eos if isinstance(eos, list) else [eos]
     ids = row.tolist()
     return next((at + 1 for at, token in enumerate(ids) if token in ends), len(ids))
+
+
+def _refused_by_its_code(error: Exception) -> ModelError:
+    """One line with the place at which it failed."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    why = (str(error).strip() or "no message").splitlines()[0]
+    return ModelError(
+        f"the model's own generate() fails ({type(error).__name__}: {why}, in {last.name}() at "
+        f"{Path(last.filename).name}:{last.lineno}): check its "
+        "configuration, or try another version of transformers."
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 from layerscope.records import ModelRecord, ModuleRecord
-from layerscope.taxonomy import group_of
+from layerscope.taxonomy import group_of, writable_text
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +35,17 @@ def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
     so that the sum over all modules is the number of the model's parameters. `dtype` names those
     of all parameters the module holds, tied ones included.
     """
+    return records_of(list(model.named_modules()))
+
+
+def records_of(modules: Sequence[tuple[str, nn.Module]]) -> tuple[ModuleRecord, ...]:
+    """The records of modules by name, as they are now; see `list_modules`."""
     seen: set[int] = set()
     records = []
-    for name, module in model.named_modules():
+    for name, module in modules:
         if is_compiled_wrapper(module):
             continue  # its module inside goes by the wrapper's name
-        fqn = plain_fqn(name)
+        fqn = writable_text(plain_fqn(name))
         own = tuple(module.parameters(recurse=False))
         cls = type(module).__name__
         records.append(
@@ -46,12 +53,31 @@ def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
                 fqn=fqn,
                 cls=cls,
                 group=group_of(fqn, cls),
-                params=sum(p.numel() for p in own if id(p) not in seen),
+                params=sum(elements(p) for p in own if id(p) not in seen),
                 dtype="+".join(sorted({_name(p.dtype) for p in own})) or None,
             )
         )
         seen.update(id(p) for p in own)
     return tuple(records)
+
+
+def elements(parameter: torch.Tensor) -> int:
+    """Elements of a parameter as the model computes with it; 0 for one that is not initialised yet.
+
+    A 4-bit weight is stored as bytes that hold two elements each; what bitsandbytes keeps of it
+    has the shape that it stands for.
+    """
+    if is_uninitialised(parameter):
+        return 0
+    shape = getattr(getattr(parameter, "quant_state", None), "shape", None)
+    return int(prod(shape)) if shape is not None else parameter.numel()
+
+
+def is_uninitialised(parameter: torch.Tensor) -> bool:
+    """Whether it is a lazy module's, whose first call will give it a shape."""
+    from torch.nn.parameter import is_lazy
+
+    return bool(is_lazy(parameter))
 
 
 def attention_in_use(model: nn.Module) -> dict[str, str]:
@@ -89,14 +115,14 @@ def model_record(
     parameters = tuple(model.parameters())
     dtypes: Counter[str] = Counter()
     for parameter in parameters:
-        dtypes[_name(parameter.dtype)] += parameter.numel()
+        dtypes[_name(parameter.dtype)] += elements(parameter)
     return ModelRecord(
         name=name,
         source=source,
         cls=type(model).__name__,
         weights=weights,
         trained=trained,
-        params=sum(p.numel() for p in parameters),
+        params=sum(elements(p) for p in parameters),
         param_bytes=sum(p.numel() * p.element_size() for p in parameters),
         dtypes=dict(sorted(dtypes.items())),
         attention=attention_in_use(model),

@@ -171,11 +171,15 @@ def test_under_torch_compile_ranges_change_neither_graphs_nor_breaks_nor_operato
     assert _count(net, LayerRanges) == _count(net, None) == (1, 0, 3)
 
 
-def test_a_scripted_module_is_named_not_wrapped() -> None:
-    net = nn.Sequential(torch.jit.script(nn.Linear(4, 4)), nn.ReLU())
+def test_parts_of_a_scripted_module_are_named_not_wrapped() -> None:
+    net = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(4, 4))), nn.ReLU())
+    with layerscope.capture(net) as cap:
+        net(torch.ones(1, 4))
+    cap.table.check()
+    assert calls(cap) == {"forward": 1, "0": 1, "1": 1, "(outside model)": 0}
     with LayerRanges(net) as ranges:
         net(torch.ones(1, 4))
-    assert ranges.uninstrumented == ["0"]
+    assert ranges.uninstrumented == ["0.0"]
 
 
 def test_a_foreign_transformers_model_adds_up() -> None:
