@@ -119,7 +119,7 @@ class CountedWork:
         flops: the counter's own total; None where operators in `missing` ran.
         counted_flops: the counter's sum of what formulas counted, kept apart from the rows so that
             they can be checked. None in files of before `missing` was known: there it is `flops`.
-        flops_as_torch: the part of it that torch's own counter would count too.
+        flops_as_torch: what torch's own counter makes of the same operators.
         missing: operators that may hold products and have no formula: the FLOPs of the layers that
             ran them, and all sums over those, are not known.
         uncounted: operators that compute but hold no products (norms, softmax, activations).

@@ -12,7 +12,7 @@ from layerscope.measure.flops.footprint import Footprint
 from layerscope.measure.flops.formulas import Formulas, label_of, name_of
 from layerscope.measure.flops.layer_stack import Frame, LayerStack
 from layerscope.measure.flops.memory import meter_for
-from layerscope.measure.flops.operands import Operands, dtype_name, named_operands, operand_dtype
+from layerscope.measure.flops.operands import dtype_name, named_operands, operand_dtype
 from layerscope.measure.flops.operator_kinds import Kind, kind_of
 from layerscope.measure.flops.tensors import tensors_in
 from layerscope.measure.flops.traffic import Moved, is_packed, reads, storages_of, writes
@@ -94,9 +94,9 @@ class WorkLedger:
         if has_formula:
             flops = self._formulas.count(operator, args, kwargs, out)
             if flops is not None:
-                self._book_flops(
-                    frame, row, operator, named_operands(operator, args, kwargs, out), flops
-                )
+                operands = named_operands(operator, args, kwargs, out)
+                self._book_flops(frame, row, operand_dtype(name_of(operator), operands), flops)
+                self.torch_flops += self._formulas.as_torch(operator, args, kwargs, out)
                 return
             kind = Kind.UNKNOWN
         label = label_of(operator, kwargs)
@@ -107,13 +107,8 @@ class WorkLedger:
         entry[0] += 1
         entry[1] += size
 
-    def _book_flops(
-        self, frame: Frame, row: _RowSum, operator: Any, operands: Operands, flops: int
-    ) -> None:
+    def _book_flops(self, frame: Frame, row: _RowSum, dtype: str, flops: int) -> None:
         self.flops += flops
-        if self._formulas.is_of_torch(operator):
-            self.torch_flops += flops
-        dtype = operand_dtype(name_of(operator), operands)
         row.flops[dtype] += flops
         self._part(frame).flops[dtype] += flops
 

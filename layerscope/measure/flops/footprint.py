@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 from layerscope.measure.flops.regions import Region, bytes_in
 from layerscope.measure.flops.traffic import Moved
@@ -35,8 +34,3 @@ class Footprint:
         """Distinct bytes; a table read whole holds the rows looked up in it."""
         rows = max((size * len(found) for size, found in self._rows.items()), default=0)
         return max(bytes_in(self._regions), rows, self._most)
-
-
-def total(footprints: Iterable[Footprint]) -> int:
-    """The bytes of several storages."""
-    return sum(footprint.size for footprint in footprints)

@@ -75,9 +75,18 @@ class Formulas:
         name = name_of(operator)
         return name in OURS or name in SPARSE or self._of_torch(operator, kwargs) is not None
 
-    def is_of_torch(self, operator: Any) -> bool:
-        """Whether torch's own counter would count this operator too (attention on a CPU included)."""
-        return getattr(operator, "_overloadpacket", operator) in self._registered
+    def as_torch(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> int:
+        """What torch's own counter makes of this call (attention on a CPU included); 0: nothing.
+
+        It takes sparse operands for full ones and complex numbers for real ones.
+        """
+        registered = self._registered.get(getattr(operator, "_overloadpacket", operator))
+        try:
+            return 0 if registered is None else int(registered(*args, **kwargs, out_val=out))
+        except Exception:  # torch's counter would end in this; ours has counted the call already
+            return 0
 
     def count(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
@@ -99,7 +108,11 @@ class Formulas:
                 flops = OURS[name](operands) if name in OURS else None
         except Exception:
             return None
-        return None if flops is None else flops * operands.per_product
+        if flops is None:
+            return None
+        # A formula of someone's own operator says what its FLOPs are; aten's count products.
+        is_aten = getattr(operator, "namespace", "") == "aten"
+        return flops * operands.per_product if is_aten else flops
 
     def _of_torch(self, operator: Any, kwargs: dict[str, Any]) -> Formula | None:
         packet = getattr(operator, "_overloadpacket", operator)

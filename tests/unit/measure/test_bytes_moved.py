@@ -13,6 +13,8 @@ from torch import nn
 from layerscope.measure.flops import count_work
 from layerscope.measure.flops.regions import bytes_in, region_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:index_reduce:UserWarning")
+
 TABLE = torch.zeros(100_000, 16)
 ROW = 16 * 4
 AT = torch.tensor([1, 5, 9, 77])

@@ -265,3 +265,16 @@ def test_a_backward_pass_through_a_fused_kernel_is_missing_too() -> None:
     work = count_work(net, lambda: net(x)[0].sum().backward(), root="forward")
     assert work.flops is None
     assert [op.operator for op in work.missing] == ["aten.mkldnn_rnn_layer_backward.default"]
+
+
+def test_torchs_own_count_stands_beside_ours() -> None:
+    def run() -> None:
+        COMPLEX @ COMPLEX.t()
+        torch.mv(torch.ones(3, 4), torch.ones(4))
+        torch.ops.profiler._record_function_enter_new("a mark")
+
+    with FlopCounterMode(display=False) as torchs:
+        run()
+    work = counted(run)
+    assert work.flops_as_torch == torchs.get_total_flops() == 2 * 4 * 5 * 4
+    assert work.flops == 4 * (2 * 4 * 5 * 4) + 2 * 3 * 4
