@@ -147,6 +147,7 @@ def ranges_of(checkout: Path) -> Callable[[nn.Module], AbstractContextManager[ob
     if spec is None or spec.loader is None or not path.exists():
         raise click.UsageError(f"--before {checkout}: no {path.relative_to(checkout)} in it.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     found: Callable[[nn.Module], AbstractContextManager[object]] = module.LayerRanges
     return found
