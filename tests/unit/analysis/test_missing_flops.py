@@ -71,7 +71,7 @@ def account(work: CountedWork) -> Account:
     table = LayerTable(rows=ROWS, root="forward", whole=whole)
     needed = (f.name for f in dataclasses.fields(Account) if f.default is dataclasses.MISSING)
     given: dict[str, object] = dict.fromkeys(needed, ()) | {"table": table}
-    return with_counted_work(Account(**given), work, None, "highest")  # type: ignore[arg-type]
+    return with_counted_work(Account(**given), work, None, "highest").account  # type: ignore[arg-type]
 
 
 def test_a_layer_and_all_above_it_are_blank() -> None:
