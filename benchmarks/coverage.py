@@ -34,7 +34,7 @@ RATES = (0.003, 0.03, 0.125, 0.5)
 LENGTHS = (24, 48, 200)
 CORRELATIONS = (0.0, 0.5, 0.7, 0.9)
 # The bootstrap is slow; its coverage is not close to any limit.
-_TRIALS_BEFORE = 100
+_TRIALS_BEFORE = 40
 _TRIALS_STOPPED = 150
 
 Counts = NDArray[np.float64]

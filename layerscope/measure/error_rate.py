@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerscope.measure.beta import beta_quantile
+from layerscope.measure.student import t_975
 from layerscope.records.interval import Interval
 
 CONFIDENCE = 0.95
@@ -112,7 +113,7 @@ def _clustering(wrong: Floats, of: Floats, bound: float) -> tuple[float, float]:
     alone = rate * right * total  # variance of the errors if each word erred on its own
     if alone <= 1e-9 * total:
         return whole, whole
-    residual = wrong - rate * of
+    residual = (wrong - rate * of) * _unequal(of)
     effect = max(float(residual @ residual) / alone, 1.0)
     worst = max(float(residual.max()) / right, 1.0)
     telling = int((wrong > 0).sum())
@@ -121,3 +122,18 @@ def _clustering(wrong: Floats, of: Floats, bound: float) -> tuple[float, float]:
     seen = telling / (telling + _PRIOR)
     unseen = (1 - seen) * log(whole)
     return exp(seen * log(effect) + unseen), exp(seen * log(worst) + unseen)
+
+
+def _unequal(of: Floats) -> Floats:
+    """What answers of unlike length add to their residuals; 1 where all are of one length.
+
+    A long answer pulls the rate towards itself, so its residual falls short: the jackknife's factor.
+    And n unequal answers are worth fewer equal ones (Kish 1965), whose Student's t is wider. Both are
+    over their values for equal lengths, for which Clopper and Pearson's interval is exact already.
+    """
+    n, total = len(of), float(of.sum())
+    equal = total**2 / float((of**2).sum())
+    pulled = np.maximum((1 - 1 / n) / np.maximum(1 - of / total, 1 / n), 1.0)
+    fewer = t_975(max(round(equal) - 1, 1)) / t_975(n - 1)
+    factor: Floats = pulled * fewer
+    return factor
