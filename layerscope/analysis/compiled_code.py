@@ -328,12 +328,19 @@ class _Cursor:
         return NONE
 
 
+# Inductor's own functions around library calls, and what shows of them.
+_OWN = {
+    "extern_kernels.bias_addmm": "aten::addmm",
+    "extern_kernels._mm_plus_mm": "inductor::_mm_plus_mm",
+}
+
+
 def event_name(site: str) -> str:
     """How a call site shows in a trace: an operator by its aten name, a kernel by its own."""
-    if site == "extern_kernels.bias_addmm":  # inductor's own function around addmm
-        return "aten::addmm"
+    if site in _OWN:
+        return _OWN[site]
     if site.startswith("extern_kernels."):
-        return f"aten::{site.removeprefix('extern_kernels.')}"
+        return f"aten::{site.removeprefix('extern_kernels.').removesuffix('_dtype')}"
     if site.startswith("torch.ops."):
         space, operator = site.removeprefix("torch.ops.").split(".")[:2]
         return f"{space}::{operator}"

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch._C._profiler import _RecordFunctionFast
 
-from layerscope.instrument.call_sites import call_sites, relabelled
+from layerscope.instrument.call_sites import Sites, call_sites, relabelled
 from layerscope.instrument.calling_frame import CallingFrames, Start
 from layerscope.instrument.frame_names import parts_of
 from layerscope.instrument.graph_notes import NOTES, noted, read_notes
@@ -116,8 +116,10 @@ class ProvenanceWatch:
     def _tracing(self, graph: torch.fx.GraphModule) -> Iterator[None]:
         from torch.compiler import config as cache_config
 
-        self._traced, self._lost = traced_graph(graph), ""
-        tag = f"{_CACHE_TAG}-{self._traced.fingerprint}"
+        self._lost = ""
+        with self._surviving():
+            self._traced = traced_graph(graph)
+        tag = f"{_CACHE_TAG}-{self._traced.fingerprint if self._traced is not None else self._lost}"
         try:
             with cache_config.patch(cache_key_tag=tag):  # type: ignore[attr-defined]
                 yield
@@ -128,13 +130,17 @@ class ProvenanceWatch:
         def marking(graph: torch.fx.GraphModule, *args: Any, **kwargs: Any) -> Any:
             if self._in_passes:  # of a sub-graph
                 return passes(graph, *args, **kwargs)
-            mark(graph)
-            if self._traced is not None:
-                self._lost = self._lost or self._traced.lost(graph)
-            followed = Followed(graph)
+            followed = None
+            with self._surviving():
+                mark(graph)
+                if self._traced is not None:
+                    self._lost = self._lost or self._traced.lost(graph)
+                followed = Followed(graph)
             with self._passing():
                 result = passes(graph, *args, **kwargs)
-            followed.through(result)
+            with self._surviving():
+                if followed is not None:
+                    followed.through(result)
             return result
 
         return marking
@@ -143,15 +149,27 @@ class ProvenanceWatch:
         def following(graph: torch.fx.GraphModule, *args: Any, **kwargs: Any) -> Any:
             if self._in_passes:
                 return passes(graph, *args, **kwargs)
-            mark(graph)
-            followed = Followed(graph)
+            followed, self._notes = None, None
+            with self._surviving():
+                mark(graph)
+                followed = Followed(graph)
             with self._passing():
                 result = passes(graph, *args, **kwargs)
-            followed.through(graph)
-            self._notes = noted(graph, followed.keys, self._lost)
+            with self._surviving():
+                if followed is not None:
+                    followed.through(graph)
+                    self._notes = noted(graph, followed.keys, self._lost)
             return result
 
         return following
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """What goes wrong inside costs this graph its layers, never the user the compilation."""
+        try:
+            yield
+        except Exception as error:
+            self._lost = f"it could not be noted ({type(error).__name__}: {error})"[:200]
 
     @contextmanager
     def _passing(self) -> Iterator[None]:
@@ -178,14 +196,17 @@ class ProvenanceWatch:
     def _add(self, graph: Any) -> None:
         stored = json.loads(graph.inductor_provenance_mapping_str or "{}")
         traced = self._traced
-        found = call_sites(
-            graph.source_code,
-            stored.get("cppCodeToPost") or {},
-            stored.get("postToPre") or {},
-            traced.nodes if traced is not None else {},
-            read_notes(stored.get(NOTES)) if traced is not None else None,
-            traced.inputs if traced is not None else (),
-        )
+        found = Sites((), self._lost)
+        with self._surviving():
+            found = call_sites(
+                graph.source_code,
+                stored.get("cppCodeToPost") or {},
+                stored.get("postToPre") or {},
+                traced.nodes if traced is not None else {},
+                read_notes(stored.get(NOTES)) if traced is not None else None,
+                traced.inputs if traced is not None else (),
+            )
+        found = found if found.sites or not self._lost else Sites((), self._lost)
         number = self._slot * _MOST_GRAPHS + len(self._graphs)
         graph.__dict__.setdefault(_NUMBERS, {})[id(self)] = number
         bases = frozenset(parts_of(layer)[0] for layer in _layers(found.sites))

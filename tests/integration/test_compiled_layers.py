@@ -204,6 +204,18 @@ def test_watching_changes_nothing(inputs: torch.Tensor) -> None:
     assert before == after
 
 
+def test_what_cannot_be_noted_costs_the_layers_never_the_compilation(
+    inputs: torch.Tensor, monkeypatch: Any
+) -> None:
+    net = Net().eval()
+    with layerscope.watch_compile(net) as watch, torch.no_grad():
+        monkeypatch.setattr("layerscope.instrument.provenance.noted", lambda *_: 1 / 0)
+        assert torch.compile(net)(inputs + 0).shape == (4, 16)
+    (graph,) = watch.record().graphs
+    assert graph.problem
+    assert {site.origin for site in graph.sites} <= {"unknown"}
+
+
 def test_a_compiler_whose_notes_are_gone_is_not_understood(monkeypatch: Any) -> None:
     from torch._inductor.output_code import CompiledFxGraph
 

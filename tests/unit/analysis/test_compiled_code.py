@@ -10,6 +10,7 @@ import pytest
 from support.kineto import TraceWriter
 
 from layerscope.analysis.account import account, work_out
+from layerscope.analysis.compiled_code import event_name
 from layerscope.analysis.graph_replays import Matched, Proof, captured_launches, match
 from layerscope.records import Account
 from layerscope.records.provenance import (
@@ -362,6 +363,20 @@ def test_a_shorter_capture_of_the_same_graph_does_not_replace_it(tmp_path: Path)
     assert captured_launches(columns, workings.tree, workings.compiled) == (
         CapturedLaunches(7, (0, 1, 2)),
     )
+
+
+@pytest.mark.parametrize(
+    ("site", "event"),
+    [
+        ("extern_kernels.mm", "aten::mm"), ("extern_kernels.bmm_dtype", "aten::bmm"),
+        ("extern_kernels.bias_addmm", "aten::addmm"),
+        ("extern_kernels._mm_plus_mm", "inductor::_mm_plus_mm"),
+        ("torch.ops.mkldnn._linear_pointwise.default", "mkldnn::_linear_pointwise"),
+        ("aten.mm.out", "aten::mm"), ("triton_tem_fused_mm_0", "triton_tem_fused_mm_0"),
+    ],
+)  # fmt: skip
+def test_how_a_site_shows_in_a_trace(site: str, event: str) -> None:
+    assert event_name(site) == event
 
 
 @pytest.mark.parametrize("size", [0, 1, 4])
