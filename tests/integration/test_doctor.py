@@ -34,6 +34,7 @@ NAMES = [
     "traces_disk",
     "cache_disk",
     "cpu_noise",
+    "ceilings",
 ]
 
 

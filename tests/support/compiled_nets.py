@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import layerscope
-from layerscope.analysis.account import work_out
+from layerscope.analysis.account import work_out, work_out_known
 from layerscope.analysis.heavy_count import heavy_count
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.records.heavy import HeavyCount, differences
@@ -550,11 +550,7 @@ def _judge(case: Case, device: str, calls: int, seed: int, *, graphs: bool) -> J
     plain.table.check()
     window.table.check()
     eager = heavy_count(work_out(read_trace(plain.trace_path)))
-    workings = work_out(
-        read_trace(window.trace_path),
-        provenance=watch.record(),
-        fqns={module.fqn for module in window._modules},
-    )
+    workings = work_out_known(read_trace(window.trace_path))
     compiled = heavy_count(workings)
     wanted = Counter(eager.known)
     found = differences(wanted, compiled)

@@ -191,13 +191,14 @@ def test_calls_of_every_thread_have_rows_and_each_thread_adds_up() -> None:
 
 
 def test_threads_that_outlast_the_window_are_not_disturbed() -> None:
-    model, stop = net(), threading.Event()
+    model, stop, called = net(), threading.Event(), threading.Semaphore(0)
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
             while not stop.is_set():
                 model(X)
+                called.release()
         except BaseException as error:
             failed.append(error)
 
@@ -207,7 +208,10 @@ def test_threads_that_outlast_the_window_are_not_disturbed() -> None:
     try:
         for _ in range(3):
             with layerscope.capture(model) as cap:
-                time.sleep(0.01)
+                while called.acquire(blocking=False):
+                    pass
+                for _ in range(4):  # two that were under way, and one of each thread at the least
+                    assert called.acquire(timeout=60)
             assert calls(cap)["forward"] > 0
     finally:
         stop.set()
