@@ -9,12 +9,12 @@ import click
 
 from layerscope.cli.interrupt import Interrupt
 from layerscope.cli.verb import verb
+from layerscope.reproduce.tables import TABLES
 
 if TYPE_CHECKING:
     from layerscope.reproduce.run import Prepared, Reproduction
 
 _INTERRUPTED = 130
-_TABLES = ("batch_size", "image_size", "input_length", "optimization", "device")
 
 
 @verb("reproduce")
@@ -38,7 +38,7 @@ _TABLES = ("batch_size", "image_size", "input_length", "optimization", "device")
 @click.option(
     "--table",
     "tables",
-    type=click.Choice(_TABLES),
+    type=click.Choice(TABLES),
     multiple=True,
     help="Only this table; may be given again. Default: all five.",
 )
@@ -88,7 +88,7 @@ def command(
         _check_device(variant, device, cuda=cuda)
     end = "" if variant == "reference" else f"-{variant}"
     root = out or Path("traces") / f"reproduction{end}"
-    chosen = tuple(name for name in _TABLES if name in tables) or _TABLES
+    chosen = tuple(name for name in TABLES if name in tables) or TABLES
     prepared = prepare(root, variant, chosen, where, cuda=cuda)  # type: ignore[arg-type]
     if plan_only:
         from layerscope.reproduce.run import say_plans

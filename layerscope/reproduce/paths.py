@@ -17,7 +17,6 @@ from layerscope.reproduce.pins import Pins
 from layerscope.workload.data.layouts import LAYOUTS
 
 Variant = Literal["reference", "random", "tiny"]
-TABLES = ("batch_size", "image_size", "input_length", "optimization", "device")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from layerscope.reproduce.bundle import write_bundle
 from layerscope.reproduce.checks import CellCheck, check_cell
 from layerscope.reproduce.page import reproduction_page
 from layerscope.reproduce.paths import (
-    TABLES,
     Variant,
     Where,
     data_folders,
@@ -27,6 +26,7 @@ from layerscope.reproduce.paths import (
     table_config,
 )
 from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
+from layerscope.reproduce.tables import TABLES
 from layerscope.sweep.execute import execute
 from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel

@@ -23,6 +23,7 @@ from layerscope.reproduce.paths import (
     table_config,
 )
 from layerscope.reproduce.pins import PINS_FILE, Pins, kept_pins, read_pins
+from layerscope.reproduce.tables import TABLES
 from layerscope.sweep.plan import plan
 
 COMMITS = {"coco": "c" * 40, "scienceqa": "5" * 40, "textvqa": "7" * 40}
