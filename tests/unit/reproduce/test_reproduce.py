@@ -15,7 +15,6 @@ from layerscope.errors import DataError, UsageError
 from layerscope.reproduce.checks import CellCheck, all_hold, jiwer_wer
 from layerscope.reproduce.page import status_line
 from layerscope.reproduce.paths import (
-    TABLES,
     Where,
     data_folders,
     datasets_of,
