@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layerscope.analysis.digits import two_digits
 from layerscope.analysis.latency import latency_summary
 from layerscope.measure.energy.summary import summarise_energy
 from published.data import document, layer_rows, row, run, total
@@ -75,14 +76,18 @@ def _the_run(p: Page) -> None:
     )
     p.says("{:,} per batch", int(run(f"h200/{EAGER}").report.flops.value))
     floor, *_ = floor_ms(EAGER)
-    p.says("{:.1f} ms; latency is {:.2f} times it", floor, 1e3 * latency_s(EAGER) / floor)
+    p.says(
+        "{} ms; latency is {} times it",
+        two_digits(floor),
+        two_digits(1e3 * latency_s(EAGER) / floor),
+    )
     _decode_waits(p)
     p.says(
-        "{:.1f} ms, {:.0f} % of device time; `--fp32-matmul high` was predicted to save at most {:.1f}"
+        "{:.1f} ms, {:.0f} % of device time; `--fp32-matmul high` was predicted to save at most {}"
         " ms of it and saved {:.1f}",
         wo_ms(EAGER),
         100 * wo_ms(EAGER) / device_ms(EAGER),
-        predicted_saving_ms("fp32-islands"),
+        two_digits(predicted_saving_ms("fp32-islands")),
         wo_ms(EAGER) - wo_ms(HIGH),
     )
     conv = where(EAGER, "patch_embedding")[0]
