@@ -49,7 +49,8 @@ def singles() -> list[float]:
 def beside_a_busy_core(p: Page) -> None:
     found = document("ceilings/busy_core.json")
     p.given("moves no ceiling by more than 10 %", "(Intel Xeon, torch 2.13.0,")
-    assert found["torch"].startswith("2.13.0") and found["planted"] == 1
+    assert found["torch"].startswith("2.13.0")
+    assert found["planted"] == 1
     p.says("--pairs {} --out", len(pairs()))
     for line in (
         *ratio_lines(),
