@@ -1,15 +1,29 @@
 """All pages with claims: importing a module declares its pages."""
 
-from published import cpu, energy, generated, h100, h200, modes, readme, sweeps, tiny
+from published import (
+    ceilings,
+    cpu,
+    energy,
+    generated,
+    h100,
+    h200,
+    interval_coverage,
+    modes,
+    readme,
+    sweeps,
+    tiny,
+)
 from published.pages import PAGES
 
 __all__ = [
     "PAGES",
+    "ceilings",
     "cpu",
     "energy",
     "generated",
     "h100",
     "h200",
+    "interval_coverage",
     "modes",
     "readme",
     "sweeps",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from datetime import datetime
 from statistics import mean, median
 
+from layerscope.analysis.digits import percent_two, two_digits
 from layerscope.analysis.latency import latency_summary
 from layerscope.measure.energy.summary import summarise_energy
-from published.data import document, layer_rows, printed, row, run, table, total
+from layerscope.records.work import Raised
+from layerscope.run.tables import read_saved
+from published.data import RESULTS, document, layer_rows, printed, row, run, table, total
 from published.pages import Page, page
 
 RUNS = ("xl-b1-eager", "xl-b16-eager", "xl-b16-fp32-matmul-high")
@@ -90,7 +94,7 @@ def the_runs(p: Page) -> None:
     p.says("| device events | {:,} | {:,} | {:,} |", *(a.events for a in accounts))
     summaries = [latency_summary(run(f"h200/{name}")) for name in RUNS]
     p.says(
-        "| latency per batch, s (95 %) | {:.3f} [{:.3f}, {:.3f}] | {:.3f} [{:.3f}, {:.3f}] |"
+        "| latency per batch, s [range] | {:.3f} [{:.3f}, {:.3f}] | {:.3f} [{:.3f}, {:.3f}] |"
         " {:.3f} [{:.3f}, {:.3f}] |",
         *(v / 1e9 for s in summaries for v in (s.median_ns, s.interval.low, s.interval.high)),
     )
@@ -106,12 +110,12 @@ def the_runs(p: Page) -> None:
     p.says("| FLOPs per batch | {:,} | {:,} | the same |", *flops[:2])
     floors = [floor_ms(name) for name in RUNS]
     p.says(
-        "| floor, ms (additive) | {:.1f} ({:.1f}) | {:.1f} ({:.1f}) | {:.1f} ({:.1f}) |",
-        *(value for floor in floors for value in floor[:2]),
+        "| floor, ms (additive) | {} ({}) | {} ({}) | {} ({}) |",
+        *(two_digits(value) for floor in floors for value in floor[:2]),
     )
     p.says(
-        "| latency over floor | {:.1f} | {:.2f} | {:.1f} |",
-        *(latency_s(n) * 1e3 / f[0] for n, f in zip(RUNS, floors, strict=True)),
+        "| latency over floor | {} | {} | {} |",
+        *(two_digits(latency_s(n) * 1e3 / f[0]) for n, f in zip(RUNS, floors, strict=True)),
     )
     p.says(
         "| device idle in the profiled window | {:.1f} % | {:.1f} % | {:.1f} % |",
@@ -120,7 +124,8 @@ def the_runs(p: Page) -> None:
     below = [m for m in run("h200/xl-b16-eager").model.modules if m.fqn]
     p.says("holds for all {:,} modules", len(below))
     _ceilings(p)
-    p.says("batch 16 has a floor of {:.1f} ms", floors[1][2])
+    p.says("batch 16 has a floor of {} ms", two_digits(floors[1][2]))
+    _raised(p)
     _findings(p)
     _counter_and_cost(p)
 
@@ -134,11 +139,52 @@ def _ceilings(p: Page) -> None:
         for c in (first, third)
     ]
     p.says(
-        "(fp16 {:.0f}, TF32 {:.0f}, fp32 {:.0f} TFLOP/s, copy {:,.0f} GB/s in the first two columns;"
-        " {:.0f}, {:.0f}, {:.0f} and {:,.0f} in the third)",
+        "fp16 {:.0f}, TF32 {:.0f}, fp32 {:.0f} TFLOP/s, copy {:,.0f} GB/s in the first two columns;"
+        " {:.0f}, {:.0f}, {:.0f} and {:,.0f} in the third",
         *values[0],
         *values[1],
     )
+    apart = datetime.fromisoformat(third.measured_utc) - datetime.fromisoformat(first.measured_utc)
+    p.says("measured {:.0f} minutes later", apart.total_seconds() / 60)
+
+
+def _raised(p: Page) -> None:
+    """Which rows run above these ceilings, what that raises, and how much of a floor that is."""
+    eager, high = "xl-b16-eager", "xl-b16-fp32-matmul-high"
+    above = {"compute": [], "launch": []}  # by what bounds a row; the latter move bytes
+    for line in layer_rows(f"h200/{eager}"):
+        if line["roofline_fraction"] and float(line["roofline_fraction"]) > 1:
+            above[line["bound"]].append(line)
+    half, tf32 = _doubted(eager, "float16"), _doubted(high, "tf32")
+    p.says(
+        "of the {} rows above 1 at batch 16, {} are compute-bound, `fc2` of the vision tower at {:.0f}"
+        " TFLOP/s among them",
+        sum(map(len, above.values())),
+        len(above["compute"]),
+        half.after_per_s / 1e12,
+    )
+    assert "mlp.fc2 (vision)" in half.by
+    p.says(
+        '"ceiling float16 raised from {:.0f} TFLOP/s to {:.0f} TFLOP/s", and for the third column TF32'
+        " from {:.0f} to {:.0f}.",
+        *(rate / 1e12 for r in (half, tf32) for rate in (r.before_per_s, r.after_per_s)),
+    )
+    p.says(
+        "too high by up to {}, with TF32 {}, in",
+        *(percent_two(r.after_per_s / r.before_per_s - 1) for r in (half, tf32)),
+    )
+    p.says(
+        "The other {} rows move bytes at up to {} times the copy rate",
+        len(above["launch"]),
+        two_digits(max(float(line["roofline_fraction"]) for line in above["launch"])),
+    )
+
+
+def _doubted(name: str, rate: str) -> Raised:
+    """How a ceiling of a run is raised when its folder is read."""
+    ceilings = read_saved(RESULTS / "h200" / name).record.ceilings
+    (found,) = (raised for raised in ceilings.raised if raised.rate == rate)
+    return found
 
 
 def _findings(p: Page) -> None:
@@ -153,7 +199,7 @@ def _findings(p: Page) -> None:
         wo_ms(eager),
         100 * wo_ms(eager) / device_ms(eager),
     )
-    p.says("at most {:.1f} ms of `wo`", predicted_saving_ms("fp32-islands"))
+    p.says("at most {} ms of `wo`", two_digits(predicted_saving_ms("fp32-islands")))
     p.says("`wo` −{:.1f} ms", wo_ms(eager) - wo_ms(high))
     p.says(
         "{:.3f} − {:.3f} = **{:.1f} ms** (−{:.1f} %",
@@ -292,10 +338,10 @@ def the_floor(p: Page) -> None:
         summary.interval.low / 1e6,
         summary.interval.high / 1e6,
     )
-    p.says("is {:.1f} ms, {:.1f} ms were all weights fp16", floor, uniform)
-    p.says("| floor | {:.1f} |", floor)
+    p.says("is {} ms, {} ms were all weights fp16", two_digits(floor), two_digits(uniform))
+    p.says("| floor | {} |", two_digits(floor))
     p.says(
-        "| device busy beyond the floor | {:.1f} | device time {:.1f} less", device - floor, device
+        "| device busy beyond the floor | {:.0f} | device time {:.1f} less", device - floor, device
     )
     p.says("| device idle | {:.0f} |", latency - device)
     p.says("{:,} launches a batch", run(f"h200/{eager}").account.events)
@@ -341,9 +387,9 @@ def _modes(p: Page) -> None:
 
     eager, graphs, tf32 = mode(16, "eager"), mode(16, "cudagraphs"), mode(16, "cudagraphs", "high")
     p.says(
-        "{:.3f} → {:.3f} s, with TF32 {:.3f} s, {:.2f} and {:.2f} ×",
+        "{:.3f} → {:.3f} s, with TF32 {:.3f} s, {} and {} ×",
         *(float(m["latency_s"]) for m in (eager, graphs, tf32)),
-        *(float(m["times_floor"]) for m in (graphs, tf32)),
+        *(two_digits(float(m["times_floor"])) for m in (graphs, tf32)),
     )
     p.says(
         "Device time fell from {:.1f} to {:.1f} ms",
@@ -358,9 +404,9 @@ def _modes(p: Page) -> None:
     )
     one, fast, tuned = mode(1, "eager"), mode(1, "cudagraphs"), mode(1, "cudagraphs", tuned="1")
     p.says(
-        "One batch took {:.0f} ms eagerly; the floor is {:.1f} ms",
+        "One batch took {:.0f} ms eagerly; the floor is {} ms",
         1e3 * float(one["latency_s"]),
-        float(one["floor_ms"]),
+        two_digits(float(one["floor_ms"])),
     )
     p.says(
         "With `cudagraphs` {:.1f} ms, {:.1f} of them",
@@ -368,9 +414,9 @@ def _modes(p: Page) -> None:
         float(fast["device_sum_ms"]),
     )
     p.says(
-        "{:.2f} × the floor with it, {:.2f} without",
-        float(tuned["times_floor"]),
-        float(fast["times_floor"]),
+        "{} × the floor with it, {} without",
+        two_digits(float(tuned["times_floor"])),
+        two_digits(float(fast["times_floor"])),
     )
     p.given("19 decode steps read", "the 24 blocks")
     _step(p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from layerscope.analysis.digits import two_digits
 from published.data import Row, row, table, total
 from published.pages import Page, page
 
@@ -63,8 +64,11 @@ def the_modes(p: Page) -> None:
     graphs, fast = mode(16, "cudagraphs"), mode(16, "cudagraphs, TF32")
     graphs_1 = mode(1, "cudagraphs, TF32")
     p.says(
-        "{:.1f} and {:.1f} ms, with TF32 {:.1f} and {:.1f}",
-        *(float(m["floor_ms"]) for m in (mode(1, "cudagraphs"), graphs, graphs_1, fast)),
+        "{} and {} ms, with TF32 {} and {}",
+        *(
+            two_digits(float(m["floor_ms"]))
+            for m in (mode(1, "cudagraphs"), graphs, graphs_1, fast)
+        ),
     )
     p.says(
         "({:.1f} and {:.0f} MB)",
@@ -120,14 +124,13 @@ def _line(p: Page, batch: int, name: str, line: Row) -> None:
     idle, floor = 100 * float(line["idle_share"]), float(line["times_floor"])
     equal = f"{line['tokens_equal']} of {line['tokens_compared']}"
     compiled = f" {equal} | {float(line['compile_s'] or 0):.0f} |"
-    digits = 1 if floor > (10 if batch == 1 else 3) else 2
     bold_idle = "**" if name.startswith("cudagraphs") and idle <= 10 else ""
     bold_floor = "**" if name.startswith("cudagraphs") and _within(batch, name, floor) else ""
     ends = " | |" if name.startswith("eager") else compiled
     p.says(
-        f"{bold_idle}{{:.1f}} %{bold_idle} | {bold_floor}{{:.{digits}f}}{bold_floor} |" + ends,
+        f"{bold_idle}{{:.1f}} %{bold_idle} | {bold_floor}{{}}{bold_floor} |" + ends,
         idle,
-        floor,
+        two_digits(floor),
     )
 
 
