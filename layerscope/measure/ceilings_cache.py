@@ -15,7 +15,7 @@ from layerscope.records.plausible_ceilings import impossible, unlikely
 from layerscope.records.work import CEILINGS_FORM, Ceilings
 
 # After so many measurements on a machine that is never quiet, the best of them has to do.
-ENOUGH_BUSY_TRIES = 3
+ENOUGH_BUSY_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def pairs() -> list[dict[str, Any]]:
 
 
 def best(arm: str) -> dict[str, float]:
-    """The largest of each rate over the pairs, which is what is kept."""
+    """The largest of each rate over the pairs, which is what is kept after five."""
     return {name: max(pair[arm]["rates"][name] for pair in pairs()) for name in NAMES}
 
 
@@ -97,7 +97,7 @@ def _cores(load: str) -> float:
 
 
 def best_of_three() -> dict[str, list[float]]:
-    """Of every three planted measurements the best, over the best of all without: what is kept."""
+    """Of every three planted measurements the best, over the best of all without."""
     alone = best("as_it_is")
     return {
         name: [

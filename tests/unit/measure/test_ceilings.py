@@ -238,8 +238,10 @@ def test_a_busy_measurement_is_made_again_and_the_larger_rates_stay(tmp_path: Pa
     assert second.rates()["float32"] == 2.9e11
     assert second.rates()["copy"] == 2.2e10
     assert "busy: 1.0 of 2 cores" in second.notes[0]
-    third = kept_in(path, FakeBench(), BUSY)
-    assert third.busy_tries == ENOUGH_BUSY_TRIES
+    last = second
+    for _ in range(ENOUGH_BUSY_TRIES - 2):
+        last = kept_in(path, FakeBench(), BUSY)
+    assert last.busy_tries == ENOUGH_BUSY_TRIES
     bench = FakeBench()
     assert kept_in(path, bench, BUSY).kept  # a machine that is never quiet: enough
     assert not bench.asked
