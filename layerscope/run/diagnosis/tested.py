@@ -1,4 +1,7 @@
-"""The versions that layerscope's tests run with; a test compares them with CI's files."""
+"""The versions that layerscope was tried with; a test compares them with CI's files.
+
+All tests run on Python 3.11; on 3.12 what ran on GPUs, on 3.13 the commands' and the doctor's tests.
+"""
 
 from __future__ import annotations
 
