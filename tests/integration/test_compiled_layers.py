@@ -243,7 +243,9 @@ LONGER = (
     "attention by hand", "one module twice", "shared weights by block", "another's weight",
     "modules swapped", "data swapped", "weights loaded", "crosswise names", "crosswise names again",
     "graph breaks", "regions", "branches", "uneven branches", "loop", "a function",
-    "a part of what is compiled", "custom function",
+    "a part of what is compiled", "custom function", "forwards kept aside",
+    "forwards kept aside by block", "forwards in objects", "another's forward",
+    "another's forward by block",
 )  # fmt: skip
 
 
