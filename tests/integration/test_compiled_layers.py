@@ -207,8 +207,12 @@ def test_watching_changes_nothing(inputs: torch.Tensor) -> None:
 def test_what_cannot_be_noted_costs_the_layers_never_the_compilation(
     inputs: torch.Tensor, monkeypatch: Any
 ) -> None:
+    from torch._inductor import config
+
     net = Net().eval()
-    with layerscope.watch_compile(net) as watch, torch.no_grad():
+    # Code from the cache has its notes already.
+    anew = config.patch(force_disable_caches=True)
+    with layerscope.watch_compile(net) as watch, torch.no_grad(), anew:
         monkeypatch.setattr("layerscope.instrument.provenance.noted", lambda *_: 1 / 0)
         assert torch.compile(net)(inputs + 0).shape == (4, 16)
     (graph,) = watch.record().graphs
