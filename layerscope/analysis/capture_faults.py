@@ -14,11 +14,11 @@ _MOST_NAMED = 3
 
 
 def faults_of(workings: Workings, captured: Captured | None) -> tuple[str, ...]:
-    """Empty where the ranges hold every call that was counted, and at least one."""
+    """Empty where the ranges hold every call that was counted, and something of the model ran."""
     columns = workings.columns
     if window_span(columns) == NONE:
         return ()
-    if not workings.ranges.items:
+    if not workings.ranges.items and not _has_compiled_calls(workings):
         return (
             "no call of the model in the block, so no layer has time: call the model that capture() was "
             "given, in the block; of code compiled as a function (torch.compile(lambda x: model(x))) "
@@ -39,3 +39,9 @@ def faults_of(workings: Workings, captured: Captured | None) -> tuple[str, ...]:
         f"calls without a range: {'; '.join(lacking[:_MOST_NAMED])}{more}; their time is elsewhere: "
         "call the model on the thread that opened the block, and end no profiler inside it",
     )
+
+
+def _has_compiled_calls(workings: Workings) -> bool:
+    """Whether compiled code ran, of modules of this model: a compiled function opens no range."""
+    code = workings.compiled
+    return code is not None and any(call.frame is not None for call in code.calls)

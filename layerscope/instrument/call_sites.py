@@ -7,7 +7,9 @@ cached code, so that a warm cache knows as much as a cold one.
 
 - A call of a library or a template (a matmul, a convolution, an attention) runs heavy operators and
   belongs to their layer; each heavy operator is claimed by one call. A call that claims none belongs to
-  a layer only where it runs an operation that no pass has touched; else its layer is unknown.
+  a layer only where it runs an operation that no pass has touched, or the very operator that the model
+  calls there (one of the user's own that works in place: passes take it apart and put it together
+  again); else its layer is unknown.
 - Generated code that runs a heavy operator itself (a template, a product of one row as a sum) belongs to
   that operator's layer, whatever is fused to it; several in one share it by what they multiply or read.
 - Other generated code may fuse operations of several layers. It is split by the bytes that the
@@ -24,6 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layerscope.instrument.graph_notes import GraphNotes, NotedProduct
+from layerscope.instrument.heavy_operators import heavy_name
 from layerscope.instrument.regions import renamed_regions
 from layerscope.instrument.wrapper_code import KernelCall, handles, kernel_calls
 from layerscope.records.provenance import CallSite, LayerWeight, Origin
@@ -48,12 +51,14 @@ class TracedNode:
         layer: relative to the frame.
         operator: the heavy operator that it is; "" for others.
         input_bytes: what a heavy operator reads, parameters included; 0 for others.
+        called: the operator that the model calls, with or without an overload (`lib.op_.default`).
     """
 
     layer: str
     output_bytes: int
     operator: str = ""
     input_bytes: int = 0
+    called: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,7 @@ class _Work:
             operator = claimed[0].operator
             products = tuple(p.layer for p in claimed if p.layer is not None)
         elif call.part or is_library(call.name):
-            layers = self._untouched(call.part, nodes)
+            layers = self._untouched(call.part, nodes) or self._as_called(call, nodes)
         elif summed := self._products(nodes):
             layers = _weighed({n: self._traced[n].input_bytes for n in summed}, self._traced)
             # The second half of a sum in two steps is not a second product.
@@ -273,12 +278,22 @@ class _Work:
     def _untouched(self, part: str, nodes: Sequence[str]) -> tuple[LayerWeight, ...]:
         """The layer of operations that no pass has touched, where it is one."""
         known = self._notes.layers.get(part, {})
-        working = [
-            node
-            for node in nodes
-            if _SERIAL.sub("", node) not in _VIEWS and not (part and _HIGHER_ORDER.fullmatch(node))
-        ]
-        layers = {known.get(node) for node in working}
+        layers = {known.get(node) for node in _working(part, nodes)}
+        layer = layers.pop() if len(layers) == 1 else None
+        return () if layer is None else (LayerWeight(layer, 1),)
+
+    def _as_called(self, call: KernelCall, nodes: Sequence[str]) -> tuple[LayerWeight, ...]:
+        """The layer that calls this very operator, where all that is traced to this call is of one.
+
+        A pass that makes one operation of two makes another operator of them. Only of the graph itself:
+        what is traced of sub-graphs has no names of its own.
+        """
+        working = _working(call.part, nodes)
+        origins = [self._traced.get(n) for node in working for n in self._traced_by.get(node, ())]
+        every = all(self._traced_by.get(node) for node in working)
+        if call.part or not every or any(heavy_name(node) for node in working):
+            return ()
+        layers = {origin.layer if origin and _runs(call, origin) else None for origin in origins}
         layer = layers.pop() if len(layers) == 1 else None
         return () if layer is None else (LayerWeight(layer, 1),)
 
@@ -309,6 +324,22 @@ class _Work:
             if name in traced
         )
         return _weighed({name: traced[name].output_bytes for name in operations}, traced)
+
+
+def _working(part: str, nodes: Sequence[str]) -> list[str]:
+    """Without views, and without what only calls a sub-graph."""
+    return [
+        node
+        for node in nodes
+        if _SERIAL.sub("", node) not in _VIEWS and not (part and _HIGHER_ORDER.fullmatch(node))
+    ]
+
+
+def _runs(call: KernelCall, traced: TracedNode) -> bool:
+    """Whether a call runs the operator that the model called: `torch.ops.lib.op_.default`."""
+    operator = call.name.removeprefix("torch.ops.")
+    same = operator == traced.called or operator.startswith(f"{traced.called}.")
+    return bool(traced.called) and same and not traced.operator
 
 
 def _shared(products: Sequence[NotedProduct]) -> tuple[LayerWeight, ...]:

@@ -18,7 +18,11 @@ import torch
 
 from layerscope.workload.module_list import plain_fqn
 
-_NAME = re.compile(r"^([LG])\['([^']*)'\]$")
+_NAME = re.compile(r"^([LG])\['([^']*)'\]")
+_STEP = re.compile(r"\.(\w+)|\[(?:'([^']*)'|(\d+))\]")
+_CALLS = frozenset(
+    {torch.nn.Module._call_impl.__code__, torch.nn.Module._wrapped_call_impl.__code__}
+)
 _ITSELF = "L['self']"
 _DEEPEST = 200
 
@@ -52,7 +56,8 @@ class CallingFrames:
         """Where each of the bases of a graph's names starts, asked in the call of the graph.
 
         Args:
-            bases: `L['self']`, `G['net']`; "" for the frame itself.
+            bases: `L['self']`, `G['net']`, `L['self'].0._old_forward.__self__`; "" for the frame
+                itself.
         """
         found: dict[str, Start | None] = {}
         waiting = set(bases)
@@ -95,10 +100,12 @@ class CallingFrames:
 
 def _module(frame: FrameType, base: str) -> torch.nn.Module | None:
     """The module that a frame holds under this name."""
-    named = _NAME.match(base or _ITSELF)
+    name = base or _ITSELF
+    named = _NAME.match(name)
     if named is None:
         return None
     value: Any = (frame.f_locals if named[1] == "L" else frame.f_globals).get(named[2])
+    value = _behind(value, name[named.end() :])
     value = getattr(value, "__self__", value)  # a bound method
     if not isinstance(value, torch.nn.Module) or isinstance(value, torch.fx.GraphModule):
         return None
@@ -108,10 +115,31 @@ def _module(frame: FrameType, base: str) -> torch.nn.Module | None:
     return module if base or _is_forward(frame, module) else None
 
 
+def _behind(value: Any, way: str) -> Any:
+    """What is found from a value by attributes and indices; None where there is nothing."""
+    at = 0
+    try:
+        while at < len(way) and value is not None:
+            step = _STEP.match(way, at)
+            if step is None:
+                return None
+            if step[1] is not None:
+                value = getattr(value, step[1])
+            else:
+                value = value[step[2] if step[2] is not None else int(step[3])]
+            at = step.end()
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+    return value
+
+
 def _is_forward(frame: FrameType, module: torch.nn.Module) -> bool:
-    """Whether a frame is a module's `forward`, decorated or not, or what is left of it after a break."""
+    """Whether a frame is a module's `forward`, decorated or not, or what is left of it after a break.
+
+    A replaced `forward` need not know its module: then it is the call of the module that does.
+    """
     name = frame.f_code.co_name
-    if "forward" in name:
+    if "forward" in name or frame.f_code in _CALLS:
         return True
     code = getattr(type(module).forward, "__code__", None)
     if code is None:

@@ -23,15 +23,27 @@ def relative_fqn(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in ("", "__self__", "_orig_mod"))
 
 
-# Between the local or global that a name starts from and the path from there, in a raw layer.
+# Between what a name starts from and the path from there, in a raw layer.
 _BELOW = "\x1f"
 IN_NO_MODULE = _BELOW
+# What leads through something that is no module: a replaced `forward`, a closure, a bound method.
+# Whose module is behind it, only the objects themselves say.
+_HOP = re.compile(
+    r"\.(?:__\w+__|cell_contents|\w*forward\w*|func|args|keywords)(?![\w])(?:\[[^\]]*\])*"
+)
 
 
 def raw_layer(name: str) -> str:
-    """`L['self'].encoder.fc` as a raw layer: what it starts from, and the path from there."""
-    base = _FRAME.match(name)
-    return f"{base[0] if base else ''}{_BELOW}{relative_fqn(name)}"
+    """`L['self'].encoder.fc` as a raw layer: what it starts from, and the path from there.
+
+    It starts from the frame's variable, or from what is behind the last replaced `forward` on the way:
+    `L['self'].0._old_forward.__self__`.
+    """
+    frame = _FRAME.match(name)
+    start = frame.end() if frame else 0
+    for hop in _HOP.finditer(name, start):
+        start = hop.end()
+    return f"{name[:start]}{_BELOW}{relative_fqn(name[start:])}"
 
 
 def layer_of(node: Any) -> str | None:
@@ -48,6 +60,6 @@ def layer_of(node: Any) -> str | None:
 
 
 def parts_of(raw: str) -> tuple[str, str]:
-    """A raw layer's start (`L['self']`, "" for the frame itself) and the path from there."""
+    """A raw layer's start (see `raw_layer`; "" for the frame itself) and the path from there."""
     base, _, path = raw.rpartition(_BELOW)
     return base, path

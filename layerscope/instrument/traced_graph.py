@@ -80,7 +80,7 @@ def traced_graph(graph: torch.fx.GraphModule) -> TracedGraph:
                 inputs.append(_holder(node))
             elif node.op in ("call_function", "call_method", "call_module"):
                 value = node.meta.get("example_value")
-                nodes[node.name] = TracedNode(layer, _bytes(value), *_heavy(node))
+                nodes[node.name] = TracedNode(layer, _bytes(value), *_heavy(node), _operator(node))
     return TracedGraph(nodes, tuple(inputs), digest.hexdigest()[:32], graph)
 
 
@@ -146,6 +146,12 @@ def _heavy(node: torch.fx.Node) -> tuple[str, int]:
     if not operator or node.op == "call_module":
         return "", 0
     return operator, sum(_bytes(x.meta.get("example_value")) for x in node.all_input_nodes)
+
+
+def _operator(node: torch.fx.Node) -> str:
+    """The registered operator that the model calls here (`lib.op_`); "" for anything else."""
+    kinds = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+    return str(node.target) if isinstance(node.target, kinds) else ""
 
 
 def _bytes(value: Any) -> int:

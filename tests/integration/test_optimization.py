@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     for mode in ("eager", "compile"):
         done = layerscope(
             "profile", "--model", model, *COMMON, "--optimization", mode, "--strict",
-            "--out", root / mode,
+            "--out", root / mode, timeout=600,  # inductor compiles five graphs, beside what else runs
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         said = done.stdout

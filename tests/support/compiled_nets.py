@@ -403,6 +403,49 @@ def reload(net: Net) -> None:
     net.load_state_dict(state, assign=True)
 
 
+def lend_forward(net: Net) -> None:
+    """Block 0 runs block 2."""
+    forward = net.blocks[2].forward
+    net.blocks[0].forward = lambda x: forward(x)
+
+
+def kept_aside(module: nn.Module) -> None:
+    """As offloading does it."""
+
+    def new_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+        return module._old_forward(*args, **kwargs)
+
+    module._old_forward = module.forward
+    around = functools.partial(new_forward, module)
+    module.forward = functools.update_wrapper(around, module._old_forward)
+
+
+class Around:
+    """A `forward` as an object that holds the one before it, in a list."""
+
+    def __init__(self, forward: Any) -> None:
+        self.before = [forward]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.before[0](*args, **kwargs)
+
+
+def in_object(module: nn.Module) -> None:
+    module.forward = Around(module.forward)
+
+
+def replacing(replace: Callable[[nn.Module], None], compiled: Make = torch.compile) -> Make:
+    """Compile after replacing the `forward` of every module with children."""
+
+    def make(net: Net) -> Any:
+        for module in net.modules():
+            if next(module.children(), None) is not None and not isinstance(module, nn.ModuleList):
+                replace(module)
+        return compiled(net)
+
+    return make
+
+
 def by_block(net: Net) -> Net:
     for block in net.blocks:
         block.compile()
@@ -486,6 +529,11 @@ CASES = {
     "weights loaded": Case(Stack, compiled=by_block, change=reload),
     "crosswise names": Case(Permuted),
     "crosswise names again": Case(lambda: Permuted(crosswise=True)),
+    "forwards kept aside": Case(Stack, compiled=replacing(kept_aside)),
+    "forwards kept aside by block": Case(Stack, compiled=replacing(kept_aside, by_block)),
+    "forwards in objects": Case(Stack, compiled=replacing(in_object)),
+    "another's forward": Case(Stack, change=lend_forward),
+    "another's forward by block": Case(Stack, compiled=by_block, change=lend_forward),
     "a part of what is compiled": Case(Stack, compiled=wrapped),
     "children one by one": Case(Gated, compiled=in_pieces),
     "dynamic shapes": Case(Stack, compiled=dynamic),

@@ -69,16 +69,16 @@ class Series:
         """A window, with each delay that is `off` measured anew in further ones.
 
         A shared machine may stop an operator just before or behind its busy loop, and a device may
-        change its clock. The layer must be right even then: with any other verdict a window is kept
-        as it is.
+        change its clock. No delay may be with another layer even then: a window with one is kept as it
+        is.
         """
         findings, anew = self._once(), 0
         for _ in range(_ATTEMPTS - 1):
             off = [finding for finding in findings if finding.verdict == "off"]
-            if not off or not _own_layers(findings):
+            if not off or not _never_wrong(findings):
                 break
             again = self._once()
-            if not _own_layers(again):
+            if not _never_wrong(again):
                 return Window(again, anew)
             anew += len(off)
             findings = _mended(findings, again)
@@ -114,8 +114,8 @@ class Series:
         return amounts_of(self.source, len(executions), clock)
 
 
-def _own_layers(findings: Sequence[Finding]) -> bool:
-    return all(finding.verdict in ("right", "off") for finding in findings)
+def _never_wrong(findings: Sequence[Finding]) -> bool:
+    return all(finding.verdict in ("right", "off", "unknown") for finding in findings)
 
 
 def _mended(findings: Sequence[Finding], again: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -1,7 +1,9 @@
 """The delays that were executed and the trace's own events in; each delay with its event, out.
 
 Which event is which delay follows from order alone: the n-th event of a thread is the n-th execution
-there, on a device the n-th kernel launched from there. Nothing of layerscope is asked.
+there, on a device the n-th kernel launched from there. A trace of a device may number its threads by
+itself: then a thread is known by how many delays it has and by their lengths, roughly. Nothing of
+layerscope is asked.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from typing import Any
 
 from support.planted.operators import KERNEL, OPERATORS, Clock, Execution
 from support.planted.planting import Plant
+
+# Between the lengths of one place in two threads there are factors; a device's clock varies less.
+_ROUGHLY = 0.25
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ def delays_of(
     for execution in executions:
         by_thread[execution.thread].append(execution)
     raw = json.loads(_text(trace))["traceEvents"]
-    events: Mapping[int, Sequence[int | None]] = (
-        operator_events(raw) if clock is None else kernel_events(raw)
-    )
+    events = operator_events(raw) if clock is None else kernel_events(raw)
+    planted = {t: [_us(execution, clock) for execution in mine] for t, mine in by_thread.items()}
+    events = by_executing_thread(planted, events) if clock is not None else events
     expected = {thread: len(mine) for thread, mine in by_thread.items()}
     seen = {thread: len(mine) for thread, mine in events.items()}
     if not seen.items() <= expected.items():
@@ -89,13 +94,48 @@ def delays_of(
     found = []
     for thread, mine in by_thread.items():
         turn: Counter[int] = Counter()
-        durations = events.get(thread, [None] * len(mine))
+        durations: Sequence[int | None] = events.get(thread) or [None] * len(mine)
         for execution, event_ns in zip(mine, durations, strict=True):
             of_plant = layers[execution.plant]
             layer = of_plant[turn[execution.plant] % len(of_plant)]
             turn[execution.plant] += 1
             found.append(Delay(layer, execution.plant, _us(execution, clock), event_ns))
     return tuple(found)
+
+
+def by_executing_thread(
+    planted_us: Mapping[int, Sequence[float]], events: Mapping[int, list[int]]
+) -> dict[int, list[int]]:
+    """The events under the ids of the threads that executed them.
+
+    Args:
+        planted_us: thread -> the lengths that it was given, in order.
+        events: thread, as the trace numbers it -> durations in ns, in order.
+
+    Raises:
+        TruthLost: the ids differ, and a thread's lengths fit none or several of the trace's.
+    """
+    if events.keys() <= planted_us.keys():
+        return dict(events)
+    found = {}
+    for thread, lengths in planted_us.items():
+        fits = [other for other, durations in events.items() if _alike(lengths, durations)]
+        if len(fits) != 1 or fits[0] in found.values():
+            counts = (
+                {t: len(mine) for t, mine in planted_us.items()},
+                {t: len(mine) for t, mine in events.items()},
+            )
+            raise TruthLost(f"executed by thread {counts[0]}, events in the trace {counts[1]}")
+        found[thread] = fits[0]
+    if len(found) != len(events):
+        raise TruthLost(f"events of {len(events)} threads, delays of {len(found)}")
+    return {thread: events[other] for thread, other in found.items()}
+
+
+def _alike(planted_us: Sequence[float], durations_ns: Sequence[int]) -> bool:
+    return len(planted_us) == len(durations_ns) and all(
+        abs(ns / 1000 / us - 1) <= _ROUGHLY for us, ns in zip(planted_us, durations_ns, strict=True)
+    )
 
 
 def _us(execution: Execution, clock: Clock | None) -> float:

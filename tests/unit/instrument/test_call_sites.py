@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from layerscope.analysis.largest_remainder import deal
 from layerscope.instrument.call_sites import Sites, TracedNode, call_sites
-from layerscope.instrument.frame_names import relative_fqn
+from layerscope.instrument.calling_frame import CallingFrames, Start
+from layerscope.instrument.frame_names import parts_of, raw_layer, relative_fqn
 from layerscope.instrument.graph_notes import GraphNotes, NotedProduct
 from layerscope.instrument.heavy_operators import heavy_name
 from layerscope.records.provenance import CallSite, LayerWeight
@@ -184,6 +186,32 @@ def test_a_library_call_that_claims_no_heavy_operator_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("origins", "layer"),
+    [
+        ((TracedNode("fc", 8, called="lib.op_"),), "fc"),
+        ((TracedNode("fc", 8, called="lib.op_.default"),), "fc"),
+        ((TracedNode("fc", 8, called="lib.op_"), TracedNode("up", 8, called="lib.op_")), None),
+        ((TracedNode("fc", 8, called="lib.op_"), TracedNode("fc", 8)), None),
+        ((TracedNode("fc", 8, called="lib.op"),), None),
+        ((TracedNode("fc", 8, "mm", called="lib.op_"),), None),
+        ((), None),
+    ],
+)
+def test_an_operator_that_works_in_place_is_its_callers(
+    origins: tuple[TracedNode, ...], layer: str | None
+) -> None:
+    """A pass made its node; the layer follows where the model calls that very operator, in one layer."""
+    code = "# [Provenance debug handles] torch.ops.lib.op_.default:1\n"
+    nodes = {"torch.ops.lib.op_.default:1": ["op__default"]}
+    traced = {f"t{number}": origin for number, origin in enumerate(origins)}
+    (found,) = sites(
+        code, nodes, {"op__default": list(traced)}, traced, notes({}, {"op__default": None})
+    )
+    assert found.layers == (() if layer is None else site("", (layer, 1)).layers)
+    assert found.origin == ("unknown" if layer is None else "exact")
+
+
+@pytest.mark.parametrize(
     ("products", "more", "words"),
     [
         ({"addmm": "fc1", "mm": "fc2"}, (7,), "of 3 heavy operators 1 not found in its kernels"),
@@ -277,6 +305,36 @@ def test_heavy_operators(node: str, operator: str) -> None:
 )
 def test_dynamos_names(name: str, fqn: str) -> None:
     assert relative_fqn(name) == fqn
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "path"),
+    [
+        ("L['self'].layers.0.fc", "L['self']", "layers.0.fc"),
+        ("L['forward'].__self__.0", "L['forward'].__self__", "0"),
+        ("L['s'].a._old_forward.__self__.fc", "L['s'].a._old_forward.__self__", "fc"),
+        (
+            "L['s'].a.forward.__closure__[1].cell_contents.b.forward.args[0].fc",
+            "L['s'].a.forward.__closure__[1].cell_contents.b.forward.args[0]",
+            "fc",
+        ),
+        ("L['s'].forward_proj.fc", "L['s'].forward_proj", "fc"),
+        ("", "", ""),
+    ],
+)
+def test_a_name_starts_behind_what_is_no_module(name: str, start: str, path: str) -> None:
+    assert parts_of(raw_layer(name)) == (start, path)
+
+
+def test_the_start_of_a_name_is_found_in_the_frame() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Sequential(torch.nn.ReLU()))
+    frames = CallingFrames(net)
+    kept, held = [net[1].forward], {"it": net}
+    assert len(kept) == len(held) == 1
+    bases = ("L['kept'][0].__self__", "L['held']['it'].1", "L['kept'][1]", "L['gone'].fc")
+    assert frames.starts(bases) == {
+        bases[0]: Start("1"), bases[1]: Start("1"), bases[2]: None, bases[3]: None,
+    }  # fmt: skip
 
 
 @given(

@@ -1,0 +1,74 @@
+"""What docs/results/planted/README.md says of the delays that were planted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+
+from published.data import Row, document, table
+from published.pages import Page, page
+
+_HELD = ("right", "unknown", "wrong", "off", "lost")
+
+
+@page("docs/results/planted/README.md")
+def planted_delays(p: Page) -> None:
+    p.given(
+        "torch 2.13",
+        "within 2 % of its true length",
+        "allowed for 2 % of the delays",
+        "24 small models",
+        "8 to 30 ms on the CPU, 1 to 8 ms on a GPU",
+        "more than 2 % for about one delay in fifty",
+    )
+    _on_a_cpu(p)
+    _on_a_gpu_before(p)
+
+
+def _on_a_cpu(p: Page) -> None:
+    rows, record = table("planted/cpu.csv"), document("planted/cpu.json")
+    found = Counter(row["verdict"] for row in rows)
+    named = 100 * found["right"] / len(rows)
+    p.says("{:,} delays: {:,} right, {} unknown, {} wrong", len(rows), *_of(found)[:3])
+    p.says("{} off, {} lost; {:.1f} % named", found["off"], found["lost"], named)
+    for mode, sums in record["modes"].items():
+        mine = [row for row in rows if row["mode"] == mode]
+        counts = Counter(row["verdict"] for row in mine)
+        assert _of(counts) == [sums[name] for name in _HELD], mode
+        errors = [_error(row) for row in mine if row["verdict"] in ("right", "off")]
+        p.says(
+            "| {} | {} | {} | {} | {} | {} | {:.2f}% | {:.2f}% | {} |",
+            *(mode, len(mine), len({row["model"] for row in mine})),
+            *(counts["right"], counts["unknown"], counts["wrong"]),
+            *(100 * median(errors), 100 * max(errors), sums["measured_anew"]),
+        )
+    assert len(rows) >= 1000
+    assert not found["wrong"] + found["off"] + found["lost"]
+    assert not record["failed"]
+    assert {row["model"] for row in rows if row["verdict"] == "unknown"} == {"plain_llama"}
+
+
+def _on_a_gpu_before(p: Page) -> None:
+    rows = table("planted/h100-before.csv")
+    plain = [row for row in rows if row["mode"] in ("eager", "threads")]
+    code = [row for row in rows if row not in plain]
+    p.says("{} delays, {} wrong;", _sum(rows, "delays"), _sum(rows, "wrong"))
+    p.says("`threads` {} of {} right;", _sum(plain, "right"), _sum(plain, "delays"))
+    p.says(
+        "`graphs` {} of {} right, {} unknown, {} off",
+        *(_sum(code, name) for name in ("right", "delays", "unknown", "off")),
+    )
+    for row in rows:
+        assert int(row["delays"]) == sum(int(row[k]) for k in ("right", "unknown", "wrong", "off"))
+
+
+def _of(found: Counter[str]) -> list[int]:
+    return [found[name] for name in _HELD]
+
+
+def _sum(rows: tuple[Row, ...] | list[Row], column: str) -> int:
+    return sum(int(row[column]) for row in rows)
+
+
+def _error(row: Row) -> float:
+    return abs(float(row["found_us"]) / float(row["planted_us"]) - 1)
