@@ -7,6 +7,8 @@ from typing import Any
 
 _SUBMODULE = re.compile(r"\._modules\['([^']*)'\]")
 _FRAME = re.compile(r"^[LG]\['[^']*'\]")
+# A module handed over in a list or tuple, as a decorated `forward` gets its own: `L['args'][0]`.
+_START = re.compile(rf"{_FRAME.pattern}(?:\[\d+\])*")
 _SLICE = re.compile(r"\.slice\([^)]*\)")
 # A `forward` wrapped on the instance: the method that the wrapper holds is the module's own.
 _WRAPPED = re.compile(
@@ -39,7 +41,7 @@ def raw_layer(name: str) -> str:
     It starts from the frame's variable, or from what is behind the last replaced `forward` on the way:
     `L['self'].0._old_forward.__self__`.
     """
-    frame = _FRAME.match(name)
+    frame = _START.match(name)
     start = frame.end() if frame else 0
     for hop in _HOP.finditer(name, start):
         start = hop.end()

@@ -319,6 +319,7 @@ def test_dynamos_names(name: str, fqn: str) -> None:
             "fc",
         ),
         ("L['s'].forward_proj.fc", "L['s'].forward_proj", "fc"),
+        ("L['args'][0].self_attn.q_proj", "L['args'][0]", "self_attn.q_proj"),
         ("", "", ""),
     ],
 )
