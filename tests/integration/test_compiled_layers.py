@@ -204,6 +204,7 @@ def test_watching_changes_nothing(inputs: torch.Tensor) -> None:
     assert before == after
 
 
+@pytest.mark.slow
 def test_what_cannot_be_noted_costs_the_layers_never_the_compilation(
     inputs: torch.Tensor, monkeypatch: Any
 ) -> None:
