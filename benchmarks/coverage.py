@@ -20,14 +20,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from layerscope.measure.error_rate import error_rate_interval
-from layerscope.measure.statistics import (
+from layerscope.records.interval import Interval
+from layerscope.stats.error_rate import error_rate_interval
+from layerscope.stats.statistics import (
     StoppingRule,
     _order_interval,
     median_interval,
     ratio_interval,
 )
-from layerscope.records.interval import Interval
 
 ANSWERS = (8, 32, 128, 300)
 RATES = (0.003, 0.03, 0.125, 0.5)

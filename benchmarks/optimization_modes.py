@@ -140,16 +140,16 @@ def _account(
     """Trace, count, compare and account for one batch; the tables stay, the trace does not."""
     import torch
 
-    from layerscope.analysis.floor import floor_of
-    from layerscope.analysis.heavy_count import heavy_count
-    from layerscope.analysis.rates import rates_of
+    from layerscope.account.heavy_count import heavy_count
     from layerscope.instrument.environment import read_environment
     from layerscope.measure.ceilings import ceilings_for
     from layerscope.records.provenance import save_provenance
     from layerscope.report.attention import attention_line
-    from layerscope.run.examine import examine
     from layerscope.run.optimized import optimization_record
     from layerscope.run.tables import write_tables
+    from layerscope.runs.examine import examine
+    from layerscope.work.floor import floor_of
+    from layerscope.work.rates import rates_of
 
     folder = setting.out / mode.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -247,8 +247,8 @@ class Worker:
 
 def row_of(worker: Worker, base_ns: float | None) -> dict[str, Any]:
     """A line of the table; blank is not measured."""
-    from layerscope.measure.energy.summary import summarise_energy
-    from layerscope.measure.statistics import summarise
+    from layerscope.stats.energy_summary import summarise_energy
+    from layerscope.stats.statistics import summarise
 
     mode, answers = worker.mode, worker.answers
     row: dict[str, Any] = {

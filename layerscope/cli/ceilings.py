@@ -35,9 +35,9 @@ def command(remeasure: bool, export: Path | None, device: str | None, as_json: b
 
     if export is not None:
         _refuse_unwritable(export)
+    from layerscope.core.whole_file import whole_file
     from layerscope.measure.ceilings import cache_file
     from layerscope.report.progress import ProgressReporter
-    from layerscope.report.whole_file import whole_file
     from layerscope.run.ceilings import device_ceilings
 
     with ProgressReporter(Console(stderr=True), quiet=as_json).task("ceilings", 1) as advance:
@@ -55,7 +55,7 @@ def command(remeasure: bool, export: Path | None, device: str | None, as_json: b
 
 def _refuse_unwritable(path: Path) -> None:
     """Before seconds are spent on measuring."""
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
 
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--export {path}: there is no folder {path.absolute().parent}.")

@@ -11,8 +11,8 @@ import click
 from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
-    from layerscope.analysis.compare import Subject
-    from layerscope.analysis.findings import Evidence
+    from layerscope.differences import Subject
+    from layerscope.findings import Evidence
     from layerscope.records.comparison import Comparison, Outcome
 
 _TOP = 15
@@ -49,8 +49,8 @@ def command(
     cannot be read or lacks what --fail-on asks for, 5 where the layers' differences do not sum to
     the difference of the wholes, 6 where a --fail-on limit is crossed.
     """
-    from layerscope.analysis.compare import compare, judge, parse_condition
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
+    from layerscope.differences import compare, judge, parse_condition
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown: choose one.")
@@ -70,7 +70,7 @@ def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
     """Between two batch sizes: how each group's time follows the batch."""
     from rich.console import Console
 
-    from layerscope.analysis.findings import scaling_finding, scaling_of
+    from layerscope.findings import scaling_finding, scaling_of
     from layerscope.report.findings import render_findings
 
     traced = [e.record.trace for e in (base, other) if e is not None and e.record is not None]
@@ -83,9 +83,9 @@ def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
 
 def _read(path: Path) -> tuple[Subject, Evidence | None]:
     """A run folder's record and layer table, or a bare trace's table; and what findings rest on."""
-    from layerscope.analysis.compare import Subject
-    from layerscope.analysis.findings import Evidence
-    from layerscope.errors import DataError
+    from layerscope.core.errors import DataError
+    from layerscope.differences import Subject
+    from layerscope.findings import Evidence
     from layerscope.records import load
     from layerscope.records.run_record import RUN_FILE
     from layerscope.run.tables import read_saved
@@ -103,8 +103,8 @@ def _read(path: Path) -> tuple[Subject, Evidence | None]:
 
 
 def _refuse_unlike(comparison: Comparison) -> None:
-    from layerscope.analysis.compare import unlike_environments
-    from layerscope.errors import EnvironmentProblem
+    from layerscope.core.errors import EnvironmentProblem
+    from layerscope.differences import unlike_environments
 
     unlike = unlike_environments(comparison.differences)
     if unlike:
@@ -137,7 +137,7 @@ def _show(
 
 def _conclude(comparison: Comparison, outcomes: Sequence[Outcome]) -> None:
     """Turn what was shown into an exit code; the gravest first."""
-    from layerscope.errors import AccountingError, ComparisonFailed, DataError
+    from layerscope.core.errors import AccountingError, ComparisonFailed, DataError
 
     layers = comparison.layers
     if layers is not None and layers.unexplained_ns:

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from layerscope.cli.verb import verb
-from layerscope.config.shipped import find_config, shipped_names
-from layerscope.errors import EnvironmentProblem, UsageError
-from layerscope.report.whole_file import whole_file
+from layerscope.core.errors import EnvironmentProblem, UsageError
+from layerscope.core.shipped import find_config, shipped_names
+from layerscope.core.whole_file import whole_file
 
 
 @verb("configs")

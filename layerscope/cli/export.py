@@ -33,8 +33,8 @@ def command(run_or_trace: Path, tb_profiler: bool, perfetto: bool, out: Path | N
 
     The trace itself stays as it is. Reads the saved files alone, without torch.
     """
-    from layerscope.errors import UsageError
-    from layerscope.run.export import (
+    from layerscope.core.errors import UsageError
+    from layerscope.runs.export import (
         export_perfetto,
         export_tb_profiler,
         power_absent,
@@ -60,7 +60,7 @@ def command(run_or_trace: Path, tb_profiler: bool, perfetto: bool, out: Path | N
 
 
 def _make(folder: Path) -> None:
-    from layerscope.errors import EnvironmentProblem
+    from layerscope.core.errors import EnvironmentProblem
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

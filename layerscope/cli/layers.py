@@ -43,10 +43,10 @@ def command(
 
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
-    from layerscope.trace.collector_pause import collector_at_rest
+    from layerscope.core.collector_pause import collector_at_rest
 
     _numpy_without_threads()
-    from layerscope.run.ranks import trace_files
+    from layerscope.runs.ranks import trace_files
 
     shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
@@ -79,12 +79,12 @@ def _numpy_without_threads() -> None:
 def _one(path: Path, device: str | None, csv_file: Path | None, shown: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from layerscope.errors import DataError
+    from layerscope.core.errors import DataError
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
     from layerscope.report.findings import render_findings
-    from layerscope.run.findings import findings_of
     from layerscope.run.tables import read_saved
+    from layerscope.runs.judge import findings_of
 
     saved = read_saved(path, device)
     account = saved.account
@@ -107,10 +107,10 @@ def _sum_of_ranks(
 ) -> None:
     from rich.console import Console
 
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
-    from layerscope.run.ranks import read_ranks
+    from layerscope.runs.ranks import read_ranks
 
     if device is not None:
         raise UsageError(f"--device {device}: give the one trace that the device is in.")

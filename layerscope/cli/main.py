@@ -13,7 +13,7 @@ import click
 from layerscope import __version__
 from layerscope.cli.interrupt import Interrupt
 from layerscope.cli.verb import HELP_OPTIONS
-from layerscope.errors import DISK_ERRORS, EnvironmentProblem, LayerscopeError
+from layerscope.core.errors import DISK_ERRORS, EnvironmentProblem, LayerscopeError
 from layerscope.instrument.library_noise import advice_ignored
 
 _INTERRUPTED = 130

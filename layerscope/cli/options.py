@@ -105,7 +105,7 @@ def read_options(config_file: str | None, given: Mapping[str, Any]) -> tuple[dic
         UsageError: no such file, not plain YAML, or a key that `RunConfig` does not have.
     """
     from layerscope.config.resolve import check_keys, read_yaml
-    from layerscope.config.shipped import find_config
+    from layerscope.core.shipped import find_config
 
     said: dict[str, Any] = {}
     where = "options"

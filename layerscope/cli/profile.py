@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Run a model on batches of samples and account for its time, layer by layer."""
     from layerscope.config.resolve import resolve
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
 
     if quiet and as_json:
         raise UsageError("--quiet and --json: choose one.")
@@ -76,7 +76,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
     from rich.console import Console
 
     from layerscope.config.resolve import resolve
-    from layerscope.errors import AccountingError, EnvironmentProblem
+    from layerscope.core.errors import AccountingError, EnvironmentProblem
     from layerscope.report.console import render_quiet, render_run
     from layerscope.report.progress import ProgressReporter
     from layerscope.report.summary import summary_json

@@ -35,7 +35,7 @@ def command(run: Path, html_file: Path | None, markdown_file: str | None) -> Non
 
     Ends with exit code 5, the report written, if an account does not add up.
     """
-    from layerscope.errors import AccountingError, UsageError
+    from layerscope.core.errors import AccountingError, UsageError
 
     if html_file is None and markdown_file is None:
         raise UsageError("nothing to write: give --html FILE, --markdown, or both.")
@@ -61,7 +61,7 @@ def _of_run(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[
     """The page, the comment (each empty where it is not wanted) and what does not add up."""
     from layerscope.report.html import report_html
     from layerscope.report.pull_request import pull_request_markdown
-    from layerscope.run.sent import read_sent_run
+    from layerscope.runs.sent import read_sent_run
 
     sent = read_sent_run(path)
     page = report_html(sent) if html else ""
@@ -71,14 +71,14 @@ def _of_run(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[
 def _of_sweep(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[str, ...]]:
     from layerscope.report.html.sweep_page import sweep_html
     from layerscope.report.sweep.pull_request import sweep_comment
-    from layerscope.sweep.saved import read_sent_sweep
+    from layerscope.runs.sweep import read_sent_sweep
 
     sent = read_sent_sweep(path)
     return sweep_html(sent) if html else "", sweep_comment(sent) if markdown else "", sent.failures
 
 
 def _refuse_what_is_neither(path: Path) -> None:
-    from layerscope.errors import DataError, UsageError
+    from layerscope.core.errors import DataError, UsageError
     from layerscope.records.run_record import RUN_FILE
 
     if not path.exists():
@@ -94,8 +94,8 @@ def _refuse_what_is_neither(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from layerscope.errors import EnvironmentProblem
-    from layerscope.report.whole_file import whole_file
+    from layerscope.core.errors import EnvironmentProblem
+    from layerscope.core.whole_file import whole_file
 
     try:
         with whole_file(path) as partial:

@@ -68,7 +68,7 @@ def command(
     Stopped at any moment, the same command goes on. The bundle holds every table with the verdict on
     each published row, the runs behind them without their traces, and the environment.
     """
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
 
     if variant != "reference" and (model or processor or data_dir):
         raise UsageError(
@@ -108,7 +108,7 @@ def command(
 
 def _check_device(variant: str, device: str | None, *, cuda: bool) -> None:
     """The published tables ran on a GPU: without one, say so before anything is downloaded."""
-    from layerscope.errors import EnvironmentProblem
+    from layerscope.core.errors import EnvironmentProblem
 
     if cuda or device == "cpu" or (variant == "tiny" and device is None):
         return
@@ -142,7 +142,7 @@ def _run(context: click.Context, prepared: Prepared, *, quiet: bool) -> Reproduc
 def _show(done: Reproduction, *, quiet: bool) -> None:
     from rich.console import Console
 
-    from layerscope.errors import AccountingError
+    from layerscope.core.errors import AccountingError
     from layerscope.report.page import Page
     from layerscope.reproduce.page import check_grid, state_grid
 

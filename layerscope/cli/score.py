@@ -27,10 +27,10 @@ def command(file: Path, normalisation: str | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from layerscope.measure.normalisation import DEFAULT, NORMALISATIONS
-    from layerscope.measure.wer import score
     from layerscope.report.scores import render_scores, scores_json, scores_of
     from layerscope.run.answers_file import read_answers
+    from layerscope.scores.normalisation import DEFAULT, NORMALISATIONS
+    from layerscope.scores.wer import score
 
     asked = normalisation or DEFAULT
     answers = read_answers(file)

@@ -72,9 +72,9 @@ def command(
     Finished cells are kept: the same command goes on with what is missing. A cell that fails is a
     row with its reason; the exit code is then not 0.
     """
-    from layerscope.analysis.selection_rule import check_number, parse_rule
     from layerscope.config.sweep import find_sweep, read_sweep
-    from layerscope.errors import UsageError
+    from layerscope.core.errors import UsageError
+    from layerscope.sweep.selection_rule import check_number, parse_rule
 
     # What the user typed is refused before anything is loaded.
     parsed = parse_rule(rule) if rule is not None else None

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from layerscope.cli.verb import verb
-from layerscope.errors import EnvironmentProblem, UsageError
+from layerscope.core.errors import EnvironmentProblem, UsageError
 
 
 @verb("view")

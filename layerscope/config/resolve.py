@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.records import RunConfig
 from layerscope.records.layer_energy import read_choice
 

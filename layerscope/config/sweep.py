@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerscope.config.reference_tables import REFERENCE_DATASETS, reference_tables
 from layerscope.config.resolve import check_keys, read_yaml
-from layerscope.config.shipped import find_config, shipped_config, shipped_names
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
+from layerscope.core.shipped import find_config, shipped_config, shipped_names
+from layerscope.published.reference_tables import REFERENCE_DATASETS, reference_tables
 from layerscope.records.sweep import Override, ReferenceLink, Setting, SweepConfig
 
 _KEYS = ("name", "base", "grid", "zip", "exclude", "override", "reference")

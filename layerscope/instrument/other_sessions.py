@@ -14,7 +14,7 @@ from typing import Any
 import torch.autograd.profiler
 from torch.autograd.profiler import profile
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 
 _ours = threading.Lock()
 

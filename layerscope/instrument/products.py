@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from layerscope.instrument.frame_names import layer_of
+from layerscope.core.frame_names import layer_of
 from layerscope.instrument.heavy_operators import heavy_operator, product_operands
 
 _MARK = "layerscope_products"

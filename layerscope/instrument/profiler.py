@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument import cupti
 from layerscope.instrument.library_noise import without_library_noise
 from layerscope.instrument.other_sessions import (

@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from torch._C._profiler import _RecordFunctionFast
 
+from layerscope.core.frame_names import parts_of
+from layerscope.core.vocabulary import COMPILED_PREFIX
 from layerscope.instrument.call_sites import Sites, call_sites, relabelled
 from layerscope.instrument.calling_frame import CallingFrames, Start
-from layerscope.instrument.frame_names import parts_of
 from layerscope.instrument.graph_notes import NOTES, noted, read_notes
 from layerscope.instrument.products import Followed, mark
 from layerscope.instrument.traced_graph import TracedGraph, traced_graph
 from layerscope.records.provenance import CallSite, CapturedLaunches, CompiledGraph, Provenance
-from layerscope.taxonomy import COMPILED_PREFIX
 
 _CACHE_TAG = "layerscope-provenance-2"
 _NUMBERS = "_layerscope_graphs"

@@ -21,10 +21,7 @@ import torch
 from torch._C._profiler import _RecordFunctionFast
 from torch.compiler import is_compiling
 
-from layerscope.instrument.decoder_steps import DecoderLoop
-from layerscope.instrument.module_copies import FaithfulCopies
-from layerscope.instrument.range_switch import RangeSwitch
-from layerscope.taxonomy import (
+from layerscope.core.vocabulary import (
     CONTINUED_RANGE,
     ROOT_FORWARD,
     ROOT_GENERATE,
@@ -34,6 +31,9 @@ from layerscope.taxonomy import (
     step_by_hand,
     step_of,
 )
+from layerscope.instrument.decoder_steps import DecoderLoop
+from layerscope.instrument.module_copies import FaithfulCopies
+from layerscope.instrument.range_switch import RangeSwitch
 from layerscope.workload.module_list import is_compiled_wrapper, plain_fqn
 
 _Call = Callable[..., Any]

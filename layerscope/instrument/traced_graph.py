@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from layerscope.core.frame_names import IN_NO_MODULE, layer_of, raw_layer
 from layerscope.instrument.call_sites import TracedNode
-from layerscope.instrument.frame_names import IN_NO_MODULE, layer_of, raw_layer
 from layerscope.instrument.heavy_operators import heavy_name
 from layerscope.instrument.products import graphs_of, products_of, size_hint
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure.ceilings_bench import RATES, Bench, NoRoom, NotMeasured, Reading
 from layerscope.measure.ceilings_cache import Kept, load_kept, store, with_datasheet
 from layerscope.measure.last_cache import last_cache_bytes

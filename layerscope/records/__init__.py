@@ -1,5 +1,6 @@
 """The types that cross the borders between rooms."""
 
+from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import (
     DeviceState,
     EnergyAbsent,
@@ -9,7 +10,6 @@ from layerscope.records.energy_record import (
 from layerscope.records.interval import Interval
 from layerscope.records.layer_table import LayerRow, LayerTable, Whole, parent_of
 from layerscope.records.quality import PredictionScore, Quality
-from layerscope.records.run_config import RunConfig
 from layerscope.records.run_record import (
     SCHEMA_VERSION,
     AccountRecord,

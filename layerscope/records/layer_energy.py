@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.records.energy_record import DeviceState, EnergyWindow
 
 Granularity = Literal["blocks", "groups"]

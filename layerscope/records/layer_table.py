@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from layerscope.errors import AccountingError
-from layerscope.taxonomy import BUCKETS
+from layerscope.core.errors import AccountingError
+from layerscope.core.vocabulary import BUCKETS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 
 PROVENANCE_FILE = "provenance.json"
 NO_SITE = -1

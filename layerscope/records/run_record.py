@@ -11,11 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
+from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.quality import Quality
-from layerscope.records.run_config import RunConfig
 from layerscope.records.work import Ceilings
 
 # History of the format:

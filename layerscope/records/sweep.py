@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from layerscope.core.run_config import RunConfig
 from layerscope.records.interval import Interval
-from layerscope.records.run_config import RunConfig
 from layerscope.records.run_record import Environment
 from layerscope.records.sweep_places import CellPlace
 

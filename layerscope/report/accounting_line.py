@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from layerscope.core.microseconds import us_grouped
+from layerscope.core.vocabulary import BUCKETS, NO_LAUNCH_RECORD, OUTSIDE_MODEL
 from layerscope.records.layer_table import LayerRow, LayerTable
-from layerscope.report.microseconds import us_grouped
-from layerscope.taxonomy import BUCKETS, NO_LAUNCH_RECORD, OUTSIDE_MODEL
 
 
 def accounting_line(table: LayerTable) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from layerscope.core.vocabulary import PHASES, group_of
 from layerscope.records.tables import AttentionRow
 from layerscope.report.csv_lines import write_csv
-from layerscope.taxonomy import PHASES, group_of
 
 
 def attention_line(rows: Sequence[AttentionRow]) -> str:

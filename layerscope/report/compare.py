@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from layerscope.analysis.compare.noise import CONFIDENCE
+from layerscope.core.microseconds import us_grouped
+from layerscope.differences.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
     Comparison,
@@ -18,7 +19,6 @@ from layerscope.records.comparison import (
     Outcome,
 )
 from layerscope.report.markdown import escape
-from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Grid, Page
 
 _KINDS = {

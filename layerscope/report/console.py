@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from layerscope.analysis.ranks import Rank
-from layerscope.errors import UsageError
+from layerscope.account.ranks import Rank
+from layerscope.core.errors import UsageError
+from layerscope.core.microseconds import us_grouped
 from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
@@ -26,14 +27,13 @@ from layerscope.report.account_grids import (
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.attention import attention_line
 from layerscope.report.findings import render_findings
-from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Page
 from layerscope.report.quantities import reported_text
 from layerscope.report.selection import Selection, select
 from layerscope.report.what_ran import what_ran
 
 if TYPE_CHECKING:
-    from layerscope.analysis.layer_energy import LayerEnergy
+    from layerscope.joules.layer_energy import LayerEnergy
 
 TOP_LAYERS = 15
 

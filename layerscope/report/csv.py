@@ -9,12 +9,12 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
+from layerscope.core.microseconds import ns_of, us_text
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import KernelRow, OperatorRow, StepRow
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
 from layerscope.report.csv_lines import write_csv
-from layerscope.report.microseconds import ns_of, us_text
 
 _MIB = 1 << 20
 # One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.

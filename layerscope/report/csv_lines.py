@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from layerscope.errors import EnvironmentProblem
-from layerscope.report.whole_file import whole_file
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 
 _MARKS = re.compile(r'[",\r\n]')
 

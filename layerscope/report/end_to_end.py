@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from layerscope.analysis.latency import full_batches, latency_summary
-from layerscope.measure.energy.summary import EnergySummary, summarise_energy
-from layerscope.measure.statistics import LatencySummary, summarise
 from layerscope.records import (
     DeviceState,
     Interval,
@@ -18,6 +15,9 @@ from layerscope.records import (
     Quality,
     RunRecord,
 )
+from layerscope.stats.energy_summary import EnergySummary, summarise_energy
+from layerscope.stats.latency import full_batches, latency_summary
+from layerscope.stats.statistics import LatencySummary, summarise
 
 _NS_PER_S = 1e9
 

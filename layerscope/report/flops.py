@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
-from layerscope.records.run_config import RunConfig
-from layerscope.records.run_record import BatchRecord, Environment, ModelRecord
+from layerscope.records.cross_check import CrossChecked
 from layerscope.records.work import Check, CountedWork, OperatorCount, PartWork
 from layerscope.report.page import Grid, Page
 
@@ -19,30 +17,6 @@ from layerscope.report.page import Grid, Page
 FLOPS_SCHEMA = 1
 NOT_RUN = "-"
 _STYLES = {"equal": "green", "differs": "bold red", "not run": "yellow"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossChecked:
-    """One batch, its executed work, and the same work counted in other ways.
-
-    Attributes:
-        new_tokens: tokens generated per sample of the batch.
-        choices: one sentence for each choice that layerscope made.
-    """
-
-    config: RunConfig
-    environment: Environment
-    model: ModelRecord
-    batch: BatchRecord
-    new_tokens: tuple[int, ...]
-    choices: tuple[str, ...]
-    work: CountedWork
-    checks: tuple[Check, ...]
-
-    @property
-    def differing(self) -> tuple[Check, ...]:
-        """The checks that ran and whose sides differ."""
-        return tuple(check for check in self.checks if check.failed)
 
 
 def render_flops(checked: CrossChecked, console: Console) -> None:
@@ -71,13 +45,6 @@ def counts(checks: tuple[Check, ...]) -> str:
     found = Counter(map(result_of, checks))
     said = ", ".join(f"{found[result]} {result}" for result in _STYLES if found[result])
     return f"{len(checks)} checks: {said}"
-
-
-def difference_text(check: Check) -> str:
-    """A failed check in one line: both sides, their difference, and the numbers behind them."""
-    sides = f"{check.name}: ours {check.ours:,}, theirs {check.theirs:,}"
-    behind = f" ({'; '.join(check.unequal)})" if check.unequal else ""
-    return f"{sides}, difference {check.difference:+,}{behind}"
 
 
 def flops_json(checked: CrossChecked) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from layerscope.analysis.end_to_end_energy import NANO
-from layerscope.analysis.energy_by_kind import KindEnergy, by_kind
-from layerscope.analysis.layer_energy import LayerEnergy, UnitEnergy
+from layerscope.joules.end_to_end_energy import NANO
+from layerscope.joules.energy_by_kind import KindEnergy, by_kind
+from layerscope.joules.layer_energy import LayerEnergy, UnitEnergy
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.page import Grid
 

@@ -11,7 +11,7 @@ from layerscope.report.account_grids import group_grid, phase_grid, top_grid
 from layerscope.report.page import Grid, printable
 
 if TYPE_CHECKING:
-    from layerscope.analysis.layer_energy import LayerEnergy
+    from layerscope.joules.layer_energy import LayerEnergy
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
 

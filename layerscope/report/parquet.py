@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.microseconds import us_number
+from layerscope.core.whole_file import whole_file
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
-from layerscope.report.microseconds import us_number
-from layerscope.report.whole_file import whole_file
 
 _TYPE_NAMES = {"text": "string", "integer": "int64"}
 

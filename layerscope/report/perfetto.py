@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerscope.analysis.account import Workings
-from layerscope.analysis.timeline import Track, devices_of, idle_share, step_of_event, tracks_of
+from layerscope.account.account import Workings
+from layerscope.core.vocabulary import LAYER_PREFIX, PHASE_PREFIX, name_in_range
 from layerscope.report.trace_file import TraceFile
-from layerscope.taxonomy import LAYER_PREFIX, PHASE_PREFIX, name_in_range
+from layerscope.timeline.tracks import Track, devices_of, idle_share, step_of_event, tracks_of
 from layerscope.trace.raw import RawEvent, RawTrace, raw_us, text
 from layerscope.trace.tree import NONE
 

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from layerscope.core.progress import Advance
 from layerscope.report.page import Page, printable
-
-Advance = Callable[[int], None]
 
 _PLAIN_SECONDS = 10.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.report.columns import BY_NAME, COLUMNS, Column, value_of
 from layerscope.report.sums import phases_of

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from layerscope.core.microseconds import us_number
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.run_record import Reported, RunRecord
 from layerscope.records.tables import Account
 from layerscope.records.work import CountedWork
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.columns import share_of
-from layerscope.report.microseconds import us_number
 from layerscope.report.selection import self_column, sorted_rows
 from layerscope.report.sums import Part, by_group, by_phase
 from layerscope.report.what_ran import batch_shown
 
 if TYPE_CHECKING:
-    from layerscope.analysis.layer_energy import LayerEnergy
+    from layerscope.joules.layer_energy import LayerEnergy
 
 SUMMARY_VERSION = 1
 TOP_LAYERS = 15
@@ -78,7 +78,7 @@ def _use(
 
 
 def _energy(found: LayerEnergy) -> dict[str, Any]:
-    from layerscope.analysis.energy_by_kind import by_kind
+    from layerscope.joules.energy_by_kind import by_kind
 
     whole = found.end_to_end
     return {

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from layerscope.core.vocabulary import BUCKETS, GROUPS, PHASES
 from layerscope.records.layer_table import LayerRow, LayerTable, flops_of
 from layerscope.report.columns import share_of
-from layerscope.taxonomy import BUCKETS, GROUPS, PHASES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

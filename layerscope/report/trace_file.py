@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 
 _COMPRESSION = 5
 _KEPT_BYTES = 1 << 20

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from layerscope.analysis.digits import ms_two, percent_two, two_digits
-from layerscope.analysis.floor import Floor, as_dtype, floor_of
-from layerscope.analysis.latency import full_batches
-from layerscope.analysis.rates import rates_of
-from layerscope.analysis.roofline import PhaseUse, phase_use
+from layerscope.core.digits import ms_two, percent_two, two_digits
 from layerscope.records import Account, Ceilings, CountedWork, RunRecord
 from layerscope.report.ceilings import ceilings_notes, ceilings_text
 from layerscope.report.page import Grid
+from layerscope.stats.latency import full_batches
+from layerscope.work.floor import Floor, as_dtype, floor_of
+from layerscope.work.rates import rates_of
+from layerscope.work.roofline import PhaseUse, phase_use
 
 _HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 

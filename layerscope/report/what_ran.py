@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layerscope.records.run_config import RunConfig
+from layerscope.core.run_config import RunConfig
 from layerscope.records.run_record import BatchRecord, Environment, RunRecord
 
 _MOST_DIFFERENCES = 5

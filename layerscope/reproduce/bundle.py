@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from layerscope import __version__
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 from layerscope.records.run_record import Environment
 from layerscope.report.sweep.sent_sweep import SentSweep
-from layerscope.report.whole_file import whole_file
 from layerscope.reproduce.checks import CellCheck, all_hold
 from layerscope.reproduce.pins import PINS_FILE, Pins
 from layerscope.sweep.folder import CELLS, PLAN_FILE

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.measure.normalisation import normalise
 from layerscope.records import RunRecord
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.sums import total_of
+from layerscope.scores.normalisation import normalise
 
 
 @dataclass(frozen=True, kw_only=True)

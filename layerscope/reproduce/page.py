@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from layerscope.analysis.reference import Verdict
+from layerscope.published.reference import Verdict
 from layerscope.records.run_record import Environment
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid

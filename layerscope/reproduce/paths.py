@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layerscope.config.sweep import find_sweep, read_sweep, settings_of
-from layerscope.errors import DataError, UsageError
+from layerscope.core.errors import DataError, UsageError
 from layerscope.records.sweep import Override, Setting, SweepConfig
 from layerscope.reproduce.pins import Pins
 from layerscope.workload.data.layouts import LAYOUTS

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from layerscope import __version__
-from layerscope.errors import DataError, UsageError
+from layerscope.core.errors import DataError, UsageError
 from layerscope.sweep.folder import write_file
 
 PINS_FILE = "pins.json"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
+from layerscope.core.progress import Progress
 from layerscope.records.run_record import Environment
 from layerscope.records.sweep import Cell, SweepConfig
-from layerscope.report.progress import ProgressReporter
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.reproduce.bundle import write_bundle
 from layerscope.reproduce.checks import CellCheck, check_cell
@@ -27,13 +27,13 @@ from layerscope.reproduce.paths import (
 )
 from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
 from layerscope.reproduce.tables import TABLES
+from layerscope.runs.sweep import read_sent_sweep
 from layerscope.sweep.execute import execute
 from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.plan import plan
 from layerscope.sweep.publish import derive, publish
 from layerscope.sweep.run import Say, SweepResult, cells_path, run_sweep, say_plan
-from layerscope.sweep.saved import read_sent_sweep
 from layerscope.workload.checkpoint import weight_files
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.rows import resolve_revision
@@ -107,7 +107,7 @@ def say_plans(prepared: Prepared, say: Say) -> None:
 
 def reproduce(
     prepared: Prepared,
-    progress: ProgressReporter,
+    progress: Progress,
     say: Say,
     *,
     interrupted: Callable[[], bool] = lambda: False,

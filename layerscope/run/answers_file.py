@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import DataError
-from layerscope.measure.option_letter import bare_letter
+from layerscope.core.errors import DataError
 from layerscope.records.run_record import Prediction
+from layerscope.scores.option_letter import bare_letter
 
 _NEEDED = ("prediction", "references")
 _RUNS_OWN = "predictions.csv"

@@ -12,7 +12,8 @@ from types import TracebackType
 
 import torch
 
-from layerscope.errors import EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.errors import EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.vocabulary import WINDOW_RANGE, phase_range_name
 from layerscope.instrument.compiled_twins import compiled_twins
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.provenance import ProvenanceWatch
@@ -23,7 +24,6 @@ from layerscope.records import LayerTable
 from layerscope.records.captured import METADATA_KEY, Captured, packed
 from layerscope.records.tables import Account
 from layerscope.run.captured_model import CapturedModel
-from layerscope.taxonomy import WINDOW_RANGE, phase_range_name
 
 
 class Capture:
@@ -128,7 +128,7 @@ class Capture:
         if self._account is None:
             if not self._ended:
                 raise LayerscopeError("no trace: the captured block has not ended, or it failed.")
-            from layerscope.analysis.account import account_of
+            from layerscope.account.account import account_of
 
             eager = self._eager.account.heavy if self._eager is not None else None
             self._account = account_of(self.trace_path, steps=self.steps, eager=eager)

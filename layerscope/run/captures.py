@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layerscope.analysis.graph_replays import captured_launches
-from layerscope.analysis.workings import work_out
+from layerscope.account.graph_replays import captured_launches
+from layerscope.account.workings import work_out
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.trace.columns import read_trace

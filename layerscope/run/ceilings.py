@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.ceilings import ceilings_for
 from layerscope.records import Ceilings

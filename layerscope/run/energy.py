@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from layerscope.core.progress import Progress
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy import nvml, rapl
 from layerscope.measure.energy.energy_pass import measure_energy
@@ -17,7 +18,6 @@ from layerscope.measure.energy.power_line import PowerLine
 from layerscope.measure.energy.window import BatchDone, Work
 from layerscope.measure.latency import synchronize
 from layerscope.records import DeviceState, EnergyAbsent, EnergyRecord, PowerSample, RunConfig
-from layerscope.report.progress import ProgressReporter
 from layerscope.workload.batching import Batch
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
@@ -36,7 +36,7 @@ class EnergyResult:
 
 
 def measure_run_energy(
-    config: RunConfig, generator: Generator, kept: Sequence[Batch], progress: ProgressReporter
+    config: RunConfig, generator: Generator, kept: Sequence[Batch], progress: Progress
 ) -> EnergyResult:
     """Measure idle power, then windows that repeat one full batch each.
 
@@ -68,7 +68,7 @@ def _windows(
     kept: Sequence[Batch],
     meters: Sequence[Meter] | EnergyAbsent,
     devices: tuple[nvml.NvmlDevice, ...] | EnergyAbsent | None,
-    progress: ProgressReporter,
+    progress: Progress,
 ) -> EnergyRecord:
     clock = SystemClock()
     count = max(MIN_WINDOWS, len(kept))
@@ -113,7 +113,7 @@ def _power(
     generator: Generator,
     kept: Sequence[Batch],
     uuids: Sequence[str],
-    progress: ProgressReporter,
+    progress: Progress,
 ) -> tuple[PowerSample, ...]:
     """Power over time in a window of its own, polled by another process."""
     work = _work(config, generator, kept[0])

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 import torch
 
-from layerscope.analysis.closed_form import closed_form
 from layerscope.config.resolve import Resolved
-from layerscope.errors import AccountingError
+from layerscope.core.errors import AccountingError
+from layerscope.core.progress import Progress
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.flops import count_work
+from layerscope.measure.flops.closed_form import closed_form
 from layerscope.measure.flops.cross_check import ClosedFormula, cross_check
+from layerscope.records.cross_check import CrossChecked, difference_text
 from layerscope.records.work import Check, CountedWork
-from layerscope.report.flops import CrossChecked, difference_text
-from layerscope.report.progress import ProgressReporter
 from layerscope.run.load import Announce, load_for
 from layerscope.workload.batching import Batcher, iter_batches
 from layerscope.workload.data.catalogue import open_samples
@@ -25,7 +25,7 @@ from layerscope.workload.generation import Generated, Generator
 
 def check_flops(
     resolved: Resolved,
-    progress: ProgressReporter,
+    progress: Progress,
     announce: Announce,
     *,
     with_fvcore: bool = True,

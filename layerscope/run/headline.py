@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from layerscope.measure.energy.summary import summarise_energy
 from layerscope.records import (
     CountedWork,
     EnergyRecord,
@@ -15,6 +14,7 @@ from layerscope.records import (
     Reported,
     RunConfig,
 )
+from layerscope.stats.energy_summary import summarise_energy
 
 
 def headline(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from layerscope.analysis.end_to_end_energy import end_to_end_of
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.progress import Progress
+from layerscope.joules.end_to_end_energy import end_to_end_of
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy import nvml, rapl
 from layerscope.measure.energy.meter import Meter
@@ -30,10 +31,9 @@ from layerscope.records import (
 )
 from layerscope.records.layer_energy import ReplayChoice, ReplayRecord, ReplayUnit, read_choice
 from layerscope.records.run_record import TracePass
-from layerscope.report.progress import ProgressReporter
 from layerscope.run.energy import device_uuids
-from layerscope.run.examine import Examined
 from layerscope.run.passes import Measured
+from layerscope.runs.examine import Examined
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
 from layerscope.workload.model import LoadedModel
@@ -59,7 +59,7 @@ class Replay:
         self,
         examined: Examined,
         energy: EnergyRecord,
-        progress: ProgressReporter,
+        progress: Progress,
         compiled: Sequence[str] = (),
     ) -> ReplayRecord | None:
         """Replay the chosen layers of the traced batch; None where nobody asked for it.
@@ -96,7 +96,7 @@ class Replay:
         units: Sequence[ReplayUnit],
         choice: ReplayChoice,
         bench: Bench,
-        progress: ProgressReporter,
+        progress: Progress,
         compiled: Sequence[str],
     ) -> ReplayRecord:
         config = self.config

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from layerscope.config.resolve import Resolved
+from layerscope.core.progress import Progress
 from layerscope.records import RunConfig
-from layerscope.report.progress import ProgressReporter
 from layerscope.workload.model import LoadedModel, load_model
 
 Announce = Callable[[str], None]
@@ -26,7 +26,7 @@ class Ready:
 
 def load_for(
     resolved: Resolved,
-    progress: ProgressReporter,
+    progress: Progress,
     announce: Announce,
     load: Load = load_model,
 ) -> Ready:

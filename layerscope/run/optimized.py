@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from layerscope.core.run_config import Optimization
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.provenance import Provenance
-from layerscope.records.run_config import Optimization
 from layerscope.run.eager_guard import EagerRun
 from layerscope.workload.compiled import CompiledParts
 

@@ -11,14 +11,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.errors import DataError
+from layerscope.core.collector_pause import collector_at_rest
+from layerscope.core.errors import DataError
+from layerscope.core.progress import Progress
+from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.instrument.cache_size import CacheSize
 from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.measure.flops import count_work
 from layerscope.measure.latency import BatchTimer, TimedBatch, synchronize
-from layerscope.measure.statistics import StoppingRule
 from layerscope.records import (
     CountedWork,
     LatencySample,
@@ -27,13 +29,11 @@ from layerscope.records import (
     RunConfig,
     TracePass,
 )
-from layerscope.report.progress import ProgressReporter
 from layerscope.run.captures import captures_noted
 from layerscope.run.eager_guard import EagerRun, against_eager
 from layerscope.run.optimized import CompiledModel
 from layerscope.run.predictions import predictions_of
-from layerscope.taxonomy import ROOT_GENERATE
-from layerscope.trace.collector_pause import collector_at_rest
+from layerscope.stats.statistics import StoppingRule
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.compiled import uncompiled
 from layerscope.workload.data.sample import Sample, SampleSource
@@ -92,7 +92,7 @@ class Passes:
         self,
         config: RunConfig,
         loaded: LoadedModel,
-        progress: ProgressReporter,
+        progress: Progress,
         compiled: CompiledModel | None = None,
     ) -> None:
         self._compiled = compiled.parts if compiled is not None else None

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from layerscope.analysis.layer_energy import LayerEnergy
 from layerscope.config.resolve import Resolved
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.progress import Progress
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.measure.ceilings import ceilings_for, keep_raised
-from layerscope.measure.wer import rows as prediction_rows
 from layerscope.records import (
     Account,
     Ceilings,
@@ -33,14 +33,9 @@ from layerscope.records.run_record import RUN_FILE
 from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
-from layerscope.report.progress import ProgressReporter
 from layerscope.report.tb_profiler import write_tb_profiler
 from layerscope.report.tensorboard import write_events
 from layerscope.run.energy import EnergyResult, measure_run_energy
-from layerscope.run.examine import Examined, examine
-from layerscope.run.export import class_names, tb_profiler_name
-from layerscope.run.findings import Findings, findings_of, write_findings
-from layerscope.run.folder import RunFolder, run_name
 from layerscope.run.headline import headline
 from layerscope.run.layer_energy import Replay
 from layerscope.run.load import Announce, Load, Ready, load_for
@@ -51,11 +46,16 @@ from layerscope.run.optimized import (
 )
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
-from layerscope.run.replay_file import energy_of, with_layer_energy, write_layer_energy
 from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
+from layerscope.runs.examine import Examined, examine
+from layerscope.runs.export import class_names, tb_profiler_name
+from layerscope.runs.judge import Findings, findings_of, write_findings
+from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
+from layerscope.scores.wer import rows as prediction_rows
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
+from layerscope.write.folder import RunFolder, run_name
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FinishedRun:
 
 def profile(
     resolved: Resolved,
-    progress: ProgressReporter,
+    progress: Progress,
     announce: Announce,
     *,
     load: Load = load_model,
@@ -116,7 +116,7 @@ class _Run:
     def __init__(
         self,
         resolved: Resolved,
-        progress: ProgressReporter,
+        progress: Progress,
         announce: Announce,
         folder: Path,
         load: Load,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from layerscope.measure.wer import score
 from layerscope.records import ModelRecord, Prediction, Quality, RunConfig
+from layerscope.scores.wer import score
 
 
 def score_run(

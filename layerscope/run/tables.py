@@ -7,12 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from layerscope.analysis.end_to_end_energy import end_to_end_of
-from layerscope.analysis.enrich import with_ceilings_doubted
-from layerscope.analysis.idle import Idle
-from layerscope.analysis.layer_energy import LayerEnergy
-from layerscope.analysis.structure import expected_calls
-from layerscope.errors import DataError, UsageError
+from layerscope.account.structure import expected_calls
+from layerscope.core.errors import DataError, UsageError
+from layerscope.joules.end_to_end_energy import end_to_end_of
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import AccountRecord, CountedWork, LayerTable, RunRecord, Whole, load
 from layerscope.records.provenance import Provenance, load_provenance
 from layerscope.records.run_record import RUN_FILE
@@ -26,8 +24,10 @@ from layerscope.report.csv import (
     write_steps_csv,
 )
 from layerscope.report.parquet import write_layers_parquet
-from layerscope.run.examine import Examined, examine
-from layerscope.run.replay_file import REPLAY_FILE, energy_of, read_replay, with_layer_energy
+from layerscope.runs.examine import Examined, examine
+from layerscope.runs.replay_file import REPLAY_FILE, energy_of, read_replay, with_layer_energy
+from layerscope.timeline.idle import Idle
+from layerscope.work.enrich import with_ceilings_doubted
 
 TRACE_FILE = "trace.json.gz"
 LAYERS_FILE = "layers.csv"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from layerscope.config.resolve import Resolved
-from layerscope.errors import EnvironmentProblem, LayerscopeError
+from layerscope.core.errors import EnvironmentProblem, LayerscopeError
+from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure
-from layerscope.report.progress import ProgressReporter
 from layerscope.report.tensorboard.sweep_events import is_whole
 from layerscope.run.load import Announce, Load
 from layerscope.run.profile import profile
@@ -32,7 +32,7 @@ def attempt(
     cell: Cell,
     name: str,
     models: Load,
-    progress: ProgressReporter,
+    progress: Progress,
     announce: Announce,
     interrupted: Callable[[], bool],
     *,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure
-from layerscope.report.progress import ProgressReporter
 from layerscope.run.load import Announce
 from layerscope.sweep.attempt import Missed, attempt, failure, is_lost
 from layerscope.sweep.executor import Execution
@@ -19,7 +19,7 @@ from layerscope.sweep.plan import by_model
 def execute(
     cells: Sequence[Cell],
     folder: SweepFolder,
-    progress: ProgressReporter,
+    progress: Progress,
     announce: Announce,
     *,
     models: KeptModel | None = None,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure
-from layerscope.report.progress import ProgressReporter
 from layerscope.sweep.folder import SweepFolder
 
 
@@ -33,7 +33,7 @@ class Executor(Protocol):
         self,
         cells: Sequence[Cell],
         folder: SweepFolder,
-        progress: ProgressReporter,
+        progress: Progress,
         announce: Callable[[str], None],
         *,
         interrupted: Callable[[], bool],

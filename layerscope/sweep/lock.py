@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 
 LOCK_FILE = "sweep.lock"
 

@@ -7,7 +7,7 @@ import gc
 
 import torch
 
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
 from layerscope.records import RunConfig
 from layerscope.run.load import Announce, Load
 from layerscope.sweep.plan import LoadKey, load_key

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.records.sweep_places import PLACES_FILE, CellPlace, SweepNode, SweepPlaces
 from layerscope.sweep.folder import write_file
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from layerscope.config.resolve import resolve
 from layerscope.config.sweep import settings_of
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, SweepConfig, plain
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.analysis.reference import Judgement, judge
-from layerscope.analysis.sweep_tables import Exponent, Front, exponents, pareto
-from layerscope.config.reference_tables import reference_tables
+from layerscope.published.reference import Judgement, judge
+from layerscope.published.reference_tables import reference_tables
 from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
 from layerscope.report.sweep.figures import write_sweep_figures
@@ -20,6 +19,7 @@ from layerscope.report.sweep.files import (
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
 from layerscope.report.tensorboard import write_sweep_events
+from layerscope.stats.sweep_tables import Exponent, Front, exponents, pareto
 from layerscope.sweep.run import SweepResult
 
 

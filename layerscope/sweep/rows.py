@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from layerscope.analysis.latency import full_batches, latency_summary
-from layerscope.analysis.roofline import device_ns
-from layerscope.errors import DataError
-from layerscope.measure.energy.summary import summarise_energy
-from layerscope.measure.statistics import LatencySummary, summarise
+from layerscope.core.errors import DataError
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
 from layerscope.records.sweep_places import CellPlace
 from layerscope.report.csv import read_layers_csv
+from layerscope.stats.energy_summary import summarise_energy
+from layerscope.stats.latency import full_batches, latency_summary
+from layerscope.stats.statistics import LatencySummary, summarise
 from layerscope.sweep.folder import Finished
 from layerscope.sweep.last_batch import last_batch_flops
+from layerscope.work.roofline import device_ns
 
 _NS = 1e9
 

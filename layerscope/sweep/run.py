@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope import __version__
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
+from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
-from layerscope.report.progress import ProgressReporter
 from layerscope.sweep.executor import Executor
 from layerscope.sweep.folder import (
     Finished,
@@ -46,7 +46,7 @@ def run_sweep(
     config: SweepConfig,
     cells: tuple[Cell, ...],
     root: Path,
-    progress: ProgressReporter,
+    progress: Progress,
     say: Say,
     *,
     fresh: bool = False,

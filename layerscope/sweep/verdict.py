@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerscope.errors import AccountingError, LayerscopeError
+from layerscope.core.errors import AccountingError, LayerscopeError
 from layerscope.records.sweep import CellFailure
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from layerscope.core.vocabulary import COMPILED_PREFIX
 from layerscope.records.tables import Launch
-from layerscope.taxonomy import COMPILED_PREFIX
 
 LAUNCH_KINDS: tuple[Launch, ...] = ("none", "runtime", "driver", "graph")
 GRAPH_LAUNCHES = ("cudaGraphLaunch", "cuGraphLaunch", "hipGraphLaunch")

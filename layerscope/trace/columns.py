@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import DataError
+from layerscope.core.collector_pause import collector_at_rest
+from layerscope.core.errors import DataError
 from layerscope.trace.categories import ABSENT, LAUNCH_KINDS, MODULES_BETWEEN
 from layerscope.trace.collector import Collector, Ints, NeedsExactTimes
-from layerscope.trace.collector_pause import collector_at_rest
 from layerscope.trace.events import EventStream
 from layerscope.trace.source import read_blocks
 

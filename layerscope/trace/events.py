@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 
 # The separator of Kineto's writer. A cut found with it is only trusted when the piece decodes.
 _KINETO_SEPARATOR = b"\n  },\n  {"

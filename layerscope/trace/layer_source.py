@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from layerscope.records.tables import LayerSource
-from layerscope.taxonomy import (
+from layerscope.core.vocabulary import (
     BUCKETS,
     LAYER_PREFIX,
     OURS_PREFIX,
@@ -19,6 +18,7 @@ from layerscope.taxonomy import (
     layer_name,
     name_in_range,
 )
+from layerscope.records.tables import LayerSource
 from layerscope.trace.categories import COMPILER_RANGES, MODULE_MARK
 from layerscope.trace.columns import HostSpans, TraceColumns
 

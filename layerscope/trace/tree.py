@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from layerscope.taxonomy import PHASE_PREFIX
+from layerscope.core.vocabulary import PHASE_PREFIX
 from layerscope.trace.columns import HostSpans, Ints, TraceColumns
 from layerscope.trace.layer_source import Layers, our_layers
 

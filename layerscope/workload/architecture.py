@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerscope.config.shipped import shipped_config, shipped_names
-from layerscope.errors import ModelError
-from layerscope.records.run_config import DtypeLayout
+from layerscope.core.errors import ModelError
+from layerscope.core.run_config import DtypeLayout
+from layerscope.core.shipped import shipped_config, shipped_names
 from layerscope.workload.dtype_layout import apply_dtypes, layout_bytes, parameter_dtypes
 
 if TYPE_CHECKING:

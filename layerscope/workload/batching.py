@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import DataError, ModelError, UsageError
-from layerscope.records.run_config import RunConfig
+from layerscope.core.errors import DataError, ModelError, UsageError
+from layerscope.core.run_config import RunConfig
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.data.random_inputs import RandomInputs, image_token_of
 from layerscope.workload.data.sample import Sample

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import ModelError
-from layerscope.records.run_config import DtypeLayout
+from layerscope.core.errors import ModelError
+from layerscope.core.run_config import DtypeLayout
 from layerscope.workload.dtype_layout import apply_dtypes, parameter_dtypes
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
 
 CompiledMode = Literal["compile", "cudagraphs"]

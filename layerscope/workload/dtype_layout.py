@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from layerscope.records.run_config import Dtype, DtypeLayout
+from layerscope.core.run_config import Dtype, DtypeLayout
 
 if TYPE_CHECKING:
     import torch

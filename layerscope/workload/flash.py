@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 
 # Part of the model -> its key in transformers' request for an attention implementation.

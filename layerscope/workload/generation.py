@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from layerscope.errors import ModelError
+from layerscope.core.errors import ModelError
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory

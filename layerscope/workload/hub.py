@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from layerscope.errors import EnvironmentProblem, ModelError
+from layerscope.core.errors import EnvironmentProblem, ModelError
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")

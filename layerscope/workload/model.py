@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import EnvironmentProblem, LayerscopeError, ModelError
+from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (
     Architecture,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
+from layerscope.core.vocabulary import group_of, writable_text
 from layerscope.records import ModelRecord, ModuleRecord
-from layerscope.taxonomy import group_of, writable_text
 
 if TYPE_CHECKING:
     import torch

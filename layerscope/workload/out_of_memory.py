@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
-from layerscope.errors import EnvironmentProblem
-from layerscope.taxonomy import ROOT_GENERATE, static_phase_of
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.vocabulary import ROOT_GENERATE, static_phase_of
 
 if TYPE_CHECKING:
     from torch import nn

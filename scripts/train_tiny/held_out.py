@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from layerscope.config.resolve import resolve
-from layerscope.measure.wer import score
 from layerscope.records import Prediction, RunConfig
 from layerscope.run.predictions import predictions_of
+from layerscope.scores.wer import score
 from layerscope.workload.architecture import bundled_folder, find_architecture
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.checkpoint import read_processor

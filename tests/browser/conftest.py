@@ -101,7 +101,7 @@ def serve(logdir: Path) -> str:
     """TensorBoard with its own plugins and this one, started as its command starts it."""
     from tensorboard import default, program
 
-    from layerscope.tensorboard.plugin import LayersPlugin
+    from layerscope.tab.plugin import LayersPlugin
 
     board = program.TensorBoard(plugins=[*default.get_static_plugins(), LayersPlugin])
     board.configure(argv=["", "--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0"])

@@ -339,7 +339,7 @@ def test_names_are_text_and_never_markup(browser: Browser, address: str, logdir:
 
 
 def test_the_shared_trace_of_the_h200(browser: Browser, address: str, logdir: Path) -> None:
-    from layerscope.analysis.account import account_of
+    from layerscope.account.account import account_of
     from layerscope.report.csv import write_layers_csv
 
     account = account_of(shared("traces/xl_b16_eager_h200.trace.json.gz"))

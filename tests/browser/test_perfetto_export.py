@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 from support.shared import shared
 
-from layerscope.analysis.account import work_out
+from layerscope.account.account import work_out
 from layerscope.report.perfetto import write_perfetto
 from layerscope.trace.columns import read_trace
 

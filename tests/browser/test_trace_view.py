@@ -26,7 +26,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> str:
     """TensorBoard over a run with the shared XL trace, and the CPU run of the repository."""
     from tensorboard import default, program
 
-    from layerscope.tensorboard.plugin import LayersPlugin
+    from layerscope.tab.plugin import LayersPlugin
 
     logdir = tmp_path_factory.mktemp("traced")
     shutil.copytree(REPOSITORY / "docs/results/h200" / XL, logdir / XL)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from layerscope.config.resolve import resolve
-from layerscope.measure.wer import score
 from layerscope.records import Prediction, RunConfig
 from layerscope.run.predictions import predictions_of
+from layerscope.scores.wer import score
 from layerscope.workload.batching import Batcher
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import Sample

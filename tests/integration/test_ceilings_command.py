@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from layerscope.cli.ceilings import command
-from layerscope.errors import EnvironmentProblem, UsageError
+from layerscope.core.errors import EnvironmentProblem, UsageError
 from layerscope.measure import ceilings
 from layerscope.measure.ceilings_bench import NotMeasured, Reading
 from layerscope.measure.machine_load import Load

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from support.kineto import TraceWriter
 
 from layerscope.cli.compare import command
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
 from layerscope.records import LatencySample, RunRecord, load, save
 
 SAMPLE = Path(__file__).resolve().parents[2] / "traces" / "sample-tiny-b2"

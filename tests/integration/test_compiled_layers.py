@@ -13,7 +13,7 @@ from support.small_model import small_inputs, small_model
 from torch._dynamo.utils import counters
 
 import layerscope
-from layerscope.errors import AccountingError, EnvironmentProblem
+from layerscope.core.errors import AccountingError, EnvironmentProblem
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records import Account

@@ -16,15 +16,15 @@ from support.fake_powercap import fake_powercap
 from support.small_model import small_yaml
 
 from layerscope.cli.profile import command
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.measure.energy import rapl
 from layerscope.measure.energy.energy_pass import measure_energy
 from layerscope.measure.energy.window import WindowTiming
 from layerscope.records import load
 from layerscope.run import energy as energy_pass
 from layerscope.run import layer_energy as replay_pass
-from layerscope.run.replay_file import read_replay
 from layerscope.run.tables import read_saved
+from layerscope.runs.replay_file import read_replay
 
 STEPS = 4
 

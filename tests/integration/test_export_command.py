@@ -14,7 +14,7 @@ from support.command import layerscope
 from support.kineto import TraceWriter
 
 from layerscope.records import load
-from layerscope.run.export import power_absent
+from layerscope.runs.export import power_absent
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "traces" / "sample-tiny-b2"

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 from support.command import layerscope
 
-from layerscope.analysis.closed_form import closed_form
 from layerscope.config.resolve import resolve
-from layerscope.errors import AccountingError
+from layerscope.core.errors import AccountingError
 from layerscope.measure.flops import cross_check
+from layerscope.measure.flops.closed_form import closed_form
+from layerscope.records.cross_check import CrossChecked
 from layerscope.records.work import Architecture, ClosedForm, Workload
-from layerscope.report.flops import CrossChecked
 from layerscope.report.progress import ProgressReporter
 from layerscope.run.flops import check_flops, require_equal
 

@@ -21,15 +21,16 @@ from support.kineto import TraceWriter
 from unit.measure import fake_nvml
 from unit.measure.fake_energy import FakeMachine
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 from layerscope.config.resolve import resolve
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument import cupti, profiler
 from layerscope.measure.energy.nvml import find_devices
 from layerscope.records import load
 from layerscope.report.progress import ProgressReporter
-from layerscope.run import energy, folder, profile
+from layerscope.run import energy, profile
 from layerscope.run.tables import account_record
+from layerscope.write import folder
 
 SMALL: dict[str, Any] = {
     "model": "tiny", "device": "cpu", "batch_size": 1, "samples": 2, "warmup": 0, "image_size": 56,

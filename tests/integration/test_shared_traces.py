@@ -6,7 +6,7 @@ from collections import Counter
 
 from support.shared import shared
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 
 
 def test_xl_batch_16_eager() -> None:

@@ -18,8 +18,8 @@ import pytest
 from rich.console import Console
 from support.sweep_counts import counted
 
-from layerscope.analysis.unlike_nodes import neighboured
 from layerscope.config.sweep import read_sweep
+from layerscope.differences.unlike_nodes import neighboured
 from layerscope.records.sweep import Cell
 from layerscope.records.sweep_places import CellPlace, SweepPlaces
 from layerscope.report.progress import ProgressReporter

@@ -15,7 +15,7 @@ from support.sweep_folder import REASON, write_sweep
 
 from layerscope.records import load
 from layerscope.report.html.sweep_page import sweep_html
-from layerscope.sweep.saved import read_sent_sweep
+from layerscope.runs.sweep import read_sent_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "traces" / "sample-tiny-b2"

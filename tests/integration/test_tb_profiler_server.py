@@ -21,7 +21,7 @@ import pytest
 from support.command import layerscope
 from support.shared import shared
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 from layerscope.records.tables import Account
 
 pytestmark = pytest.mark.slow

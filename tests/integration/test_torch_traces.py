@@ -9,7 +9,7 @@ import torch
 from support.command import layerscope
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 
 
 class Block(torch.nn.Module):

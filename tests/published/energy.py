@@ -8,7 +8,7 @@ import math
 from functools import cache
 from typing import Any
 
-from layerscope.measure.energy.summary import summarise_energy
+from layerscope.stats.energy_summary import summarise_energy
 from published.data import RESULTS, Row, document, row, run, table, total
 from published.pages import Page, page
 

@@ -7,11 +7,11 @@ from collections import defaultdict
 from datetime import datetime
 from statistics import mean, median
 
-from layerscope.analysis.digits import percent_two, two_digits
-from layerscope.analysis.latency import latency_summary
-from layerscope.measure.energy.summary import summarise_energy
+from layerscope.core.digits import percent_two, two_digits
 from layerscope.records.work import Raised
 from layerscope.run.tables import read_saved
+from layerscope.stats.energy_summary import summarise_energy
+from layerscope.stats.latency import latency_summary
 from published.data import RESULTS, document, layer_rows, printed, row, run, table, total
 from published.pages import Page, page
 

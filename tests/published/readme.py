@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerscope.measure.energy.summary import summarise_energy
+from layerscope.stats.energy_summary import summarise_energy
 from published.data import document, layer_rows, printed, row, run, total
 from published.h100 import EAGER, HIGH, device_ms, wo_ms
 from published.modes import mode

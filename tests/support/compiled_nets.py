@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import layerscope
-from layerscope.analysis.account import work_out, work_out_known
-from layerscope.analysis.heavy_count import heavy_count
+from layerscope.account.account import work_out, work_out_known
+from layerscope.account.heavy_count import heavy_count
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.records.heavy import HeavyCount, differences
 from layerscope.run.captures import captures_noted

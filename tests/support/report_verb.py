@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from layerscope.cli.report import command
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
 
 
 def report(*arguments: str | Path) -> tuple[int, str, str]:

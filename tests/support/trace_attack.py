@@ -11,9 +11,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from layerscope.analysis.account import account, work_out
-from layerscope.analysis.idle import idle_of
-from layerscope.errors import DataError
+from layerscope.account.account import account, work_out
+from layerscope.core.errors import DataError
+from layerscope.timeline.idle import idle_of
 from layerscope.trace.columns import read_trace
 from layerscope.trace.layer_source import find_layers
 

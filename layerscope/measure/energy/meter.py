@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 
 
 class MeterLost(EnvironmentProblem):

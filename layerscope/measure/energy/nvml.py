@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure.clock import Clock
 from layerscope.measure.energy.meter import MeterLost
 from layerscope.records.energy_record import DeviceState, EnergyAbsent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure.energy.meter import MeterLost
 from layerscope.records.energy_record import EnergyAbsent
 

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from layerscope.core.vocabulary import ROOT_FORWARD
 from layerscope.instrument.library_noise import advice_ignored
 from layerscope.measure.flops.attempt import absent, attempted
 from layerscope.measure.flops.captured import CapturedCall, tensors_only
 from layerscope.measure.flops.counter import count_work
 from layerscope.records.work import Check, CountedWork
-from layerscope.taxonomy import ROOT_FORWARD
 
 # fvcore counts these and we do not.
 _NOT_MATMULS = (

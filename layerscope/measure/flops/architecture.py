@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import ModelError
+from layerscope.core.errors import ModelError
 from layerscope.records.work import Architecture, Workload
 
 if TYPE_CHECKING:

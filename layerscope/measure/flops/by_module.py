@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
+from layerscope.core.vocabulary import ROOT_FORWARD
 from layerscope.measure.flops.counter import count_work
 from layerscope.records.flop_table import FlopRow, FlopTable
 from layerscope.records.work import CountedWork
-from layerscope.taxonomy import ROOT_FORWARD
 
 if TYPE_CHECKING:
     import torch

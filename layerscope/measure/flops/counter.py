@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.measure.flops.footprint import Footprint
 from layerscope.measure.flops.formulas import Formulas, label_of, name_of
 from layerscope.measure.flops.layer_stack import Frame, LayerStack
@@ -18,7 +19,6 @@ from layerscope.measure.flops.tensors import tensors_in
 from layerscope.measure.flops.traffic import Moved, is_packed, reads, storages_of, writes
 from layerscope.records.heavy import heavy_kind
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
-from layerscope.taxonomy import ROOT_GENERATE
 
 if TYPE_CHECKING:
     import torch

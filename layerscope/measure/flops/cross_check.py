@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from layerscope.core.vocabulary import ROOT_GENERATE, is_instructblip
 from layerscope.measure.flops.against_fvcore import check_against_fvcore, fvcore_name
 from layerscope.measure.flops.architecture import ENCODER, architecture_of, workload_of
 from layerscope.measure.flops.attempt import absent, attempted, reason_of
@@ -13,7 +14,6 @@ from layerscope.measure.flops.captured import CapturedCall, capture_calls
 from layerscope.measure.flops.counter import count_work
 from layerscope.measure.flops.formulas import attention_flops, extra_formulas
 from layerscope.records.work import Architecture, Check, ClosedForm, CountedWork, Workload
-from layerscope.taxonomy import ROOT_GENERATE, is_instructblip
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def cross_check(
     Args:
         model: an eager model.
         run: the call that is counted; it runs two times more, and must do the same work each time.
-        closed_form: `layerscope.analysis.closed_form.closed_form`, which this room cannot see.
+        closed_form: `layerscope.measure.flops.closed_form.closed_form`, which this room cannot see.
         work: the counted run, where it is at hand; counted here otherwise.
         with_fvcore: fvcore traces each part, which takes seconds on a model of some 10^9 weights.
 

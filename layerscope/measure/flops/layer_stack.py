@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.taxonomy import PHASE_FORWARD, is_instructblip, static_phase_of, step_of
+from layerscope.core.vocabulary import PHASE_FORWARD, is_instructblip, static_phase_of, step_of
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from layerscope.core.vocabulary import static_phase_of
 from layerscope.records.layer_energy import ReplayChoice, ReplayUnit
 from layerscope.records.layer_table import LayerRow
-from layerscope.taxonomy import static_phase_of
 
 _BLOCK = re.compile(r"^(?P<stack>.+?)\.(?P<number>\d+)$")
 # A step's cost grows with the cache: its first, middle (two where there are two) and last call.

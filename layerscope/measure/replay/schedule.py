@@ -19,12 +19,12 @@ from typing import Protocol
 
 from layerscope.measure.clock import Clock
 from layerscope.measure.energy.meter import Meter
-from layerscope.measure.energy.summary import window_energy
 from layerscope.measure.energy.window import BatchDone, WindowTiming, work_window
-from layerscope.measure.replay.noise import pass_energies
 from layerscope.measure.replay.player import Player, Refused, first_line
 from layerscope.records.energy_record import DeviceState, EnergyAbsent
 from layerscope.records.layer_energy import ReplayUnit, ReplayWindow
+from layerscope.stats.energy_summary import window_energy
+from layerscope.stats.replay_noise import pass_energies
 
 TARGET = 0.02
 MIN_WINDOW_S = 0.5

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.idle import Idle
-from layerscope.analysis.layer_energy import LayerEnergy
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.report.figures.energy_share import draw_energy_share
@@ -17,6 +16,7 @@ from layerscope.report.figures.roofline_scatter import draw_roofline
 from layerscope.report.figures.style import NotDrawn, drawing, save_figure
 from layerscope.report.figures.top_layers import draw_top_layers
 from layerscope.report.figures.window import draw_window
+from layerscope.timeline.idle import Idle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.end_to_end_energy import NANO
-from layerscope.analysis.energy_by_kind import KindEnergy, by_kind
-from layerscope.analysis.layer_energy import LayerEnergy
+from layerscope.joules.end_to_end_energy import NANO
+from layerscope.joules.energy_by_kind import KindEnergy, by_kind
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.report.figures.style import (
     GREY,
     INK,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from layerscope.analysis.roofline import device_ns
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.tables import Account
+from layerscope.work.roofline import device_ns
 
 
 def time_words(account: Account) -> str:

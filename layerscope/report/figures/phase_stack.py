@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.roofline import device_ns
 from layerscope.records.tables import Account
 from layerscope.report.figures.measured import reason_without_time, time_words, total_ns
 from layerscope.report.figures.style import (
@@ -24,6 +23,7 @@ from layerscope.report.figures.style import (
     title,
 )
 from layerscope.report.sums import phases_of
+from layerscope.work.roofline import device_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.findings.evidence import by_family
-from layerscope.analysis.roofline import device_ns
+from layerscope.findings.evidence import by_family
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.report.figures.measured import time_words, total_ns
@@ -29,6 +28,7 @@ from layerscope.report.figures.style import (
     share_text,
     title,
 )
+from layerscope.work.roofline import device_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import EnvironmentProblem
-from layerscope.report.whole_file import whole_file
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

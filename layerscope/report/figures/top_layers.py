@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.findings.evidence import by_family
+from layerscope.findings.evidence import by_family
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.tables import Account
 from layerscope.report.figures.measured import reason_without_time, time_words, total_ns

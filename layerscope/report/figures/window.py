@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.idle import Idle, PhaseIdle
 from layerscope.report.figures.style import (
     BLUE,
     DARK,
@@ -18,6 +17,7 @@ from layerscope.report.figures.style import (
     share_text,
     title,
 )
+from layerscope.timeline.idle import Idle, PhaseIdle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from layerscope.analysis.latency import latency_summary
-from layerscope.measure.energy.summary import summarise_energy
 from layerscope.records import Interval, RunRecord
 from layerscope.records.run_record import Reported
 from layerscope.report.quantities import per_batch, per_sample, reported_text
+from layerscope.stats.energy_summary import summarise_energy
+from layerscope.stats.latency import latency_summary
 
 _NS_PER_S = 1e9
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerscope.core.microseconds import us_grouped
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.end_to_end import end_to_end
 from layerscope.report.findings import saving_text
@@ -22,7 +23,6 @@ from layerscope.report.html.pictures import CAPTIONS, data_uri
 from layerscope.report.html.sent_run import SentRun
 from layerscope.report.html.shares import energy_shares
 from layerscope.report.layer_energy import energy_lines
-from layerscope.report.microseconds import us_grouped
 from layerscope.report.use import use_grid
 from layerscope.report.what_ran import mode_of, what_ran
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STATIC = Path(__file__).parents[1] / "static"
+_WEB = Path(__file__).parents[2] / "web"
 
 
 def report_html(sent: SentRun) -> str:
@@ -47,7 +47,7 @@ def render_page(template: str, words: dict[str, Any], rows: str) -> str:
     """
     from markupsafe import Markup
 
-    style = (_STATIC / "report.css").read_text(encoding="utf-8")
+    style = (_WEB / "report.css").read_text(encoding="utf-8")
     script = _script() if rows else ""
     return (
         _environment()
@@ -105,7 +105,7 @@ def _activity(sent: SentRun) -> str:
 
 def _script() -> str:
     """The icicle and what drives it, as one module: it is inline, so it can import nothing."""
-    parts = [(_STATIC / name).read_text(encoding="utf-8") for name in ("icicle.js", "report.js")]
+    parts = [(_WEB / name).read_text(encoding="utf-8") for name in ("icicle.js", "report.js")]
     return "\n".join(parts)
 
 

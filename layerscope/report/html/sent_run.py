@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.analysis.layer_energy import LayerEnergy
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, CountedWork, RunRecord
 from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.report.use import Use, use_of

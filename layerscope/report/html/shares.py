@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from layerscope.analysis.energy_by_kind import by_kind
-from layerscope.analysis.findings.evidence import by_family
-from layerscope.analysis.layer_energy import LayerEnergy
-from layerscope.analysis.roofline import device_ns
+from layerscope.core.microseconds import us_grouped
+from layerscope.findings.evidence import by_family
+from layerscope.joules.energy_by_kind import by_kind
+from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid
 from layerscope.report.columns import share_of
 from layerscope.report.figures.style import BLUE, ORANGE, ROLES, role_of
 from layerscope.report.layer_energy import kind_grid
-from layerscope.report.microseconds import us_grouped
 from layerscope.report.page import Grid
 from layerscope.report.sums import Part, by_group, by_phase, total_of
+from layerscope.work.roofline import device_ns
 
 _FAMILIES = 20
 

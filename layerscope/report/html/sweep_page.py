@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerscope.analysis.sweep_tables import value
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.findings import saving_text
 from layerscope.report.html.method import environment_lines, method_lines
@@ -27,6 +26,7 @@ from layerscope.report.sweep.markdown import front_text
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.report.sweep.shares import cells_by_group, cells_by_phase
 from layerscope.report.what_ran import what_ran
+from layerscope.stats.sweep_tables import value
 
 # Some mail servers refuse more than 3 MB; the script takes 30 kB of what is left free.
 _MOST_BYTES = 2_900_000

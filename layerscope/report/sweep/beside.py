@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from layerscope.analysis.reference import Judgement
+from layerscope.published.reference import Judgement
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.markdown import escape

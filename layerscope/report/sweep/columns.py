@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from layerscope.analysis.sweep_tables import value
 from layerscope.records.sweep import Estimate, SweepRow
+from layerscope.stats.sweep_tables import value
 
 Kind = Literal["text", "integer", "real"]
 Cell = str | int | float | None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerscope.analysis.sweep_tables import lines_along
 from layerscope.records.sweep import Estimate, Setting, SweepRow
 from layerscope.report.figures.style import (
     BLUE,
@@ -20,6 +19,7 @@ from layerscope.report.figures.style import (
     drawing,
     save_figure,
 )
+from layerscope.stats.sweep_tables import lines_along
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

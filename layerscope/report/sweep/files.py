@@ -6,13 +6,13 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from layerscope.analysis.sweep_tables import LAYER_KEYS, layer_keys
-from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv_lines import write_csv
 from layerscope.report.sweep.columns import columns, text
-from layerscope.report.whole_file import whole_file
+from layerscope.stats.sweep_tables import LAYER_KEYS, layer_keys
 
 _ARROW_TYPES = {"text": "string", "integer": "int64", "real": "float64"}
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerscope.analysis.sweep_tables import (
+from layerscope.differences.unlike_nodes import neighboured, unlike
+from layerscope.records.sweep import Estimate, SweepRow
+from layerscope.report.page import Grid
+from layerscope.stats.sweep_tables import (
     SCALED_AXES,
     Exponent,
     equal_work,
     lines_along,
     sizes_without_effect,
 )
-from layerscope.analysis.unlike_nodes import neighboured, unlike
-from layerscope.records.sweep import Estimate, SweepRow
-from layerscope.report.page import Grid
 
 BRACKETS = (
     "brackets are 95 % intervals: of the mean (energy), of the corpus WER, and of the median latency "

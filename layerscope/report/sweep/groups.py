@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerscope.core.microseconds import us_text
 from layerscope.records import LayerRow
 from layerscope.records.layer_table import flops_of
 from layerscope.records.sweep import SweepRow
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.csv_lines import write_csv
-from layerscope.report.microseconds import us_text
 from layerscope.report.sums import total_of
 
 COLUMNS = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerscope.analysis.sweep_tables import Exponent, Front
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
 from layerscope.report.sweep.grids import BRACKETS, exponent_grid, name_of, reasons, sweep_grid
-from layerscope.report.whole_file import whole_file
+from layerscope.stats.sweep_tables import Exponent, Front
 
 
 def sweep_markdown(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from layerscope.analysis.reference import Judgement
-from layerscope.analysis.sweep_tables import Exponent, Front, sizes_without_effect
+from layerscope.published.reference import Judgement
 from layerscope.records import LayerRow, RunRecord
 from layerscope.records.finding import Finding
 from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.html.sent_run import Picture
+from layerscope.stats.sweep_tables import Exponent, Front, sizes_without_effect
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from layerscope.analysis.roofline import device_ns
+from layerscope.core.vocabulary import PHASES
 from layerscope.records import LayerRow
 from layerscope.records.sweep import SweepRow
 from layerscope.report.page import Grid
 from layerscope.report.sweep.grids import name_of
-from layerscope.taxonomy import PHASES
+from layerscope.work.roofline import device_ns
 
 _ABSENT = "–"
 _MOST_COLUMNS = 7

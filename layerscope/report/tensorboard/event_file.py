@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 
 _SUFFIX = "layerscope"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

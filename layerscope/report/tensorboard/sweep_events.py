@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
-from layerscope.analysis.sweep_tables import lines_along
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records.sweep import Setting, SweepRow
 from layerscope.report.tensorboard.event_file import Scalar, Text, write_event_file
 from layerscope.report.tensorboard.hparams import sweep_columns
 from layerscope.report.tensorboard.run_events import pictures
+from layerscope.stats.sweep_tables import lines_along
 
 AGAINST = "against"
 SWEEP_TAG = "sweep"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure.clock import Clock
 from layerscope.measure.energy.nvml import (
     LIBRARY,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.config.resolve import HUB_MODEL, TINY_MODEL, resolve
-from layerscope.errors import ModelError
+from layerscope.core.errors import ModelError
 from layerscope.run.diagnosis.probe import Finding
 
 

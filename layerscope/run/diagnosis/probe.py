@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from layerscope.errors import LayerscopeError
+from layerscope.core.errors import LayerscopeError
 from layerscope.records.diagnosis import Check, Status
 
 DEVICE_TIMEOUT_S = 30.0  # for a driver that does not answer

@@ -127,7 +127,7 @@ def profiler_plugin(announced: Sequence[EntryPoint]) -> Finding:
 
 def layerscope_plugin(announced: Sequence[EntryPoint]) -> Finding:
     """layerscope's own tab."""
-    if importlib.util.find_spec("layerscope.tensorboard") is None:
+    if importlib.util.find_spec("layerscope.tab") is None:
         return Finding(
             status="missing",
             found="this version of layerscope has no tab of its own in TensorBoard",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import EnvironmentProblem, UsageError
+from layerscope.core.errors import EnvironmentProblem, UsageError
 
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
 _REACH_S = 5.0

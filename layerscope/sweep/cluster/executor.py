@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.progress import Progress
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
-from layerscope.report.progress import ProgressReporter
 from layerscope.sweep.cluster.claim import Claim, claim_of, places
 from layerscope.sweep.cluster.connect import check_address, connected, import_ray
 from layerscope.sweep.cluster.go import Go
@@ -66,7 +66,7 @@ class RayExecutor:
         self,
         cells: Sequence[Cell],
         folder: SweepFolder,
-        progress: ProgressReporter,
+        progress: Progress,
         announce: Callable[[str], None],
         *,
         interrupted: Callable[[], bool],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope import __version__
-from layerscope.errors import DataError, EnvironmentProblem, LayerscopeError
+from layerscope.core.errors import DataError, EnvironmentProblem, LayerscopeError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.records.sweep_places import CellPlace

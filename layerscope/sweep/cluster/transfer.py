@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 
 _TOKEN_FILE = "token"  # noqa: S105 no secret: it tells one folder from another
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
-from layerscope.errors import UsageError
-from layerscope.records.run_config import RunConfig
+from layerscope.core.errors import UsageError
+from layerscope.core.run_config import RunConfig
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.real import RealSource
 from layerscope.workload.data.reworded import RewordedSource

@@ -106,7 +106,7 @@ def font_of(cap_px: int) -> FreeTypeFont:
     """
     from PIL import ImageFont
 
-    from layerscope.errors import EnvironmentProblem
+    from layerscope.core.errors import EnvironmentProblem
 
     for size in range(4, 4 * cap_px):
         font = ImageFont.load_default(size)

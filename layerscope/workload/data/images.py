@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.workload.data.prompts import (
     CAPTION,
     LETTERS,

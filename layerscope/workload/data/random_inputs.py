@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerscope.errors import ModelError
-from layerscope.records.run_config import RunConfig
+from layerscope.core.errors import ModelError
+from layerscope.core.run_config import RunConfig
 
 if TYPE_CHECKING:
     import torch

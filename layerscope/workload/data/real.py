@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.workload.data.images import decode
 from layerscope.workload.data.layouts import Layout, Row
 from layerscope.workload.data.rows import (

@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from layerscope.errors import DataError, UsageError
+from layerscope.core.errors import DataError, UsageError
 from layerscope.workload.data.prompts import OPTIONS, OPTIONS_ONLY
 from layerscope.workload.data.sample import Sample, SampleSource
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.workload.data.layouts import Layout, Row
 
 # A connection that broke while streaming is tried again so often and so many seconds apart.

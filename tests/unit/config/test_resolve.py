@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from layerscope.config.resolve import read_yaml, resolve
-from layerscope.config.shipped import find_config, shipped_config, shipped_names
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
+from layerscope.core.shipped import find_config, shipped_config, shipped_names
 
 
 def test_defaults_on_cuda_are_the_xl_model_in_fp16_on_textvqa() -> None:

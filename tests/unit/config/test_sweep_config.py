@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.shared import shared
 
-from layerscope.config.reference_tables import reference_tables
-from layerscope.config.shipped import shipped_names
 from layerscope.config.sweep import find_sweep, matches, read_sweep, settings_of, sweep_config
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
+from layerscope.core.shipped import shipped_names
+from layerscope.published.reference_tables import reference_tables
 
 
 def cells(text: str) -> list[dict[str, object]]:

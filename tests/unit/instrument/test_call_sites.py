@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.analysis.largest_remainder import deal
+from layerscope.account.largest_remainder import deal
+from layerscope.core.frame_names import parts_of, raw_layer, relative_fqn
 from layerscope.instrument.call_sites import Sites, TracedNode, call_sites
 from layerscope.instrument.calling_frame import CallingFrames, Start
-from layerscope.instrument.frame_names import parts_of, raw_layer, relative_fqn
 from layerscope.instrument.graph_notes import GraphNotes, NotedProduct
 from layerscope.instrument.heavy_operators import heavy_name
 from layerscope.records.provenance import CallSite, LayerWeight

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument.profiler import ProfilerSession
 
 

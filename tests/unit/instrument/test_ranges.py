@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import layerscope
-import layerscope.errors
+import layerscope.core.errors
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.run.capture import Capture
 
@@ -120,7 +120,7 @@ def test_an_exception_out_of_the_block_restores_the_model_and_has_no_account() -
     with pytest.raises(ZeroDivisionError):
         fail()
     assert all("forward" not in module.__dict__ for module in net.modules())
-    with pytest.raises(layerscope.errors.LayerscopeError, match="no trace"):
+    with pytest.raises(layerscope.core.errors.LayerscopeError, match="no trace"):
         _ = cap.table
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import torch
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure import ceilings, ceilings_cache, ceilings_cpu
 from layerscope.measure.ceilings import (
     best_of,

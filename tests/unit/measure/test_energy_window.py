@@ -12,7 +12,6 @@ from unit.measure.fake_energy import FakeCounter, FakeMachine
 
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy.energy_pass import measure_energy
-from layerscope.measure.energy.summary import summarise_energy, window_energy
 from layerscope.measure.energy.window import BatchDone, WindowTiming, idle_window, work_window
 from layerscope.records.energy_record import (
     CounterEdge,
@@ -23,6 +22,7 @@ from layerscope.records.energy_record import (
     EnergyRecord,
     EnergyWindow,
 )
+from layerscope.stats.energy_summary import summarise_energy, window_energy
 
 # 0.25 s at 400 W (prefill) and 0.35 s at 200 W (decode): 170 J a batch, mean 283.3 W.
 PROFILE = [(0.25, 400.0), (0.35, 200.0)]

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from unit.measure.tiny_models import generate, inputs, instructblip
 
-from layerscope.analysis.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
 from layerscope.measure.flops import count_work
 from layerscope.measure.flops.architecture import architecture_of
+from layerscope.measure.flops.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
 from layerscope.measure.flops.cross_check import cross_check
 from layerscope.records.work import Check
 

@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
 import layerscope
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.measure.flops import count_work
 from layerscope.records.work import CountedWork
 

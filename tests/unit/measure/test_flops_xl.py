@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from layerscope.analysis.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
-from layerscope.analysis.floor import floor_of
-from layerscope.analysis.rates import Rates
 from layerscope.measure.flops import count_work
 from layerscope.measure.flops.architecture import architecture_of
+from layerscope.measure.flops.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
 from layerscope.records.work import CountedWork, Workload
+from layerscope.work.floor import floor_of
+from layerscope.work.rates import Rates
 
 TEXT, Q_TEXT, QUERIES, STEPS = 200, 200, 32, 2
 META = torch.device("meta")

@@ -146,7 +146,7 @@ def test_a_gpu_lost_while_polled_keeps_its_samples_and_says_so(
 def test_the_polling_process_imports_neither_torch_nor_transformers() -> None:
     script = (
         "import sys, layerscope.measure.energy.power_child, layerscope.measure.energy.energy_pass\n"
-        "import layerscope.measure.wer, layerscope.measure.energy.summary\n"
+        "import layerscope.scores.wer, layerscope.stats.energy_summary\n"
         "print(sorted({'torch', 'transformers', 'jiwer'} & set(sys.modules)))\n"
     )
     done = subprocess.run(

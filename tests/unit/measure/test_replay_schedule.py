@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from unit.measure.fake_energy import FakeCounter, FakeMachine
 
-from layerscope.measure.energy.summary import window_energy
 from layerscope.measure.energy.window import WindowTiming
-from layerscope.measure.replay.noise import pass_energies
 from layerscope.measure.replay.player import Player, Refused
 from layerscope.measure.replay.schedule import Bench, Replayed, replay_units
 from layerscope.records.energy_record import DeviceState
 from layerscope.records.layer_energy import ReplayUnit
+from layerscope.stats.energy_summary import window_energy
+from layerscope.stats.replay_noise import pass_energies
 
 IDLE_W = 100.0
 QUICK = WindowTiming(min_s=0.5, poll_s=0.005)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from layerscope.core.vocabulary import NO_LAUNCH_RECORD, OUTSIDE_MODEL
 from layerscope.records import (
     BatchRecord,
     Environment,
@@ -25,7 +26,6 @@ from layerscope.records import (
     WorkloadRecord,
 )
 from layerscope.records.tables import Account, KernelRow, OperatorRow, StepRow
-from layerscope.taxonomy import NO_LAUNCH_RECORD, OUTSIDE_MODEL
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
+from layerscope.core.vocabulary import BEFORE_WINDOW
 from layerscope.records import LayerTable, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.accounting_line import accounting_line
@@ -18,7 +19,6 @@ from layerscope.report.console import render_account, render_quiet, render_run
 from layerscope.report.page import printable, shorten_middle
 from layerscope.report.summary import summary_json
 from layerscope.report.sums import by_group, by_phase
-from layerscope.taxonomy import BEFORE_WINDOW
 
 Screen = Callable[..., Any]
 Golden = Callable[[str, str], None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.records import LayerRow, LayerTable, Whole
 from layerscope.records.tables import Account
 from layerscope.report.csv import (

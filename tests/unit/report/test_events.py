@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.sweep_rows import row
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import PowerSample, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.tensorboard import write_events, write_sweep_events

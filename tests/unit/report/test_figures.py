@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import account, work_out
-from layerscope.analysis.idle import Idle, idle_of
+from layerscope.account.account import account, work_out
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.report.figures import write_figures
@@ -22,6 +21,7 @@ from layerscope.report.figures.roofline_scatter import draw_roofline, points_of
 from layerscope.report.figures.style import ROLES, NotDrawn, drawing, ink_on, ms_text, share_text
 from layerscope.report.figures.top_layers import draw_top_layers
 from layerscope.report.figures.window import draw_window
+from layerscope.timeline.idle import Idle, idle_of
 from layerscope.trace.columns import read_trace
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import LayerTable, Reported, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.columns import COLUMNS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.report.findings import (
     read_findings_json,

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from layerscope.records import BatchRecord, Environment, ModelRecord, RunConfig
+from layerscope.records.cross_check import CrossChecked, difference_text
 from layerscope.records.work import Check, CountedWork, OperatorCount, PartWork
-from layerscope.report.flops import CrossChecked, counts, difference_text, flops_json, render_flops
+from layerscope.report.flops import counts, flops_json, render_flops
 
 EQUAL = Check(name="sum over layers", ours=3_000, theirs=3_000, compared=9, notes=("a note",))
 DIFFERENT = Check(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import work_out
+from layerscope.account.account import work_out
 from layerscope.report.perfetto import PROCESS, SUFFIX, Marked, write_perfetto
 from layerscope.trace.columns import read_trace
 

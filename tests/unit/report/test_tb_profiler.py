@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import Workings, account, work_out
-from layerscope.analysis.intervals import union_ns
-from layerscope.errors import DataError, EnvironmentProblem
+from layerscope.account.account import Workings, account, work_out
+from layerscope.account.intervals import union_ns
+from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.report.tb_profiler import DIRECT_LAUNCH, SUFFIX, write_tb_profiler
 from layerscope.trace.columns import read_trace
 from layerscope.trace.tree import NONE

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerscope.config.sweep import settings_of
-from layerscope.errors import DataError, UsageError
+from layerscope.core.errors import DataError, UsageError
 from layerscope.reproduce.checks import CellCheck, all_hold, jiwer_wer
 from layerscope.reproduce.page import status_line
 from layerscope.reproduce.paths import (

@@ -25,11 +25,11 @@ import torch
 from torch import nn
 
 import layerscope
-from layerscope.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.vocabulary import OUTSIDE_MODEL
 from layerscope.run.capture import Capture
-from layerscope.run.export import export_perfetto, export_tb_profiler, read_source
 from layerscope.run.tables import read_saved
-from layerscope.taxonomy import OUTSIDE_MODEL
+from layerscope.runs.export import export_perfetto, export_tb_profiler, read_source
 from layerscope.trace.raw import RawTrace, text
 
 X = torch.ones(2, 8)

@@ -27,7 +27,7 @@ from support.shared import shared
 from unit.measure import fake_nvml
 from unit.measure.fake_energy import FakeCounter, FakeMachine
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.measure.clock import SystemClock
 from layerscope.records.diagnosis import Check, Diagnosis
 from layerscope.report.diagnosis import diagnosis_json, render_diagnosis

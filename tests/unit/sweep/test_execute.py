@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from layerscope.errors import DataError, EnvironmentProblem, ModelError
+from layerscope.core.errors import DataError, EnvironmentProblem, ModelError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
 from layerscope.report.progress import ProgressReporter

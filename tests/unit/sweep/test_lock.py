@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.sweep.lock import LOCK_FILE, SweepLock
 
 HOLD = (

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from support.sweep_rows import about, row
 
-from layerscope.analysis.sweep_tables import exponents, pareto
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, Estimate, SweepConfig, SweepFile
 from layerscope.report.sweep.figures import write_sweep_figures
@@ -19,6 +18,7 @@ from layerscope.report.sweep.grids import (
     sweep_grid,
 )
 from layerscope.report.sweep.markdown import sweep_markdown
+from layerscope.stats.sweep_tables import exponents, pareto
 from layerscope.sweep.estimate import batches_of, windows_s
 from layerscope.sweep.estimate import estimate_text as time_text
 from layerscope.sweep.folder import SweepFolder, invalidated
@@ -131,7 +131,7 @@ def test_what_a_change_invalidates() -> None:
 
 @pytest.mark.parametrize("name", ["sweep.json", "failed/x.json"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
-    from layerscope.errors import DataError
+    from layerscope.core.errors import DataError
 
     (tmp_path / "failed").mkdir()
     (tmp_path / name).write_text("{")

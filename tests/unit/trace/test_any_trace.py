@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import account_of, work_out
-from layerscope.errors import DataError
+from layerscope.account.account import account_of, work_out
+from layerscope.core.errors import DataError
 from layerscope.records.tables import Account
 from layerscope.trace.columns import read_trace
 from layerscope.trace.layer_source import find_layers

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from support.slow_reference import Range, Work, clamped, device_self, host_self
 from support.trace_attack import judge, mutated, seeds
 
-from layerscope.analysis.account import account_of
-from layerscope.errors import DataError
+from layerscope.account.account import account_of
+from layerscope.core.errors import DataError
 from layerscope.trace import events
 from layerscope.trace.columns import read_trace
 
@@ -151,7 +151,7 @@ def test_ids_of_any_size_stay_apart(tmp_path: Path) -> None:
 LIMITED = """
 import sys
 from pathlib import Path
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.trace.columns import read_trace
 try:
     read_trace(Path(sys.argv[1]))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kineto import TraceWriter
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.trace.columns import read_trace
 from layerscope.trace.events import EventStream
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from support.kineto import TraceWriter
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.trace.columns import read_trace
 from layerscope.trace.raw import RawTrace, raw_us, time_ns
 

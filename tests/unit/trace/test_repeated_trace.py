@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.kineto import TraceWriter
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 
 SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "trace_reading.py"
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from layerscope.errors import ModelError
+from layerscope.core.errors import ModelError
 from layerscope.workload.architecture import (
     Architecture,
     build,

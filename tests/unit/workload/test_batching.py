@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from layerscope.errors import DataError, ModelError, UsageError
-from layerscope.records.run_config import RunConfig
+from layerscope.core.errors import DataError, ModelError, UsageError
+from layerscope.core.run_config import RunConfig
 from layerscope.workload.batching import Batcher, iter_batches, padding_share
 from layerscope.workload.data import Sample, open_samples
 

@@ -12,7 +12,7 @@ import torch._inductor.compile_fx
 from support.small_model import small_inputs, small_model
 
 from layerscope.config.resolve import resolve
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records.optimization import CompiledPart, OptimizationRecord
 from layerscope.workload.compiled import PARTS, CompiledParts, uncompiled
 from layerscope.workload.generation import Generator

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.hub_layouts import encoded, plain
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.workload.data.images import decode
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from support.hub_layouts import FEATURES, encoded, plain, row, stored, write
 
-from layerscope.errors import DataError, UsageError
-from layerscope.records.run_config import RunConfig
+from layerscope.core.errors import DataError, UsageError
+from layerscope.core.run_config import RunConfig
 from layerscope.workload.data import DATASETS, Sample, SampleSource, open_samples
 
 NAMES = ("coco", "scienceqa", "textvqa")
@@ -270,9 +270,9 @@ def test_a_data_set_without_one_usable_row(tmp_path: Path) -> None:
 
 def test_an_unreachable_hub_names_the_ways_on() -> None:
     code = (
-        "from layerscope.records.run_config import RunConfig\n"
+        "from layerscope.core.run_config import RunConfig\n"
         "from layerscope.workload.data import open_samples\n"
-        "from layerscope.errors import EnvironmentProblem\n"
+        "from layerscope.core.errors import EnvironmentProblem\n"
         "for name in ('textvqa', 'scienceqa'):\n"
         "    config = RunConfig(model='m', dataset=name, device='cpu', dtype='fp32')\n"
         "    try:\n"

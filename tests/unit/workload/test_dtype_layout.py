@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from layerscope.records.run_config import Dtype
+from layerscope.core.run_config import Dtype
 from layerscope.workload.architecture import build, built_bytes, find_architecture
 from layerscope.workload.checkpoint import read_model
 from layerscope.workload.dtype_layout import apply_dtypes, kept_in_fp32, torch_dtype

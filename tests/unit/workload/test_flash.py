@@ -8,7 +8,7 @@ import pytest
 from transformers import LlamaConfig
 
 from layerscope.config.resolve import resolve
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 from layerscope.workload import flash
 from layerscope.workload.architecture import find_architecture

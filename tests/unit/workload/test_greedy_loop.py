@@ -14,7 +14,7 @@ import torch
 from support.small_model import SMALL, SMALL_LLAMA, small_inputs, small_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from layerscope.analysis.account import account_of
+from layerscope.account.account import account_of
 from layerscope.config.resolve import resolve
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges

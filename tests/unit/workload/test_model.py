@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from layerscope.errors import EnvironmentProblem, LayerscopeError, ModelError
+from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.records import RunConfig
 from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.model import check_inputs, load_model, too_little_memory

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from layerscope.errors import EnvironmentProblem, ModelError
+from layerscope.core.errors import EnvironmentProblem, ModelError
 from layerscope.records import RunConfig
 from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.hub import Hub, expected_time, free_bytes, is_hub_id, wanted_files
@@ -199,7 +199,7 @@ def test_the_offline_switch_of_the_hub_is_obeyed(tmp_path: Path) -> None:
     """A process of its own: huggingface_hub reads its switch when it is imported."""
     code = (
         "from layerscope.workload.hub import Hub\n"
-        "from layerscope.errors import EnvironmentProblem\n"
+        "from layerscope.core.errors import EnvironmentProblem\n"
         "try:\n    Hub().locate('Salesforce/instructblip-flan-t5-xl', None)\n"
         "except EnvironmentProblem as e:\n    print(e)\n"
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.batching import Batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerscope.errors import UsageError
+from layerscope.core.errors import UsageError
 from layerscope.records import RunConfig
 from layerscope.workload.data import open_samples
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from layerscope.cli.main import run
-from layerscope.errors import EnvironmentProblem, UsageError
+from layerscope.core.errors import EnvironmentProblem, UsageError
 from layerscope.sweep.cluster.connect import check_address, connected
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.imagined_ray import Actor, ImaginedRay, RayError, RayTaskError
 
-from layerscope.errors import EnvironmentProblem
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell

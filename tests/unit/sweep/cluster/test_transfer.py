@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from layerscope.errors import DataError
+from layerscope.core.errors import DataError
 from layerscope.sweep.cluster.transfer import Meeting, open_meeting, pack, unpack
 
 

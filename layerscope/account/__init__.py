@@ -1,0 +1,1 @@
+"""A trace's index in, its rows out: which layer each nanosecond belongs to."""

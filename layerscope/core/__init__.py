@@ -1,0 +1,1 @@
+"""What everyone may import, without torch or numpy: errors, words, files, configuration."""

@@ -1,0 +1,49 @@
+"""The name of a configuration that ships with layerscope in, its path out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from layerscope.core.errors import UsageError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_root() -> Path:
+    """The folder `configs/`: inside the installed package, or beside it in a source checkout."""
+    packed = _PACKAGE / "configs"
+    return packed if packed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def shipped_names(kind: str = "") -> tuple[str, ...]:
+    """Names of the shipped configurations below `kind` ("models", "reference", …), sorted."""
+    root = shipped_root() / kind
+    return tuple(sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml")))
+
+
+def shipped_config(kind: str, name: str) -> Path:
+    """Path of a shipped configuration.
+
+    Raises:
+        UsageError: there is none of that name; the message lists those there are.
+    """
+    path = (shipped_root() / kind / name).with_suffix(".yaml")
+    if name not in shipped_names(kind):
+        known = ", ".join(shipped_names(kind)) or "none"
+        raise UsageError(f"{name}: no shipped configuration of that name; there are: {known}.")
+    return path
+
+
+def find_config(given: str) -> Path:
+    """A path as it stands, else the shipped configuration of that name.
+
+    Raises:
+        UsageError: neither exists.
+    """
+    path = Path(given)
+    if path.is_file():
+        return path
+    if given.removesuffix(".yaml") in shipped_names():
+        return shipped_config("", given.removesuffix(".yaml"))
+    known = ", ".join(shipped_names())
+    raise UsageError(f"{given}: no such file, and no shipped configuration of that name ({known}).")

@@ -1,0 +1,1 @@
+"""Energy windows and replays in, joules by layer out."""

@@ -1,0 +1,75 @@
+"""Energy windows of whole batches in; one batch's joules, its time, and idle power out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from layerscope.records.energy_record import EnergyRecord, EnergyWindow
+from layerscope.records.run_record import LatencySample, TracePass
+from layerscope.stats.energy_summary import window_energy
+
+NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndToEnd:
+    """One batch measured whole, unprofiled.
+
+    Attributes:
+        whole_nj: its joules, in nanojoules.
+        wall_s: its time in the same windows.
+        idle_w: power at rest right after batches, clocks still up: what the device draws in gaps.
+        idle_error_w: standard error of `idle_w`; 0 for one window.
+    """
+
+    whole_nj: int
+    wall_s: float
+    idle_w: float
+    idle_error_w: float
+    windows: int
+
+    @property
+    def above_idle_j(self) -> float:
+        """Its joules without idle power over its time."""
+        return self.whole_nj / NANO - self.idle_w * self.wall_s
+
+
+def end_to_end_of(
+    energy: EnergyRecord | None, trace: TracePass, latency: Sequence[LatencySample]
+) -> EndToEnd | None:
+    """The traced batch measured whole; None without a window.
+
+    All windows count while all batches took as many decoder steps as the traced one; else only
+    those of the traced batch, if it has one.
+    """
+    if energy is None or energy.reason is not None or not energy.windows:
+        return None
+    steps = {s.batch: s.decoder_steps for s in latency if s.full and not s.warmup}
+    windows = list(energy.windows)
+    if len(set(steps.values())) > 1:
+        alike = {b for b, count in steps.items() if count == steps.get(trace.batch)}
+        windows = [w for w in windows if all(b.batch in alike for b in w.batches)] or windows
+    found = [window_energy(window) for window in windows]
+    batches = sum(len(window.batches) for window in windows)
+    rests = [item.rest_w for item in found]
+    return EndToEnd(
+        whole_nj=round(sum(item.work_j for item in found) / batches * NANO),
+        wall_s=sum(_busy_s(window) for window in windows) / batches,
+        idle_w=sum(rests) / len(rests),
+        idle_error_w=_error_of_mean(rests),
+        windows=len(windows),
+    )
+
+
+def _busy_s(window: EnergyWindow) -> float:
+    return sum(batch.end_ns - batch.start_ns for batch in window.batches) / 1e9
+
+
+def _error_of_mean(values: Sequence[float]) -> float:
+    n = len(values)
+    if n < 2:
+        return 0.0
+    mean = sum(values) / n
+    return sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)

@@ -1,0 +1,57 @@
+"""One examined run in, its findings and what could not be judged out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope.findings import Evidence, find, not_judged
+from layerscope.joules.layer_energy import LayerEnergy
+from layerscope.records import Account, RunRecord
+from layerscope.records.finding import Finding, NotJudged
+from layerscope.records.optimization import RECOMPILE_LIMIT
+from layerscope.report.findings import write_findings_json
+from layerscope.timeline.idle import Idle
+
+FINDINGS_FILE = "findings.json"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was seen, and the rules that lacked evidence."""
+
+    seen: tuple[Finding, ...]
+    not_judged: tuple[NotJudged, ...]
+
+
+def findings_of(
+    account: Account,
+    idle: Idle | None,
+    record: RunRecord | None,
+    layer_energy: LayerEnergy | None = None,
+) -> Findings:
+    """Judge one run, or one bare trace (`record` None)."""
+    evidence = Evidence(
+        account=account,
+        idle=idle,
+        record=record,
+        ceilings=record.ceilings if record else None,
+        first_call_us=record.first_call_us if record else None,
+        recompiles=_recompiles(record),
+        recompile_limit=RECOMPILE_LIMIT,
+        layer_energy=layer_energy,
+    )
+    return Findings(find(evidence), not_judged(evidence))
+
+
+def _recompiles(record: RunRecord | None) -> dict[str, int] | None:
+    """Compiled part -> graphs compiled after the warm-up; nothing to count in an eager run."""
+    if record is None or record.optimization is None:
+        return None
+    return {part.part: part.later_graphs for part in record.optimization.parts}
+
+
+def write_findings(findings: Findings, folder: Path) -> dict[str, str]:
+    """Write `findings.json`; returns role -> file name."""
+    write_findings_json(findings.seen, findings.not_judged, folder / FINDINGS_FILE)
+    return {"findings": FINDINGS_FILE}

@@ -1,0 +1,1 @@
+"""Answers and references in, error rates and accuracies out."""

@@ -1,0 +1,1 @@
+"""Samples in, statistics and the intervals that cover what they say out."""

@@ -1,0 +1,159 @@
+"""A log folder in, TensorBoard's "Layers" tab out: the routes that serve the page and run files."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug import exceptions
+from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import wrap_file
+
+from layerscope.tab.runs import FILES, RunList
+from layerscope.tab.sweeps import SweepList
+from layerscope.tab.trace_window import TraceWindows
+
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard carries no types
+    """The tab. It is active as soon as the log folder holds a run, and lists new ones as they come."""
+
+    plugin_name = "layerscope"
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        # Empty under --logdir_spec. A folder may come later; a URL of remote storage never holds runs.
+        logdir = context.logdir or ""
+        self._runs = RunList(Path(logdir).absolute()) if logdir else None
+        self._windows = TraceWindows()
+        self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
+
+    def is_active(self) -> bool:
+        """Whether there is a run or a sweep to show; finds a file and opens nothing."""
+        if self._runs is None or self._sweeps is None:
+            return False
+        return self._runs.any() or self._sweeps.any()
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """The tab's name and its page; the page reloads by itself, without losing its state."""
+        return base_plugin.FrontendMetadata(
+            es_module_path="/index.js", tab_name="Layers", disable_reload=True
+        )
+
+    def get_plugin_apps(self) -> dict[str, App]:
+        """A route for each file of the page, for runs and their files, for sweeps and theirs."""
+        # Exact names read once from the package: no request ever becomes a path in it.
+        apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
+        return apps | {
+            "/runs": _app(self._list),
+            "/file": _app(self._file),
+            "/trace": _app(self._trace),
+            "/window": _app(self._window),
+            "/perfetto": _app(self._perfetto),
+            "/sweeps": _app(self._list_sweeps),
+            "/sweep_file": _app(self._sweep_file),
+        }
+
+    def _list(self, request: Request) -> Response:
+        runs = self._runs.all() if self._runs else []
+        return _respond(request, [run.summary for run in runs], "application/json")
+
+    def _file(self, request: Request) -> Response:
+        name = request.args.get("name", "")
+        if name == "trace":
+            raise exceptions.NotFound("A trace is fetched from /trace.")
+        path = self._path(request, name)
+        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+
+    def _trace(self, request: Request) -> Response:
+        path = self._path(request, "trace")
+        # In pieces: an XL trace has tens of megabytes, and TensorBoard's own answer copies it.
+        return Response(
+            wrap_file(request.environ, path.open("rb"), 1 << 16),
+            content_type="application/gzip",
+            direct_passthrough=True,
+            headers=[
+                ("X-Content-Type-Options", "nosniff"),
+                ("Content-Length", str(path.stat().st_size)),
+                ("Content-Disposition", f'attachment; filename="{_download_name(path)}"'),
+            ],
+        )
+
+    def _window(self, request: Request) -> Response:
+        window = self._windows.answer(self._path(request, "trace"), request.args)
+        return _respond(request, window, "application/json")
+
+    def _perfetto(self, request: Request) -> Response:
+        trace = self._windows.perfetto(self._path(request, "trace"))
+        # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
+        return _respond(request, trace, "application/gzip")
+
+    def _list_sweeps(self, request: Request) -> Response:
+        return _respond(request, self._sweeps.all() if self._sweeps else [], "application/json")
+
+    def _sweep_file(self, request: Request) -> Response:
+        sweep, name = request.args.get("sweep", ""), request.args.get("name", "")
+        path = self._sweeps.file(sweep, name) if self._sweeps else None
+        if path is None:
+            raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
+        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+
+    def _path(self, request: Request, name: str) -> Path:
+        run = request.args.get("run", "")
+        path = self._runs.file(run, name) if self._runs else None
+        if path is None:
+            raise exceptions.NotFound(f"No such run below the log folder, or it has no {name!r}.")
+        return path
+
+
+def _download_name(trace: Path) -> str:
+    """The run's name in the file's: traces of several runs lie apart in a folder of downloads."""
+    run = re.sub(r"[^A-Za-z0-9._-]+", "-", trace.resolve().parent.name).strip("-.")
+    return f"{run or 'run'}.{FILES['trace']}"
+
+
+@functools.cache
+def _assets() -> dict[str, bytes]:
+    """The page's files by name; those that only the HTML report takes stay behind."""
+    own = files("layerscope") / "web"
+    pages = [
+        entry
+        for entry in own.iterdir()
+        if Path(entry.name).suffix in _TYPES and not entry.name.startswith("report.")
+    ]
+    return {entry.name: entry.read_bytes() for entry in pages}
+
+
+def _page(name: str, body: bytes) -> App:
+    content_type = _TYPES[Path(name).suffix]
+    return _app(lambda request: _respond(request, body, content_type))
+
+
+def _app(answer: Callable[[Request], Response]) -> App:
+    """A WSGI application of this function; anything but reading, and what it refuses, is an error."""
+
+    @Request.application
+    def application(request: Request) -> Response:
+        try:
+            if request.method not in ("GET", "HEAD"):
+                raise exceptions.MethodNotAllowed(["GET", "HEAD"])
+            return answer(request)
+        except exceptions.HTTPException as error:
+            text = error.description or error.name
+            return _respond(request, text, "text/plain", error.code or 500)
+
+    return application
+
+
+def _respond(request: Request, content: object, content_type: str, code: int = 200) -> Response:
+    response: Response = http_util.Respond(request, content, content_type, code=code)
+    return response

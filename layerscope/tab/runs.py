@@ -1,0 +1,120 @@
+"""A log folder in, its runs out: where each lies, what its record says of it, which files it has.
+
+Nothing here reads a trace or a table: a listing costs one walk of the folder and, for each run that
+is new or changed, the head fields of its `run.json`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from layerscope.tab.log_folder import RECORD, LogFolder
+
+# What the tab may hand out of a run's folder, and nothing else: name in a request -> file.
+FILES = {
+    "layers": "layers.csv",
+    "steps": "steps.csv",
+    "findings": "findings.json",
+    "trace": "trace.json.gz",
+}
+
+
+class _Head(msgspec.Struct):
+    """The fields of a run's record that the tab shows.
+
+    Read loosely on purpose: a record of an older or newer schema still lists, and the module list
+    and raw samples, nine tenths of the file, are skipped without being built.
+    """
+
+    name: str = ""
+    created_utc: str = ""
+    config: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+    trace: dict[str, Any] | None = None
+    account: dict[str, Any] | None = None
+    ceilings: dict[str, Any] | None = None
+    report: dict[str, Any] = {}
+    warnings: list[Any] = []
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the log folder.
+
+    Attributes:
+        id: its path below the log folder, "." for the log folder itself; names it in requests.
+        folder: where it lies.
+        summary: what the page is told of it, ready for JSON.
+    """
+
+    id: str
+    folder: Path
+    summary: dict[str, Any]
+
+
+class RunList:
+    """The runs below one log folder. A record is read again only when its size or time changed."""
+
+    def __init__(self, logdir: Path) -> None:
+        self._log = LogFolder(logdir)
+        self._known: dict[Path, tuple[tuple[int, int], _Head | str]] = {}
+        self._lock = threading.Lock()  # TensorBoard answers requests in several threads
+
+    def any(self) -> bool:
+        """Whether there is at least one run; stops at the first."""
+        return next(self._log.holding(RECORD), None) is not None
+
+    def all(self) -> list[Run]:
+        """Every run, newest first by the time in its record; unreadable records come last."""
+        with self._lock:
+            runs = [self._run(folder) for folder in self._log.holding(RECORD)]
+            present = {run.folder for run in runs}
+            self._known = {path: kept for path, kept in self._known.items() if path in present}
+        runs.sort(key=lambda run: (run.summary["created_utc"], run.id), reverse=True)
+        return runs
+
+    def file(self, run_id: str, name: str) -> Path | None:
+        """The file of this run that `FILES` calls `name`; None when there is no such run or file."""
+        return self._log.file(run_id, RECORD, FILES[name]) if name in FILES else None
+
+    def _run(self, folder: Path) -> Run:
+        head = self._head(folder)
+        problem = head if isinstance(head, str) else ""
+        shown = _Head() if isinstance(head, str) else head
+        run_id = self._log.id(folder)
+        summary: dict[str, Any] = msgspec.to_builtins(shown)
+        summary |= {
+            "id": run_id,
+            "name": shown.name or folder.resolve().name,
+            "problem": problem,
+            "files": [name for name, file in FILES.items() if self._log.inside(folder / file)],
+        }
+        return Run(id=run_id, folder=folder, summary=summary)
+
+    def _head(self, folder: Path) -> _Head | str:
+        path = folder / RECORD
+        try:
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+            known = self._known.get(folder)
+            if known is None or known[0] != stamp:
+                known = (stamp, _read(path))
+                self._known[folder] = known
+        except OSError as error:
+            return f"{RECORD} cannot be read ({error.strerror})"
+        return known[1]
+
+
+def _read(path: Path) -> _Head | str:
+    try:
+        return _HEAD.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"{RECORD} is not a run record ({error})"

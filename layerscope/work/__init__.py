@@ -1,0 +1,1 @@
+"""Counted work and ceilings in, rates, roofline and floor out."""
