@@ -32,7 +32,7 @@ class _Tables(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def _tables() -> _Tables:
-    raw = resources.files("layerscope.measure").joinpath("vqa_tables.json").read_bytes()
+    raw = resources.files("layerscope.scores").joinpath("vqa_tables.json").read_bytes()
     return msgspec.json.decode(raw, type=_Tables)
 
 
