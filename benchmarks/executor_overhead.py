@@ -24,15 +24,15 @@ import click
 import msgspec
 from rich.console import Console
 
+from layerscope.config.plan import plan
 from layerscope.instrument.environment import read_environment
 from layerscope.records.sweep import SweepConfig
 from layerscope.report.progress import ProgressReporter
+from layerscope.runs.sweep_places import read_places
 from layerscope.sweep import execute
 from layerscope.sweep.cluster import go
 from layerscope.sweep.cluster.executor import RayExecutor
 from layerscope.sweep.cluster.transfer import Meeting
-from layerscope.sweep.places import read_places
-from layerscope.sweep.plan import plan
 from layerscope.sweep.run import cells_path, run_sweep
 
 LOCAL, SHARED, BYTES = "local", "ray", "ray, by bytes"

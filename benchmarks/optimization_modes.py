@@ -146,10 +146,10 @@ def _account(
     from layerscope.records.provenance import save_provenance
     from layerscope.report.attention import attention_line
     from layerscope.run.optimized import optimization_record
-    from layerscope.run.tables import write_tables
-    from layerscope.runs.examine import examine
+    from layerscope.runs.examine import Beside, examine, workings_of
     from layerscope.work.floor import floor_of
     from layerscope.work.rates import rates_of
+    from layerscope.write.tables import write_tables
 
     folder = setting.out / mode.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,16 +163,16 @@ def _account(
         driver=environment.driver,
         power_limit_w=environment.gpu_power_limit_w,
     )
-    examined = examine(
-        trace,
-        loaded.record.modules,
-        traced.record.decoder_steps,
-        counted.work,
-        ceilings,
-        config.fp32_matmul,
-        tuple(part.part for part in record.parts) if record is not None else (),
+    beside = Beside(
+        modules=loaded.record.modules,
+        steps=traced.record.decoder_steps,
+        work=counted.work,
+        ceilings=ceilings,
+        fp32_matmul=config.fp32_matmul,
+        compiled=tuple(part.part for part in record.parts) if record is not None else (),
         provenance=compiled.provenance() if compiled is not None else None,
     )
+    examined = examine(workings_of(trace, beside), trace, beside)
     write_tables(examined.account, folder)
     if compiled is not None:
         save_provenance(compiled.provenance(), folder)

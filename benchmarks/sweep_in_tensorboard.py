@@ -30,7 +30,7 @@ from layerscope.records.sweep import Cell, Estimate, SweepConfig, SweepFile, Swe
 from layerscope.report.sweep.files import write_sweep_csv
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.tensorboard import write_events, write_sweep_events
-from layerscope.run.tables import read_saved
+from layerscope.runs.run import Run
 
 AXES = ("batch_size", "image_size")
 SIDE = 10  # cells along the first axis
@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def make_sweep(root: Path, run: Path, cells: int) -> None:
     """A sweep's folder as `layerscope sweep` leaves it, every cell the same run at another place."""
-    record, account = load(run), read_saved(run).account
+    record, account = load(run), Run.open(run).account
     rows, plan = [], []
     for number in range(cells):
         settings = {"batch_size": 1 + number % SIDE, "image_size": 224 + 14 * (number // SIDE)}

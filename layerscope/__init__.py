@@ -6,16 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "capture", "count_flops", "watch_compile"]
+__all__ = ["Run", "Sweep", "__version__", "capture", "count_flops", "open_run", "watch_compile"]
 
 if TYPE_CHECKING:
     from layerscope.measure.flops.by_module import count_flops
     from layerscope.run.capture import capture, watch_compile
+    from layerscope.runs.run import Run, open_run
+    from layerscope.runs.sweep import Sweep
 
 # Lazily: reading a saved run must not need torch.
 _HOMES = {
+    "Run": "layerscope.runs.run",
+    "Sweep": "layerscope.runs.sweep",
     "capture": "layerscope.run.capture",
     "count_flops": "layerscope.measure.flops.by_module",
+    "open_run": "layerscope.runs.run",
     "watch_compile": "layerscope.run.capture",
 }
 

@@ -28,7 +28,14 @@ from layerscope.records.tables import Account
 from layerscope.trace.columns import TraceColumns, read_trace
 from layerscope.trace.layer_source import find_layers, our_layers
 
-__all__ = ["Workings", "account", "account_of", "work_out", "work_out_known"]
+__all__ = [
+    "Workings",
+    "account",
+    "account_of",
+    "with_heavy_count",
+    "work_out",
+    "work_out_known",
+]
 
 
 def account_of(
@@ -45,6 +52,13 @@ def account_of(
     """
     workings = work_out_known(read_trace(path), modules, provenance)
     found = account(workings, source=str(path), modules=modules, steps=steps)
+    return with_heavy_count(found, workings, eager)
+
+
+def with_heavy_count(
+    found: Account, workings: Workings, eager: HeavyCount | None = None
+) -> Account:
+    """The same account with its heavy operators counted, and compared with the eager ones if given."""
     found = replace(found, heavy=heavy_count(workings))
     if workings.compiled is None or found.heavy is None:
         return found

@@ -82,24 +82,23 @@ def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
 
 
 def _read(path: Path) -> tuple[Subject, Evidence | None]:
-    """A run folder's record and layer table, or a bare trace's table; and what findings rest on."""
+    """A run's record and layer table, or a bare trace's table; and what findings rest on."""
     from layerscope.core.errors import DataError
     from layerscope.differences import Subject
     from layerscope.findings import Evidence
-    from layerscope.records import load
-    from layerscope.records.run_record import RUN_FILE
-    from layerscope.run.tables import read_saved
+    from layerscope.runs.run import Run
 
-    if not path.is_dir() or not (path / RUN_FILE).exists():
-        return Subject(name=str(path), table=read_saved(path).account.table), None
-    record = load(path)
+    run = Run.open(path)
+    record = run.written
+    if record is None:
+        return Subject(name=str(path), table=run.account.table), None
     try:
-        saved = read_saved(path)
+        account = run.account
     except DataError as problem:
         # The headline can be compared without layers; that they are missing is said.
         return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
-    subject = Subject(name=str(path), record=record, table=saved.account.table)
-    return subject, Evidence(account=saved.account, record=record)
+    subject = Subject(name=str(path), record=record, table=account.table)
+    return subject, Evidence(account=account, record=record)
 
 
 def _refuse_unlike(comparison: Comparison) -> None:

@@ -38,25 +38,26 @@ def command(run_or_trace: Path, tb_profiler: bool, perfetto: bool, out: Path | N
         export_perfetto,
         export_tb_profiler,
         power_absent,
-        read_source,
     )
+    from layerscope.runs.run import Run
 
     if not (tb_profiler or perfetto):
         raise UsageError("nothing to export: give --tb-profiler, --perfetto, or both.")
-    source = read_source(run_or_trace)
-    folder = out or source.folder
+    run = Run.open(run_or_trace)
+    folder = out or (run.trace.parent if run.trace is not None else run_or_trace)
+    run.workings  # noqa: B018 - what cannot be read is refused before a folder is made
     _make(folder)
     if tb_profiler:
-        fed = export_tb_profiler(source, folder)
+        fed = export_tb_profiler(run, folder)
         modules = f"{fed.modules:,} modules by call path"
         if not fed.modules:
             modules = "no layer ranges in the trace, so the Module view stays as the trace has it"
         _say(fed.path, modules)
     if perfetto:
-        marked = export_perfetto(source, folder)
+        marked = export_perfetto(run, folder)
         slices = sum(marked.tracks.values())
         _say(marked.path, f"{slices:,} slices on {len(marked.tracks)} tracks of its own")
-        click.echo(f"no counter of power: {power_absent(source.record)}", err=True)
+        click.echo(f"no counter of power: {power_absent(run.written)}", err=True)
 
 
 def _make(folder: Path) -> None:

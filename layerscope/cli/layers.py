@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from layerscope.cli.verb import verb
+
+if TYPE_CHECKING:
+    from layerscope.runs.run import Run
 
 
 @verb("layers")
@@ -46,16 +48,12 @@ def command(
     from layerscope.core.collector_pause import collector_at_rest
 
     _numpy_without_threads()
-    from layerscope.runs.ranks import trace_files
+    from layerscope.runs.run import Run
 
     shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
     with collector_at_rest():
-        traces = trace_files(run_or_trace)
-        if len(traces) > 1:
-            _sum_of_ranks(traces, device, csv_file, shown)
-        else:
-            _one(traces[0], device, csv_file, shown)
+        _show(Run.open(run_or_trace, device), csv_file, shown)
 
 
 def _numpy_without_threads() -> None:
@@ -76,46 +74,25 @@ def _numpy_without_threads() -> None:
         del os.environ[name]
 
 
-def _one(path: Path, device: str | None, csv_file: Path | None, shown: dict[str, Any]) -> None:
+def _show(run: Run, csv_file: Path | None, shown: dict[str, Any]) -> None:
     from rich.console import Console
 
     from layerscope.core.errors import DataError
     from layerscope.report.console import render_account
     from layerscope.report.csv import write_layers_csv
     from layerscope.report.findings import render_findings
-    from layerscope.run.tables import read_saved
-    from layerscope.runs.judge import findings_of
 
-    saved = read_saved(path, device)
-    account = saved.account
+    account = run.account
     if not account.table.rows:
         raise DataError(
-            f"{path}: neither a device event nor a layer range in it, so there is no time "
+            f"{run.place.shown}: neither a device event nor a layer range in it, so there is no time "
             "to account for; give a run folder, or a torch.profiler trace of a device."
         )
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
     screen = Console()
-    render_account(account, screen, **shown)
-    seen = findings_of(account, saved.idle, saved.record, saved.layer_energy)
-    render_findings(seen.seen, seen.not_judged, screen)
+    render_account(account, screen, ranks=run.ranks, **shown)
+    findings = run.findings
+    if findings is not None and not run.ranks:
+        render_findings(findings.seen, findings.not_judged, screen)
     account.table.check()
-
-
-def _sum_of_ranks(
-    traces: Sequence[Path], device: str | None, csv_file: Path | None, shown: dict[str, Any]
-) -> None:
-    from rich.console import Console
-
-    from layerscope.core.errors import UsageError
-    from layerscope.report.console import render_account
-    from layerscope.report.csv import write_layers_csv
-    from layerscope.runs.ranks import read_ranks
-
-    if device is not None:
-        raise UsageError(f"--device {device}: give the one trace that the device is in.")
-    found = read_ranks(traces)
-    if csv_file is not None:
-        write_layers_csv(found.total.table, csv_file)
-    render_account(found.total, Console(), ranks=found.ranks, **shown)
-    found.total.table.check()

@@ -61,9 +61,10 @@ def _of_run(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[
     """The page, the comment (each empty where it is not wanted) and what does not add up."""
     from layerscope.report.html import report_html
     from layerscope.report.pull_request import pull_request_markdown
-    from layerscope.runs.sent import read_sent_run
+    from layerscope.runs.report_of import report_of
+    from layerscope.runs.run import Run
 
-    sent = read_sent_run(path)
+    sent = report_of(Run.open(path))
     page = report_html(sent) if html else ""
     return page, pull_request_markdown(sent) if markdown else "", sent.failures
 
@@ -71,9 +72,9 @@ def _of_run(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[
 def _of_sweep(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tuple[str, ...]]:
     from layerscope.report.html.sweep_page import sweep_html
     from layerscope.report.sweep.pull_request import sweep_comment
-    from layerscope.runs.sweep import read_sent_sweep
+    from layerscope.runs.sweep import Sweep
 
-    sent = read_sent_sweep(path)
+    sent = Sweep.open(path).report
     return sweep_html(sent) if html else "", sweep_comment(sent) if markdown else "", sent.failures
 
 

@@ -128,7 +128,7 @@ def _cluster(
 def _plan(
     config: SweepConfig, where: str, root: Path, cluster: RayExecutor | None
 ) -> tuple[Cell, ...]:
-    from layerscope.sweep.plan import plan
+    from layerscope.config.plan import plan
     from layerscope.sweep.run import cells_path
 
     out = str(cells_path(root))
@@ -148,7 +148,7 @@ def _has_cuda(cluster: RayExecutor | None) -> bool:
 
 
 def _show_plan(config: SweepConfig, cells: tuple[Cell, ...], root: Path) -> None:
-    from layerscope.sweep.folder import SweepFolder
+    from layerscope.runs.sweep_folder import SweepFolder
     from layerscope.sweep.run import say_plan
 
     finished = SweepFolder(root).finished()

@@ -24,12 +24,37 @@ def write_layers_parquet(table: LayerTable, path: Path) -> None:
         EnvironmentProblem: pyarrow is not installed, or the file cannot be written.
     """
     try:
-        import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise EnvironmentProblem(
             f"{path}: writing Parquet needs pyarrow, which is not installed; pip install pyarrow."
         ) from None
+    columns = _typed_columns(table)
+    try:
+        with whole_file(path) as partial:
+            pyarrow.parquet.write_table(columns, partial)
+    except OSError as error:
+        reason = error.strerror or error
+        raise EnvironmentProblem(f"{path}: cannot write the table ({reason}).") from None
+
+
+def layers_frame(table: LayerTable) -> Any:
+    """The same columns as a pandas DataFrame.
+
+    Raises:
+        EnvironmentProblem: pyarrow or pandas is not installed.
+    """
+    try:
+        return _typed_columns(table).to_pandas()
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"a DataFrame needs pyarrow and pandas ({error}); pip install pyarrow pandas."
+        ) from None
+
+
+def _typed_columns(table: LayerTable) -> Any:
+    import pyarrow
+
     schema = pyarrow.schema(
         [
             pyarrow.field(c.name, getattr(pyarrow, _TYPE_NAMES.get(c.kind, "float64"))())
@@ -40,12 +65,7 @@ def write_layers_parquet(table: LayerTable, path: Path) -> None:
         column.name: [_typed(column, value_of(column, row, table)) for row in table.rows]
         for column in COLUMNS
     }
-    try:
-        with whole_file(path) as partial:
-            pyarrow.parquet.write_table(pyarrow.table(data, schema=schema), partial)
-    except OSError as error:
-        reason = error.strerror or error
-        raise EnvironmentProblem(f"{path}: cannot write the table ({reason}).") from None
+    return pyarrow.table(data, schema=schema)
 
 
 def _typed(column: Column, value: Value) -> Value:

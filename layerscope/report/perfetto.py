@@ -74,7 +74,14 @@ def _marked(event: RawEvent, workings: Workings) -> Mapping[str, Any]:
         return event.fields
     layer, phase = workings.keys[event.row]
     step = step_of_event(workings, event.row)
-    told = {"layer": layer, "phase": phase} | ({} if step == NONE else {"step": step})
+    told: dict[str, Any] = {"layer": layer, "phase": phase}
+    if step != NONE:
+        told["step"] = step
+    where = workings.place(event.row)
+    if len(where.shares) > 1:
+        # A viewer shows a fused kernel once, below its largest layer; the table deals it out.
+        parts = where.deal(int(workings.columns.device.dur_ns[event.row]))
+        told["shares_ns"] = {f"{name} ({of})": ns for (name, of), ns in parts}
     return {**event.fields, "args": {**event.args, **told}}
 
 

@@ -20,7 +20,7 @@ from layerscope.records.run_record import Environment
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.reproduce.checks import CellCheck, all_hold
 from layerscope.reproduce.pins import PINS_FILE, Pins
-from layerscope.sweep.folder import CELLS, PLAN_FILE
+from layerscope.runs.sweep_folder import CELLS, PLAN_FILE
 
 BUNDLE_FILE = "reproduction.zip"
 PAGE_FILE = "README.md"

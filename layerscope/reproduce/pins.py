@@ -11,7 +11,7 @@ import msgspec
 
 from layerscope import __version__
 from layerscope.core.errors import DataError, UsageError
-from layerscope.sweep.folder import write_file
+from layerscope.runs.sweep_folder import write_file
 
 PINS_FILE = "pins.json"
 _SAID = {

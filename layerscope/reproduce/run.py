@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from layerscope.config.plan import plan
 from layerscope.core.errors import LayerscopeError
 from layerscope.core.progress import Progress
+from layerscope.published.derived import derive
 from layerscope.records.run_record import Environment
 from layerscope.records.sweep import Cell, SweepConfig
 from layerscope.report.sweep.sent_sweep import SentSweep
@@ -27,12 +29,11 @@ from layerscope.reproduce.paths import (
 )
 from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
 from layerscope.reproduce.tables import TABLES
-from layerscope.runs.sweep import read_sent_sweep
+from layerscope.runs.sweep import Sweep
+from layerscope.runs.sweep_folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.execute import execute
-from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel
-from layerscope.sweep.plan import plan
-from layerscope.sweep.publish import derive, publish
+from layerscope.sweep.publish import publish
 from layerscope.sweep.run import Say, SweepResult, cells_path, run_sweep, say_plan
 from layerscope.workload.checkpoint import weight_files
 from layerscope.workload.data.layouts import LAYOUTS
@@ -150,7 +151,7 @@ def gather(prepared: Prepared, problems: Mapping[str, LayerscopeError]) -> Repro
     """
     root, pins = prepared.root, prepared.pins
     begun = [name for name in TABLES if (root / name / PLAN_FILE).is_file()]
-    sweeps = {name: read_sent_sweep(root / name) for name in begun}
+    sweeps = {name: Sweep.open(root / name).report for name in begun}
     for name, sweep in sweeps.items():
         # A table that an earlier go was stopped in has its cells, but no files of its own yet.
         if name not in prepared.cells:

@@ -12,6 +12,7 @@ import torch
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
+from layerscope.core.run_name import run_name
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
 from layerscope.joules.layer_energy import LayerEnergy
@@ -46,16 +47,18 @@ from layerscope.run.optimized import (
 )
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
-from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
-from layerscope.runs.examine import Examined, examine
+from layerscope.runs.examine import Beside, Examined, examine, workings_of
 from layerscope.runs.export import class_names, tb_profiler_name
 from layerscope.runs.judge import Findings, findings_of, write_findings
+from layerscope.runs.place import TRACE_FILE
 from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
+from layerscope.runs.work_file import write_work
 from layerscope.scores.wer import rows as prediction_rows
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
-from layerscope.write.folder import RunFolder, run_name
+from layerscope.write.folder import RunFolder
+from layerscope.write.tables import account_record, write_tables
 
 
 @dataclass(frozen=True)
@@ -285,16 +288,17 @@ class _Run:
         if traced is None:
             return None
         with self._progress.task("account", 1) as advance:
-            examined = examine(
-                self._folder / TRACE_FILE,
-                loaded.record.modules,
-                traced.decoder_steps,
-                work,
-                ceilings,
-                config.fp32_matmul,
-                regions,
+            trace = self._folder / TRACE_FILE
+            beside = Beside(
+                modules=loaded.record.modules,
+                steps=traced.decoder_steps,
+                work=work,
+                ceilings=ceilings,
+                fp32_matmul=config.fp32_matmul,
+                compiled=regions,
                 provenance=provenance,
             )
+            examined = examine(workings_of(trace, beside), trace, beside)
             advance(1)
         return examined
 

@@ -1,4 +1,4 @@
-"""A trace file and what was counted beside it in; the finished account and the idle time out."""
+"""A worked-out trace and what is known beside it in; the finished account and the idle time out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from layerscope.account.account import Workings, account, work_out_known
+from layerscope.account.account import Workings, account, with_heavy_count, work_out_known
 from layerscope.account.devices import of_device
 from layerscope.account.heavy_count import heavy_count
 from layerscope.core.errors import AccountingError
-from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord
+from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord, RunRecord
 from layerscope.records.heavy import differences
 from layerscope.records.provenance import Provenance
 from layerscope.timeline.idle import Idle, idle_of
 from layerscope.trace.columns import read_trace
 from layerscope.work.enrich import with_counted_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is known beside a trace; of a bare trace nothing is.
+
+    Attributes:
+        modules: the model's.
+        steps: decoder steps counted outside the trace, for rule 4.
+        compiled: FQNs of the parts that ran compiled.
+        provenance: of the compiled code that ran; None for an eager run.
+    """
+
+    modules: Sequence[ModuleRecord] = ()
+    steps: int | None = None
+    work: CountedWork | None = None
+    ceilings: Ceilings | None = None
+    fp32_matmul: Literal["highest", "high"] = "highest"
+    compiled: Sequence[str] = ()
+    provenance: Provenance | None = None
+
+
+def beside_of(record: RunRecord, work: CountedWork | None, provenance: Provenance | None) -> Beside:
+    """What a run's record and files say beside its trace."""
+    return Beside(
+        modules=record.model.modules,
+        steps=record.trace.decoder_steps if record.trace else None,
+        work=work,
+        ceilings=record.ceilings,
+        fp32_matmul=record.config.fp32_matmul,
+        compiled=record.compiled_parts,
+        provenance=provenance,
+    )
 
 
 @dataclass(frozen=True)
@@ -33,22 +66,14 @@ class Examined:
     ceilings: Ceilings | None = None
 
 
-def examine(
-    trace: Path,
-    modules: Sequence[ModuleRecord] = (),
-    steps: int | None = None,
-    work: CountedWork | None = None,
-    ceilings: Ceilings | None = None,
-    fp32_matmul: Literal["highest", "high"] = "highest",
-    compiled: Sequence[str] = (),
-    device: str | None = None,
-    provenance: Provenance | None = None,
-) -> Examined:
-    """Account for a trace and lay the counted work over it.
+NOTHING = Beside()
+
+
+def workings_of(trace: Path, beside: Beside = NOTHING, device: str | None = None) -> Workings:
+    """Read a trace and work it out, by the best layers that it has; the one way to do so.
 
     Args:
         device: only this device's events; None for all.
-        provenance: of the compiled code that ran; None for an eager run or a bare trace.
 
     Raises:
         DataError: the trace cannot be read.
@@ -57,16 +82,35 @@ def examine(
     columns = read_trace(trace)
     if device is not None:
         columns = of_device(columns, device)
-    workings = work_out_known(columns, modules, provenance)
-    found = account(workings, source=str(trace), modules=modules, steps=steps, compiled=compiled)
+    return work_out_known(columns, beside.modules, beside.provenance)
+
+
+def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Examined:
+    """Account for a trace and lay the counted work over it.
+
+    Args:
+        source: where the trace came from, for the tables' heading.
+    """
+    found = account(
+        workings,
+        source=str(source),
+        modules=beside.modules,
+        steps=beside.steps,
+        compiled=beside.compiled,
+    )
+    ceilings = beside.ceilings
     failures: tuple[str, ...] = ()
-    if work is not None:
+    if beside.work is not None:
         try:
-            enriched = with_counted_work(found, work, ceilings, fp32_matmul, compiled)
+            enriched = with_counted_work(
+                found, beside.work, ceilings, beside.fp32_matmul, beside.compiled
+            )
             found, ceilings = enriched.account, enriched.ceilings
         except AccountingError as error:
             failures = (str(error),)
-        failures += _other_layers(workings, work)
+        failures += _other_layers(workings, beside.work)
+    elif not beside.modules:
+        found = with_heavy_count(found, workings)
     return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)
 
 

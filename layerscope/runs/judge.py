@@ -10,7 +10,7 @@ from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, RunRecord
 from layerscope.records.finding import Finding, NotJudged
 from layerscope.records.optimization import RECOMPILE_LIMIT
-from layerscope.report.findings import write_findings_json
+from layerscope.report.findings import read_findings_json, write_findings_json
 from layerscope.timeline.idle import Idle
 
 FINDINGS_FILE = "findings.json"
@@ -55,3 +55,13 @@ def write_findings(findings: Findings, folder: Path) -> dict[str, str]:
     """Write `findings.json`; returns role -> file name."""
     write_findings_json(findings.seen, findings.not_judged, folder / FINDINGS_FILE)
     return {"findings": FINDINGS_FILE}
+
+
+def read_findings(path: Path) -> Findings:
+    """Findings as a run wrote them down.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    held = read_findings_json(path)
+    return Findings(held.findings, held.not_judged)

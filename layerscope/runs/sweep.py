@@ -1,17 +1,19 @@
-"""A sweep's folder in, all that a report of it is made from out: rows and what follows from them."""
+"""`Sweep`: a sweep's folder in, its plan, its runs, its rows and what follows from them out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from layerscope.core.errors import DataError
 from layerscope.core.microseconds import us_grouped
+from layerscope.published.derived import derive
 from layerscope.published.reference_tables import reference_tables
 from layerscope.records import LayerRow
 from layerscope.records.finding import Finding
-from layerscope.records.sweep import Cell, SweepRow
+from layerscope.records.sweep import Cell, SweepFile, SweepRow
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.findings import read_findings_json
 from layerscope.report.html.pictures import read_pictures
@@ -20,46 +22,91 @@ from layerscope.report.sums import total_of
 from layerscope.report.sweep.figures import FOLDER, write_sweep_figures
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.runs.judge import FINDINGS_FILE
-from layerscope.sweep.folder import PLAN_FILE, Finished, SweepFolder, check_same
-from layerscope.sweep.places import read_places
-from layerscope.sweep.publish import derive
-from layerscope.sweep.rows import rows_of
+from layerscope.runs.run import Run
+from layerscope.runs.sweep_folder import PLAN_FILE, Finished, SweepFolder, check_same
+from layerscope.runs.sweep_places import read_places
+from layerscope.runs.sweep_rows import rows_of
 
 _LAYERS = "layers.csv"
 
 
-def read_sent_sweep(root: Path) -> SentSweep:
-    """Read a sweep's folder, whole or stopped on the way; what it lacks is said in the report.
+class Sweep:
+    """A sweep's folder, whole or stopped on the way; made with `Sweep.open`.
 
-    Nothing is written to the folder, so a sweep that still runs can be reported.
+    Nothing is written to the folder, so a sweep that still runs can be read.
 
-    Raises:
-        DataError: no sweep's folder, or a file in it that is damaged or of another run.
+    Attributes:
+        root: the folder.
+        plan: what was to run.
     """
-    folder = SweepFolder(root)
-    plan = folder.previous()
-    if plan is None:
-        raise DataError(f"{root}: no {PLAN_FILE} in it, so it is no sweep's folder.")
-    finished = _of_plan(plan.cells, folder.finished())
-    rows = rows_of(plan.cells, finished, folder.failures(), read_places(root).cells, root=root)
-    derived = derive(plan.config, rows, beside_reference=plan.config.reference is not None)
-    layers = _layers(finished)
-    pictures, absent = _pictures(root, rows, plan.config.axes, plan.config.name)
-    return SentSweep(
-        config=plan.config,
-        layerscope=plan.layerscope,
-        rows=rows,
-        exponents=derived.exponents,
-        front=derived.front,
-        beside=derived.beside,
-        inferred=reference_tables()["inferred"] if derived.beside else {},
-        records={cell: done.record for cell, done in finished.items()},
-        findings=_findings(finished),
-        layers=layers,
-        pictures=pictures,
-        unequal=tuple(_unequal(finished, layers)),
-        absent=(*absent, *_without_layers(finished, layers)),
-    )
+
+    def __init__(self, root: Path, plan: SweepFile) -> None:
+        self.root, self.plan = root, plan
+
+    @classmethod
+    def open(cls, path: str | Path) -> Sweep:
+        """Open a sweep's folder.
+
+        Raises:
+            DataError: no sweep's folder, or a damaged plan.
+        """
+        root = Path(path)
+        plan = SweepFolder(root).previous()
+        if plan is None:
+            raise DataError(f"{root}: no {PLAN_FILE} in it, so it is no sweep's folder.")
+        return cls(root, plan)
+
+    @cached_property
+    def finished(self) -> dict[str, Finished]:
+        """The finished cells of this plan, in its order.
+
+        Raises:
+            DataError: a cell's folder is damaged, or of another run.
+        """
+        return _of_plan(self.plan.cells, SweepFolder(self.root).finished())
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """The finished cells as runs; each is read when something is asked of it."""
+        return {cell: Run.open(done.folder) for cell, done in self.finished.items()}
+
+    @cached_property
+    def rows(self) -> tuple[SweepRow, ...]:
+        """One row a cell of the plan, whether it ran or not."""
+        return rows_of(
+            self.plan.cells,
+            self.finished,
+            SweepFolder(self.root).failures(),
+            read_places(self.root).cells,
+            root=self.root,
+        )
+
+    @cached_property
+    def report(self) -> SentSweep:
+        """All that a report of the sweep is made from; what it lacks is said in it.
+
+        Its layers are the cells' tables as they were written: a sweep may hold more traces than anyone
+        waits for.
+        """
+        plan, finished, rows = self.plan, self.finished, self.rows
+        derived = derive(plan.config, rows, beside_reference=plan.config.reference is not None)
+        layers = _layers(finished)
+        pictures, absent = _pictures(self.root, rows, plan.config.axes, plan.config.name)
+        return SentSweep(
+            config=plan.config,
+            layerscope=plan.layerscope,
+            rows=rows,
+            exponents=derived.exponents,
+            front=derived.front,
+            beside=derived.beside,
+            inferred=reference_tables()["inferred"] if derived.beside else {},
+            records={cell: done.record for cell, done in finished.items()},
+            findings=_findings(finished),
+            layers=layers,
+            pictures=pictures,
+            unequal=tuple(_unequal(finished, layers)),
+            absent=(*absent, *_without_layers(finished, layers)),
+        )
 
 
 def _of_plan(cells: Sequence[Cell], finished: Mapping[str, Finished]) -> dict[str, Finished]:

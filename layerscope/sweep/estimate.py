@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from layerscope.config.plan import load_key
 from layerscope.measure.energy.window import MIN_WINDOW_S
 from layerscope.records.sweep import Cell
-from layerscope.sweep.folder import Finished
-from layerscope.sweep.plan import load_key
+from layerscope.runs.sweep_folder import Finished
 
 
 def batches_of(cell: Cell) -> int:

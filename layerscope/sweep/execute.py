@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from layerscope.config.plan import by_model
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.run.load import Announce
+from layerscope.runs.sweep_folder import SweepFolder, settings_text
 from layerscope.sweep.attempt import Missed, attempt, failure, is_lost
 from layerscope.sweep.executor import Execution
-from layerscope.sweep.folder import SweepFolder, settings_text
 from layerscope.sweep.models import KeptModel, free_memory
-from layerscope.sweep.plan import by_model
 
 
 def execute(

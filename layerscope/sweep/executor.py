@@ -8,7 +8,7 @@ from typing import Protocol
 
 from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure
-from layerscope.sweep.folder import SweepFolder
+from layerscope.runs.sweep_folder import SweepFolder
 
 
 @dataclass(frozen=True)

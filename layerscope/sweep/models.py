@@ -7,10 +7,10 @@ import gc
 
 import torch
 
+from layerscope.config.plan import LoadKey, load_key
 from layerscope.core.errors import LayerscopeError
 from layerscope.records import RunConfig
 from layerscope.run.load import Announce, Load
-from layerscope.sweep.plan import LoadKey, load_key
 from layerscope.workload.model import LoadedModel, check_inputs, load_model
 
 # A second equal refusal is not about one cell's inputs: the rest of the group is not tried.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.published.reference import Judgement, judge
+from layerscope.published.derived import Derived
 from layerscope.published.reference_tables import reference_tables
-from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
 from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.files import (
@@ -19,29 +16,7 @@ from layerscope.report.sweep.files import (
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
 from layerscope.report.tensorboard import write_sweep_events
-from layerscope.stats.sweep_tables import Exponent, Front, exponents, pareto
 from layerscope.sweep.run import SweepResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class Derived:
-    """What follows from a sweep's rows."""
-
-    exponents: tuple[Exponent, ...]
-    front: Front
-    beside: tuple[Judgement, ...]
-
-
-def derive(config: SweepConfig, rows: Sequence[SweepRow], *, beside_reference: bool) -> Derived:
-    """Scaling exponents, the Pareto front and, on request, the judgement beside the reference.
-
-    A sweep whose file names no published table has no judgement.
-    """
-    axes, link = config.axes, config.reference
-    beside: tuple[Judgement, ...] = ()
-    if beside_reference and link is not None:
-        beside = judge(rows, axes, link, reference_tables())
-    return Derived(exponents=exponents(rows, axes), front=pareto(rows), beside=beside)
 
 
 def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:

@@ -10,17 +10,17 @@ from layerscope import __version__
 from layerscope.core.errors import LayerscopeError
 from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
-from layerscope.sweep.executor import Executor
-from layerscope.sweep.folder import (
+from layerscope.runs.sweep_folder import (
     Finished,
     SweepFolder,
     check_same,
     invalidated,
     settings_text,
 )
+from layerscope.runs.sweep_places import read_places
+from layerscope.runs.sweep_rows import rows_of
+from layerscope.sweep.executor import Executor
 from layerscope.sweep.lock import SweepLock
-from layerscope.sweep.places import read_places
-from layerscope.sweep.rows import rows_of
 
 Say = Callable[[str], None]
 
@@ -57,7 +57,7 @@ def run_sweep(
     """Run what is missing of a sweep; what is finished is kept and counts.
 
     Args:
-        cells: the plan, from `layerscope.sweep.plan.plan` with `out` = `cells_path(root)`.
+        cells: the plan, from `layerscope.config.plan.plan` with `out` = `cells_path(root)`.
         say: takes one line at a time.
         fresh: remove what is finished first.
         executor: runs the cells; None: this process does.
@@ -117,8 +117,8 @@ def say_plan(
     say: Say,
 ) -> None:
     """The plan, cell by cell, and an estimate of the time."""
+    from layerscope.config.plan import load_key
     from layerscope.sweep.estimate import batches_of, estimate_text
-    from layerscope.sweep.plan import load_key
 
     loads = len({load_key(cell.config) for cell in missing})
     say(

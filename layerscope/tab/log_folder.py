@@ -49,7 +49,10 @@ class LogFolder:
         The id is looked for among the folders found, never joined to a path, so `..` cannot leave
         the log folder; a link that leads out of it is refused like a file that is not there.
         """
-        for folder in self.holding(holding):
-            if self.id(folder) == folder_id:
-                return self.inside(folder / name)
-        return None
+        folder = self.folder(folder_id, holding)
+        return self.inside(folder / name) if folder is not None else None
+
+    def folder(self, folder_id: str, holding: str) -> Path | None:
+        """The folder with this id among those that hold `holding`; None if there is none."""
+        found = self.holding(holding)
+        return next((folder for folder in found if self.id(folder) == folder_id), None)

@@ -15,9 +15,9 @@ from werkzeug import exceptions
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from layerscope.tab.open_runs import OpenRuns
 from layerscope.tab.runs import FILES, RunList
 from layerscope.tab.sweeps import SweepList
-from layerscope.tab.trace_window import TraceWindows
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}
@@ -34,7 +34,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         # Empty under --logdir_spec. A folder may come later; a URL of remote storage never holds runs.
         logdir = context.logdir or ""
         self._runs = RunList(Path(logdir).absolute()) if logdir else None
-        self._windows = TraceWindows()
+        self._open = OpenRuns()
         self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
 
     def is_active(self) -> bool:
@@ -72,7 +72,11 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         if name == "trace":
             raise exceptions.NotFound("A trace is fetched from /trace.")
         path = self._path(request, name)
-        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+        # From the trace, where it is there: the tables in the folder are those of the layerscope that
+        # wrote them, and the tab is to say what `layerscope layers` says.
+        traced = self._runs is not None and self._runs.file(request.args.get("run", ""), "trace")
+        body = self._open.file(self._folder(request), name) if traced else path.read_bytes()
+        return _respond(request, body, _FILE_TYPES[path.suffix])
 
     def _trace(self, request: Request) -> Response:
         path = self._path(request, "trace")
@@ -89,11 +93,13 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def _window(self, request: Request) -> Response:
-        window = self._windows.answer(self._path(request, "trace"), request.args)
+        self._path(request, "trace")
+        window = self._open.window(self._folder(request), request.args)
         return _respond(request, window, "application/json")
 
     def _perfetto(self, request: Request) -> Response:
-        trace = self._windows.perfetto(self._path(request, "trace"))
+        self._path(request, "trace")
+        trace = self._open.perfetto(self._folder(request))
         # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
         return _respond(request, trace, "application/gzip")
 
@@ -106,6 +112,13 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         if path is None:
             raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
         return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+
+    def _folder(self, request: Request) -> Path:
+        run = request.args.get("run", "")
+        folder = self._runs.folder(run) if self._runs else None
+        if folder is None:
+            raise exceptions.NotFound("No such run, or a file of it leads out of the log folder.")
+        return folder
 
     def _path(self, request: Request, name: str) -> Path:
         run = request.args.get("run", "")

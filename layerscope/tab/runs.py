@@ -23,6 +23,11 @@ FILES = {
     "trace": "trace.json.gz",
 }
 
+# What `layerscope.runs` reads of a run.
+READ_FILES = (
+    RECORD, *FILES.values(), "work.json", "provenance.json", "replay.json",
+)  # fmt: skip
+
 
 class _Head(msgspec.Struct):
     """The fields of a run's record that the tab shows.
@@ -84,6 +89,14 @@ class RunList:
     def file(self, run_id: str, name: str) -> Path | None:
         """The file of this run that `FILES` calls `name`; None when there is no such run or file."""
         return self._log.file(run_id, RECORD, FILES[name]) if name in FILES else None
+
+    def folder(self, run_id: str) -> Path | None:
+        """This run's folder, if all that a reader takes from it lies below the log folder."""
+        folder = self._log.folder(run_id, RECORD)
+        if folder is None:
+            return None
+        taken = [folder / name for name in READ_FILES if (folder / name).exists()]
+        return folder if all(self._log.inside(path) for path in taken) else None
 
     def _run(self, folder: Path) -> Run:
         head = self._head(folder)

@@ -33,14 +33,23 @@ class Choice:
         """Whether a range is of the phase and the step chosen."""
         return self.phase in (None, item.phase) and self.step in (None, item.step)
 
+    def holds(self, key: tuple[str, str], root: str) -> bool:
+        """Whether time of this (layer, phase) belongs to the choice."""
+        layer, phase = key
+        named = self.layer in (None, root, layer) or layer.startswith(f"{self.layer}.")
+        return named and self.phase in (None, phase)
+
     def __str__(self) -> str:
         step = None if self.step is None else f"step {self.step}"
         parts = (self.layer, self.phase and f"phase {self.phase}", step)
         return ", ".join(part for part in parts if part) or "the whole trace"
 
 
-def calls_of(ranges: Ranges, choice: Choice) -> list[int]:
+def calls_of(ranges: Ranges, choice: Choice, holding: Marks) -> list[int]:
     """The outermost ranges that fit, as indices into `ranges.items`.
+
+    Args:
+        holding: ranges without the layer's name in which it ran all the same, in compiled code.
 
     Raises:
         UsageError: none does, or there is no call of that number.
@@ -51,7 +60,7 @@ def calls_of(ranges: Ranges, choice: Choice) -> list[int]:
     found, inside = [], [False] * len(ranges.items)
     for index, item in enumerate(ranges.items):
         named = layer is None or item.layer == layer or item.layer.startswith(below)
-        fits = named and choice.when(item)
+        fits = (named or bool(holding[index])) and choice.when(item)
         above = item.above != NONE and inside[item.above]
         if fits and not above:
             found.append(index)

@@ -7,13 +7,14 @@ device time is the layer table's `gpu_total` for the same layer and phase.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from layerscope.account.account import Workings
 from layerscope.timeline.choice import Choice, Marks, calls_of, inside_of
+from layerscope.timeline.chosen import Chosen, items_of, marked
 from layerscope.timeline.tracks import Track, tracks_of
 from layerscope.trace.columns import ABSENT, Ints
 from layerscope.trace.tree import NONE, innermost_layer
@@ -34,6 +35,8 @@ class Row:
         owner: index into `Window.names` of the layer that each slice belongs to; -1 for none.
         phase: the same of its phase.
         cause_ns: for device events, the start of the launch; -1 without a launch record.
+        shares: of device events that several layers share: index in this row, layer and phase as
+            indices into `Window.names`, ns.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Row:
     owner: list[int]
     phase: list[int]
     cause_ns: list[int]
+    shares: list[tuple[int, int, int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,12 @@ class Timeline:
         Raises:
             UsageError: nothing in the trace fits the choice.
         """
-        ranges = self._workings.ranges
-        calls = calls_of(ranges, choice)
+        ranges, chosen = self._workings.ranges, Chosen(self._workings, choice)
+        calls = calls_of(ranges, choice, chosen.holding)
         picked = calls if choice.call is None else [calls[choice.call]]
         inside = inside_of(ranges, picked, choice)
-        events = self._events(inside)
+        part_ns = chosen.device_ns(inside)
+        events = part_ns != NONE
         start, end = self._bounds(picked, events)
         device = self._workings.columns.device
         names = _Names()
@@ -113,8 +118,8 @@ class Timeline:
             end_ns=end - self._zero_ns,
             calls=len(calls),
             device_events=int(events.sum()),
-            device_ns=int(device.dur_ns[events].sum()) if len(device.name) else None,
-            host_ns=sum(self._wall_ns(item) for item in picked),
+            device_ns=int(part_ns[events].sum()) if len(device.name) else None,
+            host_ns=chosen.host_ns(picked),
             left_out=left_out,
             names=names.all(),
             rows=_in_order([*rows, *([] if left_out else operators), *launches, *kernels]),
@@ -122,28 +127,12 @@ class Timeline:
 
     # ---- what is chosen ---------------------------------------------------------------------------
 
-    def _events(self, inside: Marks) -> Marks:
-        """Device events launched in these ranges."""
-        return _of(inside, self._item_of(self._workings.links.layer))
-
-    def _item_of(self, spans: Ints) -> Ints:
-        """Span -> index into the list of ranges; `NONE` stays."""
-        index = np.full(len(self._workings.columns.spans.name) + 1, NONE, np.int64)
-        for span, item in self._workings.ranges.of_span.items():
-            index[span] = item
-        found: Ints = index[spans]  # NONE, -1, meets the last place, which no span has
-        return found
-
     def _bounds(self, picked: list[int], events: Marks) -> tuple[int, int]:
         columns, tree = self._workings.columns, self._workings.tree
         spans = [self._workings.ranges.items[item].span for item in picked]
         starts = [columns.spans.start_ns[spans], columns.device.start_ns[events]]
         ends = [tree.end_ns[spans], (columns.device.start_ns + columns.device.dur_ns)[events]]
         return int(np.concatenate(starts).min()), int(np.concatenate(ends).max())
-
-    def _wall_ns(self, item: int) -> int:
-        span = self._workings.ranges.items[item].span
-        return int(self._workings.tree.end_ns[span] - self._workings.columns.spans.start_ns[span])
 
     # ---- rows -------------------------------------------------------------------------------------
 
@@ -155,6 +144,7 @@ class Timeline:
         start_ns: Ints,
         dur_ns: Ints,
         names: list[int],
+        shares: list[tuple[int, int, int, int]] | None = None,
         **more: Any,
     ) -> Row:
         count = len(start_ns)
@@ -174,6 +164,7 @@ class Timeline:
             dur_ns=np.asarray(dur_ns, np.int64).tolist(),
             name=names,
             **(blank | given),
+            shares=shares or [],
         )
 
     def _track_rows(
@@ -224,7 +215,7 @@ class Timeline:
         for thread in np.unique(spans.thread[seen]).tolist():
             mine = np.flatnonzero(seen & (spans.thread == thread))
             mine = mine[np.argsort(spans.start_ns[mine], kind="stable")]
-            items = self._item_of(tree.layer[mine])
+            items = items_of(self._workings, tree.layer[mine])
             found.append(
                 self._row(
                     "operator",
@@ -234,7 +225,7 @@ class Timeline:
                     tree.end_ns[mine] - spans.start_ns[mine],
                     [names.of(columns.names[i]) for i in spans.name[mine].tolist()],
                     level=self._level[mine],
-                    chosen=_of(inside, items),
+                    chosen=marked(inside, items),
                     owner=self._owners(names, items),
                 )
             )
@@ -259,7 +250,7 @@ class Timeline:
                     ends - starts,
                     [names.of(columns.names[i]) for i in launches.name[mine].tolist()],
                     level=_nested(starts, ends),
-                    chosen=_of(inside, items),
+                    chosen=marked(inside, items),
                     owner=self._owners(names, items),
                 )
             )
@@ -291,9 +282,21 @@ class Timeline:
                     owner=[names.of(layer) for layer, _ in keys],
                     phase=[names.of(phase) for _, phase in keys],
                     cause_ns=cause,
+                    shares=self._shares(names, mine.tolist()),
                 )
             )
         return found
+
+    def _shares(self, names: _Names, events: list[int]) -> list[tuple[int, int, int, int]]:
+        workings, durations = self._workings, self._workings.columns.device.dur_ns
+        if workings.places is None:
+            return []
+        return [
+            (index, names.of(layer), names.of(phase), ns)
+            for index, event in enumerate(events)
+            if len(workings.place(event).shares) > 1
+            for (layer, phase), ns in workings.place(event).deal(int(durations[event]))
+        ]
 
     def _owners(self, names: _Names, items: Ints) -> list[int]:
         ranges = self._workings.ranges.items
@@ -324,14 +327,6 @@ def _in_order(rows: list[Row]) -> list[Row]:
 def _timed(workings: Workings) -> tuple[Any, Any, Any]:
     columns = workings.columns
     return columns.spans, columns.launches, columns.device
-
-
-def _of(inside: Marks, items: Ints) -> Marks:
-    """Which of these belong to a marked range."""
-    marked = np.zeros(len(items), np.bool_)
-    owned = items != NONE
-    marked[owned] = inside[items[owned]]
-    return marked
 
 
 def _owners(workings: Workings) -> Ints:

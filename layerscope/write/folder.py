@@ -5,35 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from layerscope.core.errors import DISK_ERRORS, EnvironmentProblem
-from layerscope.records import RunConfig
 
 _PARTIAL = ".partial-"
 # A run of the bundled model takes about 2 MiB while it is written, one of the XL model 110 MiB.
 _LEAST_FREE_BYTES = 8 << 20
-
-
-def run_name(config: RunConfig, now: datetime | None = None) -> str:
-    """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time."""
-    now = now or datetime.now(UTC)
-    model = re.sub(r"[^A-Za-z0-9._]+", "-", config.model.rstrip("/").rsplit("/", 1)[-1]).strip("-.")
-    extra = [config.dataset]
-    if config.weights == "random":
-        extra.append("random")
-    if config.optimization != "eager":
-        extra.append(config.optimization)
-    tail = "-".join(extra)
-    stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    return f"{stamp}-{model}-b{config.batch_size}-{config.image_size}px-{tail}"
 
 
 class RunFolder:

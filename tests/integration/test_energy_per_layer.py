@@ -23,8 +23,8 @@ from layerscope.measure.energy.window import WindowTiming
 from layerscope.records import load
 from layerscope.run import energy as energy_pass
 from layerscope.run import layer_energy as replay_pass
-from layerscope.run.tables import read_saved
 from layerscope.runs.replay_file import read_replay
+from layerscope.runs.run import Run
 
 STEPS = 4
 
@@ -65,7 +65,7 @@ def joules(table: list[dict[str, str]]) -> Decimal:
 
 def test_both_tables_sum_to_the_joules_measured_whole_exactly(run: tuple[Path, str]) -> None:
     folder, _ = run
-    saved = read_saved(folder)
+    saved = Run.open(folder)
     whole = saved.account.table.whole.energy_nj
     assert whole is not None
     assert whole > 0
@@ -158,7 +158,7 @@ def test_a_damaged_record_of_windows_is_refused_in_one_line(
     place[path[-1]] = value
     (copy / "replay.json").write_text(json.dumps(held))
     with pytest.raises(DataError, match=r"replay\.json: not a record of replayed layers"):
-        read_saved(copy)
+        _ = Run.open(copy).account
 
 
 def test_without_the_trace_the_written_table_still_proves_itself(
@@ -167,7 +167,7 @@ def test_without_the_trace_the_written_table_still_proves_itself(
     copy = tmp_path / "run"
     shutil.copytree(run[0], copy)
     (copy / "trace.json.gz").unlink()
-    table = read_saved(copy).account.table
+    table = Run.open(copy).account.table
     table.check()
     assert table.energy_difference_nj == 0
 

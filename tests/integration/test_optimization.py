@@ -13,7 +13,7 @@ from support.small_model import small_yaml
 from layerscope.records import RunRecord, load
 from layerscope.records.heavy import heavy_kind
 from layerscope.records.sweep import Cell
-from layerscope.sweep.rows import row_of
+from layerscope.runs.sweep_rows import row_of
 
 pytestmark = pytest.mark.slow
 

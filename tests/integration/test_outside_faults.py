@@ -29,8 +29,8 @@ from layerscope.measure.energy.nvml import find_devices
 from layerscope.records import load
 from layerscope.report.progress import ProgressReporter
 from layerscope.run import energy, profile
-from layerscope.run.tables import account_record
 from layerscope.write import folder
+from layerscope.write.tables import account_record
 
 SMALL: dict[str, Any] = {
     "model": "tiny", "device": "cpu", "batch_size": 1, "samples": 2, "warmup": 0, "image_size": 56,

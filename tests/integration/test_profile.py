@@ -13,7 +13,7 @@ import pytest
 from support.command import layerscope
 
 from layerscope.records import load
-from layerscope.run.tables import read_account
+from layerscope.runs.run import Run
 
 BATCH, STEPS = 2, 3
 
@@ -98,7 +98,7 @@ def test_calls_follow_the_structure_and_the_steps(run: Path) -> None:
     assert calls["vision_model.embeddings.patch_embedding"] == 1
     assert calls["language_model.decoder.block.0"] == STEPS
     assert calls["language_model.decoder.block.0.layer.1.EncDecAttention.k"] == 1
-    account = read_account(run)
+    account = Run.open(run).account
     assert account.table.expected_calls is not None
     named = {module.fqn for module in record.model.modules if module.fqn}
     assert set(account.table.expected_calls) == named | {"generate"}

@@ -18,15 +18,15 @@ from rich.console import Console
 from support.command import layerscope
 from support.sweep_counts import counted
 
+from layerscope.config.plan import plan
 from layerscope.config.sweep import read_sweep
 from layerscope.records import load
 from layerscope.records.sweep import Cell
 from layerscope.report.columns import COLUMNS
 from layerscope.report.progress import ProgressReporter
+from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.execute import execute
-from layerscope.sweep.folder import SweepFolder
 from layerscope.sweep.models import KeptModel
-from layerscope.sweep.plan import plan
 from layerscope.sweep.run import cells_path, run_sweep
 
 BASE = (
@@ -188,7 +188,7 @@ def test_a_changed_configuration_says_what_it_invalidates(swept: Path) -> None:
     done = layerscope("sweep", changed, "--out", swept / "out", "--plan-only")
     assert "4 cells, 0 finished" in done.stdout
     folder = SweepFolder(swept / "out")
-    from layerscope.sweep.folder import invalidated
+    from layerscope.runs.sweep_folder import invalidated
 
     previous = folder.previous()
     assert previous is not None

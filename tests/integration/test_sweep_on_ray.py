@@ -18,16 +18,16 @@ import pytest
 from rich.console import Console
 from support.sweep_counts import counted
 
+from layerscope.config.plan import plan
 from layerscope.config.sweep import read_sweep
 from layerscope.differences.unlike_nodes import neighboured
 from layerscope.records.sweep import Cell
 from layerscope.records.sweep_places import CellPlace, SweepPlaces
 from layerscope.report.progress import ProgressReporter
+from layerscope.runs.sweep_folder import SweepFolder
+from layerscope.runs.sweep_places import read_places
 from layerscope.sweep.cluster.claim import Claim
 from layerscope.sweep.cluster.executor import RayExecutor
-from layerscope.sweep.folder import SweepFolder
-from layerscope.sweep.places import read_places
-from layerscope.sweep.plan import plan
 from layerscope.sweep.run import cells_path, run_sweep
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,8 @@ def cells_of(folder: Path, name: str) -> tuple[Any, tuple[Cell, ...], Path]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same cells by the local executor."""
     config, cells, root = cells_of(tmp_path_factory.mktemp("here"), "local")
-    from layerscope.sweep.publish import derive, publish
+    from layerscope.published.derived import derive
+    from layerscope.sweep.publish import publish
 
     def write(result: Any) -> None:
         publish(result, derive(result.config, result.rows, beside_reference=False))

@@ -15,7 +15,7 @@ from support.sweep_folder import REASON, write_sweep
 
 from layerscope.records import load
 from layerscope.report.html.sweep_page import sweep_html
-from layerscope.runs.sweep import read_sent_sweep
+from layerscope.runs.sweep import Sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "traces" / "sample-tiny-b2"
@@ -116,7 +116,7 @@ def test_a_sweep_that_was_stopped_is_reported_by_what_is_there(tmp_path: Path) -
 def test_a_page_keeps_to_its_size_and_says_what_it_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     write_sweep(folder, XL, tables=False)
-    sent = read_sent_sweep(folder)
+    sent = Sweep.open(folder).report
     # Thirty cells of the XL model: the five that are there, six times over.
     rows = [
         replace(row, cell=f"{row.cell}-{n}", settings={**row.settings, "batch_size": 100 + n})

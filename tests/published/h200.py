@@ -9,7 +9,7 @@ from statistics import mean, median
 
 from layerscope.core.digits import percent_two, two_digits
 from layerscope.records.work import Raised
-from layerscope.run.tables import read_saved
+from layerscope.runs.run import Run
 from layerscope.stats.energy_summary import summarise_energy
 from layerscope.stats.latency import latency_summary
 from published.data import RESULTS, document, layer_rows, printed, row, run, table, total
@@ -182,7 +182,7 @@ def _raised(p: Page) -> None:
 
 def _doubted(name: str, rate: str) -> Raised:
     """How a ceiling of a run is raised when its folder is read."""
-    ceilings = read_saved(RESULTS / "h200" / name).record.ceilings
+    ceilings = Run.open(RESULTS / "h200" / name).record.ceilings
     (found,) = (raised for raised in ceilings.raised if raised.rate == rate)
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from layerscope.records.work import CountedWork
-from layerscope.sweep.folder import SweepFolder
+from layerscope.runs.sweep_folder import SweepFolder
 
 
 def counted(root: Path) -> dict[str, Any]:

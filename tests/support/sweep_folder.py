@@ -14,9 +14,9 @@ from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.files import write_sweep_csv
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.tensorboard import write_events, write_sweep_events
-from layerscope.run.tables import read_saved
-from layerscope.sweep.folder import SweepFolder
-from layerscope.sweep.rows import group_times
+from layerscope.runs.run import Run
+from layerscope.runs.sweep_folder import SweepFolder
+from layerscope.runs.sweep_rows import group_times
 
 AXES = ("batch_size", "image_size")
 BATCHES, SIZES = (1, 2, 4), (224, 448)
@@ -31,7 +31,7 @@ def latency_s(settings: dict[str, int]) -> float:
 
 def write_sweep(root: Path, run: Path, *, tables: bool = True) -> tuple[SweepRow, ...]:
     """Six cells, each `run` at another place of the grid; the last one failed."""
-    record, account = load(run), read_saved(run).account
+    record, account = load(run), Run.open(run).account
     groups = group_times(run / "layers.csv")
     rows, plan = [], []
     places = [{"batch_size": b, "image_size": s} for b in BATCHES for s in SIZES]

@@ -11,12 +11,12 @@ from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
+from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.cluster.claim import Claim, claim_of, places
 from layerscope.sweep.cluster.connect import check_address, connected, import_ray
 from layerscope.sweep.cluster.go import Go
 from layerscope.sweep.cluster.seats import alive_nodes
 from layerscope.sweep.executor import Execution
-from layerscope.sweep.folder import SweepFolder
 
 
 class RayExecutor:

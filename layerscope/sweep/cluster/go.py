@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from layerscope import __version__
+from layerscope.config.plan import by_model
 from layerscope.core.errors import DataError, EnvironmentProblem, LayerscopeError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.records.sweep_places import CellPlace
+from layerscope.runs.sweep_folder import SweepFolder, settings_text
+from layerscope.runs.sweep_places import PlaceBook
 from layerscope.sweep.attempt import failure, is_lost
 from layerscope.sweep.cluster.claim import Claim, places
 from layerscope.sweep.cluster.handout import next_cell
@@ -25,9 +28,6 @@ from layerscope.sweep.cluster.seat import Delivery, Report, Terms
 from layerscope.sweep.cluster.seats import Node, OpenSeat, alive_nodes
 from layerscope.sweep.cluster.transfer import open_meeting, unpack
 from layerscope.sweep.executor import Execution
-from layerscope.sweep.folder import SweepFolder, settings_text
-from layerscope.sweep.places import PlaceBook
-from layerscope.sweep.plan import by_model
 
 # A cell may take its process, or its machine's memory, down with it: three times, then it has failed.
 # As often may a node lose a process before its first cell, or a GPU.

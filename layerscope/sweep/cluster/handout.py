@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from layerscope.config.plan import LoadKey, load_key
 from layerscope.records.sweep import Cell
-from layerscope.sweep.plan import LoadKey, load_key
 
 
 def next_cell(

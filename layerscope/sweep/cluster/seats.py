@@ -6,10 +6,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+from layerscope.config.plan import LoadKey, load_key
 from layerscope.records.sweep import Cell
 from layerscope.sweep.cluster.claim import Claim, request
 from layerscope.sweep.cluster.seat import Report, Seat, Terms
-from layerscope.sweep.plan import LoadKey, load_key
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from layerscope.account.account import account_of
 from layerscope.account.ranks import named, rank_sum
 from layerscope.cli.main import cli
 from layerscope.core.errors import DataError
-from layerscope.runs.ranks import read_ranks
+from layerscope.runs.run import Run
 
 
 def rank(path: Path, number: int, spans: list[tuple[str, int, int]], size: int = 2) -> Path:
@@ -46,15 +46,15 @@ def two(tmp_path: Path) -> Path:
 
 
 def test_the_sum_by_hand(two: Path) -> None:
-    found = read_ranks(sorted(two.iterdir()))
-    total = found.total.table
+    found = Run.open(sorted(two.iterdir())).account
+    total = found.table
     total.check()
     assert {
         r.layer: (r.calls, r.kernels, r.gpu_self_ns, r.cpu_self_ns) for r in total.rows if r.calls
     } == {"fc": (2, 2, 120, 300), "head": (2, 2, 11, 60), "extra": (1, 1, 9, 30)}
     assert total.whole.device_sum_ns == 140
     assert total.whole.host_window_ns == 120 + 270
-    assert [d.device for d in found.total.devices] == [
+    assert [d.device for d in found.devices] == [
         "rank 0 of 2, device 0",
         "rank 1 of 2, device 1",
     ]
@@ -78,12 +78,12 @@ def test_as_a_user_asks(two: Path, tmp_path: Path) -> None:
 def test_a_rank_that_is_missing_is_said_and_one_given_twice_is_refused(tmp_path: Path) -> None:
     first = rank(tmp_path / "a.json", 0, [("fc", 100, 50)], size=3)
     second = rank(tmp_path / "b.json", 1, [("fc", 100, 50)], size=3)
-    notes = read_ranks([first, second]).total.table.notes
+    notes = Run.open([first, second]).account.table.notes
     assert "2 of 3 ranks: the others' time is not in the sum" in notes
     with pytest.raises(DataError, match="2 traces of rank 0 of 3; give each rank once"):
-        read_ranks([first, rank(tmp_path / "c.json", 0, [("fc", 1, 1)], size=3)])
+        _ = Run.open([first, rank(tmp_path / "c.json", 0, [("fc", 1, 1)], size=3)]).account
     with pytest.raises(DataError, match="give each rank once"):
-        read_ranks([first, first])
+        _ = Run.open([first, first]).account
 
 
 def test_layers_of_two_kinds_do_not_add_up(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_layers_of_two_kinds_do_not_add_up(tmp_path: Path) -> None:
     operators.op("aten::mm", 0, 10)
     other = operators.write(tmp_path / "o.json")
     with pytest.raises(DataError, match="not of one kind"):
-        read_ranks([rank(tmp_path / "a.json", 0, [("fc", 9, 9)]), other])
+        _ = Run.open([rank(tmp_path / "a.json", 0, [("fc", 9, 9)]), other]).account
 
 
 spans = st.lists(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from layerscope.config.plan import plan
 from layerscope.config.sweep import settings_of
 from layerscope.core.errors import DataError, UsageError
 from layerscope.reproduce.checks import CellCheck, all_hold, jiwer_wer
@@ -23,7 +24,6 @@ from layerscope.reproduce.paths import (
 )
 from layerscope.reproduce.pins import PINS_FILE, Pins, kept_pins, read_pins
 from layerscope.reproduce.tables import TABLES
-from layerscope.sweep.plan import plan
 
 COMMITS = {"coco": "c" * 40, "scienceqa": "5" * 40, "textvqa": "7" * 40}
 

@@ -28,8 +28,8 @@ import layerscope
 from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
 from layerscope.core.vocabulary import OUTSIDE_MODEL
 from layerscope.run.capture import Capture
-from layerscope.run.tables import read_saved
-from layerscope.runs.export import export_perfetto, export_tb_profiler, read_source
+from layerscope.runs.export import export_perfetto, export_tb_profiler
+from layerscope.runs.run import Run
 from layerscope.trace.raw import RawTrace, text
 
 X = torch.ones(2, 8)
@@ -497,7 +497,7 @@ def test_exports_show_the_name_itself(tmp_path: Path) -> None:
     with layerscope.capture(model, tmp_path / "t.json") as cap:
         model(X)
     calls(cap)
-    source = read_source(tmp_path / "t.json")
+    source = Run.open(tmp_path / "t.json")
     perfetto = export_perfetto(source, tmp_path).path
     names = [text(event.fields.get("name")) or "" for event in RawTrace(perfetto).events()]
     assert names.count('layer:gé"n') == 1
@@ -554,7 +554,7 @@ def test_the_saved_trace_gives_the_same_account(tmp_path: Path) -> None:
         with cap.phase("step"):
             model(X)
         model[0].forward = model[0].forward.__wrapped__  # type: ignore[attr-defined]
-    saved = read_saved(tmp_path / "t.json.gz").account
+    saved = Run.open(tmp_path / "t.json.gz").account
     assert saved.table == cap.table
     assert saved.operators == cap.account.operators
     rows = {row.layer: row for row in saved.table.rows}

@@ -9,16 +9,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from layerscope.config.plan import id_of
 from layerscope.core.errors import DataError, EnvironmentProblem, ModelError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
 from layerscope.report.progress import ProgressReporter
+from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep import attempt as module
 from layerscope.sweep.execute import execute
 from layerscope.sweep.executor import Execution
-from layerscope.sweep.folder import SweepFolder
 from layerscope.sweep.models import KeptModel
-from layerscope.sweep.plan import id_of
 from layerscope.sweep.verdict import verdict
 
 QUIET = ProgressReporter(Console(), quiet=True)

@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerscope.config.plan import by_model, id_of, load_key, plan, same_run
 from layerscope.config.sweep import sweep_config
 from layerscope.core.errors import UsageError
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
-from layerscope.sweep.plan import by_model, id_of, load_key, plan, same_run
 
 BASE = {"model": "tiny", "device": "cpu", "dtype": "fp32", "dataset": "synthetic-textvqa"}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.sweep_rows import about, row
 
+from layerscope.config.plan import id_of
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, Estimate, SweepConfig, SweepFile
 from layerscope.report.sweep.figures import write_sweep_figures
@@ -18,11 +19,10 @@ from layerscope.report.sweep.grids import (
     sweep_grid,
 )
 from layerscope.report.sweep.markdown import sweep_markdown
+from layerscope.runs.sweep_folder import SweepFolder, invalidated
 from layerscope.stats.sweep_tables import exponents, pareto
 from layerscope.sweep.estimate import batches_of, windows_s
 from layerscope.sweep.estimate import estimate_text as time_text
-from layerscope.sweep.folder import SweepFolder, invalidated
-from layerscope.sweep.plan import id_of
 
 AXES = ("batch_size",)
 ROWS = [

@@ -11,7 +11,8 @@ import pytest
 
 from layerscope.config.resolve import resolve
 from layerscope.core.errors import EnvironmentProblem
-from layerscope.write.folder import RunFolder, run_name
+from layerscope.core.run_name import run_name
+from layerscope.write.folder import RunFolder
 
 
 def test_the_name_says_when_what_and_how() -> None:

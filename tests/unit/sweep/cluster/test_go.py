@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from support.imagined_ray import Actor, ImaginedRay, RayError, RayTaskError
 
+from layerscope.config.plan import id_of
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
 from layerscope.records.sweep_places import SweepNode
+from layerscope.runs.sweep_folder import SweepFolder
+from layerscope.runs.sweep_places import read_places
 from layerscope.sweep.attempt import failure
 from layerscope.sweep.cluster.claim import claim_of
 from layerscope.sweep.cluster.go import Go
 from layerscope.sweep.cluster.seat import Delivery, Report
 from layerscope.sweep.executor import Execution
-from layerscope.sweep.folder import SweepFolder
-from layerscope.sweep.places import read_places
-from layerscope.sweep.plan import id_of
 
 WHEN = ("2026-11-24T10:00:00.000+00:00", "2026-11-24T10:00:01.000+00:00")
 NODE = SweepNode(host="h", address="10.0.0.1", environment=read_environment(cuda=False))

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from layerscope.config.plan import id_of, load_key
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell
 from layerscope.sweep.cluster.claim import Claim, claim_of, places, request
 from layerscope.sweep.cluster.handout import next_cell
-from layerscope.sweep.plan import id_of, load_key
 
 
 def cell(batch: int, dtype: Any = "fp32", device: Any = "cpu") -> Cell:

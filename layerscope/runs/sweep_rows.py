@@ -13,11 +13,11 @@ from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
 from layerscope.records.sweep_places import CellPlace
 from layerscope.report.csv import read_layers_csv
+from layerscope.runs.sweep_folder import Finished
+from layerscope.runs.sweep_last_batch import last_batch_flops
 from layerscope.stats.energy_summary import summarise_energy
 from layerscope.stats.latency import full_batches, latency_summary
 from layerscope.stats.statistics import LatencySummary, summarise
-from layerscope.sweep.folder import Finished
-from layerscope.sweep.last_batch import last_batch_flops
 from layerscope.work.roofline import device_ns
 
 _NS = 1e9

@@ -8,7 +8,7 @@ import msgspec
 
 from layerscope.core.errors import DataError
 from layerscope.records.sweep_places import PLACES_FILE, CellPlace, SweepNode, SweepPlaces
-from layerscope.sweep.folder import write_file
+from layerscope.runs.sweep_folder import write_file
 
 
 def read_places(root: Path) -> SweepPlaces:

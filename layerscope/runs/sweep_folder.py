@@ -20,13 +20,13 @@ from pathlib import Path
 
 import msgspec
 
+from layerscope.config.plan import same_run
 from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.run_name import run_name
 from layerscope.records import RunConfig, RunRecord, load
 from layerscope.records.run_record import RUN_FILE
 from layerscope.records.sweep import Cell, CellFailure, SweepFile
 from layerscope.records.sweep_places import PLACES_FILE
-from layerscope.sweep.plan import same_run
-from layerscope.write.folder import run_name
 
 PLAN_FILE = "sweep.json"
 CELLS = "cells"

@@ -1,0 +1,22 @@
+"""A run's configuration in, the name of its folder out."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from layerscope.core.run_config import RunConfig
+
+
+def run_name(config: RunConfig, now: datetime | None = None) -> str:
+    """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time."""
+    now = now or datetime.now(UTC)
+    model = re.sub(r"[^A-Za-z0-9._]+", "-", config.model.rstrip("/").rsplit("/", 1)[-1]).strip("-.")
+    extra = [config.dataset]
+    if config.weights == "random":
+        extra.append("random")
+    if config.optimization != "eager":
+        extra.append(config.optimization)
+    tail = "-".join(extra)
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{model}-b{config.batch_size}-{config.image_size}px-{tail}"

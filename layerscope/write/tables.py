@@ -1,0 +1,58 @@
+"""An account and a folder in, the folder's table files out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from layerscope.records import AccountRecord
+from layerscope.records.tables import Account
+from layerscope.report.attention import write_attention_csv
+from layerscope.report.csv import (
+    write_kernels_csv,
+    write_layers_csv,
+    write_operators_csv,
+    write_steps_csv,
+)
+from layerscope.report.parquet import write_layers_parquet
+
+
+def write_tables(account: Account, folder: Path) -> dict[str, str]:
+    """Write the tables; returns role -> file name."""
+    files = {
+        "layers": "layers.csv",
+        "layers_parquet": "layers.parquet",
+        "kernels": "kernels.csv",
+        "operators": "operators.csv",
+        "steps": "steps.csv",
+    }
+    write_layers_csv(account.table, folder / files["layers"])
+    write_layers_parquet(account.table, folder / files["layers_parquet"])
+    write_kernels_csv(account.kernels, folder / files["kernels"])
+    write_operators_csv(account.operators, folder / files["operators"])
+    write_steps_csv(account.steps, folder / files["steps"])
+    if account.attention:
+        files["attention"] = "attention.csv"
+        write_attention_csv(account.attention, folder / files["attention"])
+    return files
+
+
+def account_record(account: Account, further: tuple[str, ...] = ()) -> AccountRecord:
+    """The account's totals and verdict for `run.json`; `further` failures count too."""
+    table = account.table
+    failures = (*table.failures(), *further)
+    return AccountRecord(
+        status="failed" if failures else "ok",
+        events=table.whole.device_events,
+        device_sum_us=_us(table.whole.device_sum_ns),
+        device_active_us=_us(table.whole.device_active_ns),
+        window_span_us=_us(table.whole.window_span_ns),
+        host_window_us=_us(table.whole.host_window_ns),
+        device_difference_ns=table.device_difference_ns,
+        host_difference_ns=table.host_difference_ns,
+        failures=failures,
+        notes=table.notes,
+    )
+
+
+def _us(ns: int | None) -> float | None:
+    return None if ns is None else round(ns / 1000, 3)
