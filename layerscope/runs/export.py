@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerscope.account.workings import Workings, work_out
 from layerscope.core.errors import DataError
 from layerscope.core.vocabulary import layer_name
 from layerscope.records import ModuleRecord, RunRecord
 from layerscope.records.captured import captured_in
 from layerscope.report import perfetto, tb_profiler
+from layerscope.trace.columns import read_trace
 
 if TYPE_CHECKING:
-    from layerscope.account.workings import Workings
     from layerscope.runs.run import Run
 
 _WORKER = "layerscope"
@@ -31,6 +32,9 @@ def export_tb_profiler(run: Run, folder: Path) -> tb_profiler.Fed:
         EnvironmentProblem: the file cannot be written.
     """
     trace, workings = _exported(run)
+    if workings.source != "ranges":
+        # Its own view shows what the trace has of modules, and would show layers of another kind twice.
+        workings = work_out(read_trace(trace))
     record = run.written
     if record is not None:
         name = tb_profiler_name(datetime.fromisoformat(record.created_utc))

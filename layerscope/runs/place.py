@@ -12,6 +12,7 @@ from layerscope.records.run_record import RUN_FILE
 TRACE_FILE = "trace.json.gz"
 LAYERS_FILE = "layers.csv"
 WORK_FILE = "work.json"
+SWEEP_FILE = "sweep.json"
 _TRACE_ENDINGS = (".json", ".json.gz", ".zip")
 
 
@@ -57,6 +58,10 @@ def _run_folder(path: Path) -> Path | None:
 
 
 def _traces_in(folder: Path) -> list[Path]:
+    if (folder / SWEEP_FILE).exists():
+        raise DataError(
+            f"{folder}: a sweep's folder; give one of the runs below it, or see `layerscope report`."
+        )
     inside = sorted(p for p in folder.iterdir() if p.name.endswith(_TRACE_ENDINGS) and p.is_file())
     if not inside:
         raise DataError(

@@ -222,9 +222,12 @@ class Run:
 
     @cached_property
     def _beside(self) -> Beside:
-        if self.written is None or self.folder is None:
-            return NOTHING
-        return beside_of(self.written, self.work, load_provenance(self.folder))
+        if self.written is not None and self.folder is not None:
+            return beside_of(self.written, self.work, load_provenance(self.folder))
+        if self.trace is not None and self.trace.name == TRACE_FILE:
+            # What a run put beside its trace speaks of it, though the record is gone.
+            return Beside(provenance=load_provenance(self.trace.parent))
+        return NOTHING
 
     @cached_property
     def _examined(self) -> Examined:

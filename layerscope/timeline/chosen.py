@@ -95,18 +95,16 @@ class Chosen:
 
     @cached_property
     def _parts_ns(self) -> Ints:
-        """Of each device event, what its layers have of it; `NONE` where none is of the choice.
-
-        What only its launch explains is whole: whether the choice has it is a question of ranges.
-        """
-        durations = self.workings.columns.device.dur_ns
-        found: Ints = durations.astype(np.int64).copy()
-        root = self.workings.ranges.root
+        """Of each device event, what layers of the choice have of it; `NONE` where none has any."""
+        durations = self.workings.columns.device.dur_ns.tolist()
+        root, keys = self.workings.ranges.root, self.workings.keys
+        fits = {key: self.choice.holds(key, root) for key in set(keys)}
+        found = [ns if fits[key] else NONE for key, ns in zip(keys, durations, strict=True)]
         for event in np.flatnonzero(self._is_placed).tolist():
-            parts = self.workings.place(event).deal(int(durations[event]))
+            parts = self.workings.place(event).deal(durations[event])
             held = [ns for key, ns in parts if self.choice.holds(key, root)]
             found[event] = sum(held) if held else NONE
-        return found
+        return np.array(found, np.int64)
 
     @cached_property
     def _sites_ns(self) -> dict[int, int]:

@@ -15,6 +15,8 @@ import pytest
 from tensorboard.plugins import base_plugin
 from werkzeug.test import Client, TestResponse
 
+from layerscope.report.csv import write_layers_csv
+from layerscope.runs.run import Run
 from layerscope.tab.plugin import LayersPlugin
 from layerscope.tab.runs import FILES
 
@@ -107,11 +109,12 @@ def test_the_listing_tells_what_the_record_says(logdir: Path) -> None:
     assert listed["files"] == [name for name, file in FILES.items() if (SAMPLE / file).exists()]
 
 
-def test_tables_and_the_trace_come_as_they_lie(logdir: Path) -> None:
+def test_tables_are_worked_out_and_the_trace_comes_as_it_lies(logdir: Path, tmp_path: Path) -> None:
     plugin = plugin_over(logdir)
     layers = get(plugin, "/file", run="sample", name="layers")
     assert layers.mimetype == "text/csv"
-    assert layers.data == (SAMPLE / "layers.csv").read_bytes()
+    write_layers_csv(Run.open(SAMPLE).account.table, tmp_path / "layers.csv")
+    assert layers.data == (tmp_path / "layers.csv").read_bytes()  # what `layerscope layers` says
     trace = get(plugin, "/trace", run="sample")
     assert trace.mimetype == "application/gzip"
     assert "Content-Encoding" not in trace.headers  # the file itself is the gzip
