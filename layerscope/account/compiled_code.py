@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -192,16 +192,7 @@ def read_compiled_code(
     call_of, site_of = [NONE] * count, [NONE] * count
     is_container = [False] * count
     names, parent = columns.spans.name.tolist(), tree.parent.tolist()
-    replayed = _replayed(provenance)
-    replaying = _replaying(columns, tree, starts)
-    cursors = [
-        _Cursor(
-            call.graph,
-            replayed.get(code_of(call.graph)) if index in replaying else None,
-            replays=index in replaying,
-        )
-        for index, call in enumerate(calls)
-    ]
+    cursors = _cursors(calls, _replayed(provenance), _replaying(columns, tree, starts))
     site_spans: list[int] = []
     for span in tree.order.tolist():  # parents before children, siblings by time
         outer = parent[span]
@@ -238,6 +229,20 @@ def read_compiled_code(
 def code_of(graph: CompiledGraph) -> int:
     """The number of the graph whose code this one runs; captures are noted under it."""
     return graph.number if graph.code is None else graph.code
+
+
+def _cursors(
+    calls: Sequence[GraphCall], replayed: Mapping[int, frozenset[int]], replaying: set[int]
+) -> list[_Cursor]:
+    """One for each call: what of its code runs on the host, in which order."""
+    return [
+        _Cursor(
+            call.graph,
+            replayed.get(code_of(call.graph)) if index in replaying else None,
+            replays=index in replaying,
+        )
+        for index, call in enumerate(calls)
+    ]
 
 
 def _replayed(provenance: Provenance) -> dict[int, frozenset[int]]:

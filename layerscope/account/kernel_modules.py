@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from layerscope.account.compiled_code import UNKNOWN, Placed
 from layerscope.core.frame_names import relative_fqn
@@ -27,35 +28,40 @@ def says_modules(columns: TraceColumns) -> bool:
     return bool((columns.device.module != ABSENT).any())
 
 
+@dataclass(frozen=True)
+class Unasked:
+    """Where device events belong before the kernels themselves are asked; one entry an event.
+
+    Attributes:
+        launch: as an index; `NONE` without one.
+        keys: by the launch alone.
+        placed: where compiled code puts it; None where that explains nothing.
+    """
+
+    launch: Sequence[int]
+    keys: Sequence[Key]
+    placed: Sequence[Placed | None]
+
+
 def with_modules(
-    columns: TraceColumns,
-    launch: Sequence[int],
-    keys: Sequence[Key],
-    placed: Sequence[Placed | None],
-    fqns: Collection[str],
-    root: str,
-    *,
-    in_ranges: bool,
+    columns: TraceColumns, before: Unasked, fqns: Collection[str], root: str, *, in_ranges: bool
 ) -> list[Placed | None]:
     """Where each device event belongs, now that kernels were asked.
 
     Args:
-        launch: of each event, as an index; `NONE` without one.
-        keys: where each event belongs by its launch alone.
-        placed: where compiled code puts it; None where that explains nothing.
         fqns: the model's modules, if known; a name is matched with them.
-        in_ranges: `keys` are of ranges of modules, which say as much as a kernel.
+        in_ranges: the keys are of ranges of modules, which say as much as a kernel.
     """
     names = _Names(fqns, root)
     kinds = columns.launches.kind.tolist()
-    found = list(placed)
+    launch, keys, found = before.launch, before.keys, list(before.placed)
     for event, said in enumerate(columns.device.module.tolist()):
         if said == ABSENT:
             continue
-        before = placed[event]
+        placed = before.placed[event]
         replayed = launch[event] == NONE or kinds[launch[event]] == _GRAPH
         alone = replayed or not in_ranges or keys[event][0] in BUCKETS
-        unsure = before.how in _UNSURE if before is not None else alone
+        unsure = placed.how in _UNSURE if placed is not None else alone
         layers = names.layers(columns.names[said]) if unsure else []
         if layers:
             found[event] = _placed(layers, keys[event][1], replayed=replayed)

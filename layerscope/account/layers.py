@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from layerscope.account.phases import Ranges
 from layerscope.core.vocabulary import BUCKETS, PHASES, group_of, layer_name
@@ -27,17 +27,19 @@ def build_rows(
     layers = _in_tree_order(tuple(tally.layers), root)
     keys |= {(root, phase) for phase in phases} if layers else set()
     keys |= {(above, phase) for layer, phase in keys for above in _ancestors(layer, root)}
-    gpu_total, cpu_total = _totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root)
+    totals = _Totals(_totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root))
     known = {layer_name(module.fqn) or root: module for module in modules}
     ran = sorted(phases, key=_rank)
     rows = [(layer, phase) for layer in layers for phase in ran if (layer, phase) in keys]
     return (
-        *(
-            _layer_row(key, root, tally, known, gpu_total, cpu_total, has_device=has_device)
-            for key in rows
-        ),
+        *(_layer_row(key, root, tally, known, totals, has_device=has_device) for key in rows),
         *_bucket_rows(tally, has_device=has_device),
     )
+
+
+class _Totals(NamedTuple):
+    gpu_ns: Mapping[Key, int]
+    cpu_ns: Mapping[Key, int]
 
 
 def _layer_row(
@@ -45,8 +47,7 @@ def _layer_row(
     root: str,
     tally: Tally,
     known: Mapping[str, ModuleRecord],
-    gpu_total: Mapping[Key, int],
-    cpu_total: Mapping[Key, int],
+    totals: _Totals,
     *,
     has_device: bool,
 ) -> LayerRow:
@@ -65,9 +66,9 @@ def _layer_row(
         calls=tally.calls[key],
         kernels=tally.kernels[key],
         gpu_self_ns=tally.gpu_ns[key] if has_device else None,
-        gpu_total_ns=gpu_total[key] if has_device else None,
+        gpu_total_ns=totals.gpu_ns[key] if has_device else None,
         cpu_self_ns=tally.cpu_ns[key],
-        cpu_total_ns=cpu_total[key],
+        cpu_total_ns=totals.cpu_ns[key],
         params=module.params if module else None,
         dtype=module.dtype if module else None,
         op_self_ns=tally.operator_ns[key],

@@ -11,7 +11,7 @@ import numpy as np
 from layerscope.account.compiled_code import CompiledCode, Placed, read_compiled_code
 from layerscope.account.graph_replays import DevicePlaces, place_device_events
 from layerscope.account.host_time import ThreadTime, thread_times
-from layerscope.account.kernel_modules import says_modules, with_modules
+from layerscope.account.kernel_modules import Unasked, says_modules, with_modules
 from layerscope.account.marked_phases import marks_at, window_span
 from layerscope.account.phases import LayerRange, Ranges, phase_named, read_ranges
 from layerscope.core.vocabulary import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
@@ -113,9 +113,7 @@ def work_out(
         before = places or DevicePlaces(none, (None,) * len(keys), none)
         asked = with_modules(
             columns,
-            links.launch.tolist(),
-            keys,
-            before.placed,
+            Unasked(links.launch.tolist(), keys, before.placed),
             fqns,
             ranges.root,
             in_ranges=layers.source in ("ranges", "modules"),

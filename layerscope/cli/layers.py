@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
+    from layerscope.report.selection import Selection
     from layerscope.runs.run import Run
 
 
@@ -48,12 +49,13 @@ def command(
     from layerscope.core.collector_pause import collector_at_rest
 
     _numpy_without_threads()
+    from layerscope.report.selection import Selection
     from layerscope.runs.run import Run
 
-    shown = {"phase": phase, "group": group, "depth": depth, "sort": sort, "top": top}
+    shown = Selection(phase=phase, depth=depth, sort=sort, top=top)
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
     with collector_at_rest():
-        _show(Run.open(run_or_trace, device), csv_file, shown)
+        _show(Run.open(run_or_trace, device), csv_file, shown, group=group)
 
 
 def _numpy_without_threads() -> None:
@@ -74,7 +76,7 @@ def _numpy_without_threads() -> None:
         del os.environ[name]
 
 
-def _show(run: Run, csv_file: Path | None, shown: dict[str, Any]) -> None:
+def _show(run: Run, csv_file: Path | None, shown: Selection, *, group: bool) -> None:
     from rich.console import Console
 
     from layerscope.core.errors import DataError
@@ -91,7 +93,7 @@ def _show(run: Run, csv_file: Path | None, shown: dict[str, Any]) -> None:
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
     screen = Console()
-    render_account(account, screen, ranks=run.ranks, **shown)
+    render_account(account, screen, shown, group=group, ranks=run.ranks)
     findings = run.findings
     if findings is not None and not run.ranks:
         render_findings(findings.seen, findings.not_judged, screen)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from layerscope.cli.options import read_options, run_options
 from layerscope.cli.verb import verb
+
+if TYPE_CHECKING:
+    from layerscope.run.profile import FinishedRun
 
 
 @verb("profile")
@@ -77,9 +80,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
 
     from layerscope.config.resolve import resolve
     from layerscope.core.errors import AccountingError, EnvironmentProblem
-    from layerscope.report.console import render_quiet, render_run
     from layerscope.report.progress import ProgressReporter
-    from layerscope.report.summary import summary_json
     from layerscope.run.profile import profile
 
     resolved = resolve(said, cuda=torch.cuda.is_available(), where=where)
@@ -95,31 +96,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
         # The first line says which model and why; the screen repeats all choices at the end.
         announce("; ".join(resolved.choices))
     finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
-    screen = Console()
-    if as_json:
-        click.echo(
-            summary_json(
-                finished.record,
-                finished.account,
-                folder=finished.folder,
-                layer_energy=finished.layer_energy,
-                work=finished.work,
-            )
-        )
-    elif quiet:
-        render_quiet(finished.account, screen, folder=finished.folder)
-    else:
-        seen = finished.findings
-        render_run(
-            finished.record,
-            finished.account,
-            screen,
-            work=finished.work,
-            findings=seen.seen if seen else None,
-            unjudged=seen.not_judged if seen else (),
-            folder=finished.folder,
-            layer_energy=finished.layer_energy,
-        )
+    _show(finished, quiet=quiet, as_json=as_json)
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":
         raise AccountingError(
@@ -132,6 +109,37 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
             f"--strict: --optimization {finished.record.config.optimization} fell back: "
             f"{'; '.join(fell_back)}. The run in {_shown(finished.folder)} is kept."
         )
+
+
+def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
+    from rich.console import Console
+
+    from layerscope.report.console import Traced, render_quiet, render_run
+    from layerscope.report.summary import summary_json
+
+    account, screen = finished.account, Console()
+    if as_json:
+        click.echo(
+            summary_json(
+                finished.record,
+                account,
+                folder=finished.folder,
+                layer_energy=finished.layer_energy,
+                work=finished.work,
+            )
+        )
+    elif quiet:
+        render_quiet(account, screen, folder=finished.folder)
+    else:
+        traced = None
+        if account is not None:
+            traced = Traced(
+                account=account,
+                work=finished.work,
+                findings=finished.findings,
+                layer_energy=finished.layer_energy,
+            )
+        render_run(finished.record, traced, screen, folder=finished.folder)
 
 
 def _shown(path: Path) -> str:

@@ -72,3 +72,11 @@ class NotJudged:
 
     rule: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was seen, and the rules that lacked evidence."""
+
+    seen: tuple[Finding, ...]
+    not_judged: tuple[NotJudged, ...]

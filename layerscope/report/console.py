@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from layerscope.account.ranks import Rank
 from layerscope.core.errors import UsageError
 from layerscope.core.microseconds import us_grouped
-from layerscope.records.finding import Finding, NotJudged
+from layerscope.records.finding import Findings
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
@@ -29,7 +30,7 @@ from layerscope.report.attention import attention_line
 from layerscope.report.findings import render_findings
 from layerscope.report.page import Page
 from layerscope.report.quantities import reported_text
-from layerscope.report.selection import Selection, select
+from layerscope.report.selection import EVERYTHING, Selection, select
 from layerscope.report.what_ran import what_ran
 
 if TYPE_CHECKING:
@@ -38,22 +39,28 @@ if TYPE_CHECKING:
 TOP_LAYERS = 15
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """What follows from a run's trace; None is what was not asked for, or could not be made.
+
+    Attributes:
+        work: with it the use of the device by phase and the run's floor are shown.
+    """
+
+    account: Account
+    work: CountedWork | None = None
+    findings: Findings | None = None
+    layer_energy: LayerEnergy | None = None
+
+
 def render_run(
-    record: RunRecord,
-    account: Account | None,
-    console: Console,
-    *,
-    work: CountedWork | None = None,
-    findings: Sequence[Finding] | None = None,
-    unjudged: Sequence[NotJudged] = (),
-    folder: Path | None = None,
-    layer_energy: LayerEnergy | None = None,
+    record: RunRecord, traced: Traced | None, console: Console, *, folder: Path | None = None
 ) -> None:
     """Print one run: what ran and where, the account, findings, files, results, glossary.
 
-    `account` is None when nothing was traced; the screen says so. With `work`, the use of the
-    device by phase and the run's floor are shown too; with `findings`, those.
+    `traced` is None when nothing was traced; the screen says so.
     """
+    account = traced.account if traced is not None else None
     page = Page(console)
     page.line(f"layerscope {record.environment.layerscope}: {record.name}", style="bold")
     for label, value in what_ran(record):
@@ -69,15 +76,20 @@ def render_run(
         _attention(page, account)
         _notes(page, account.table)
     _slowdown(page, record)
-    if account is not None and work is not None:
-        _use(page, account, work, record)
-    if layer_energy is not None:
-        _energy(page, layer_energy)
-    if findings is not None:
-        render_findings(findings, unjudged, console)
+    if traced is not None:
+        _further(page, traced, record, console)
     _warnings(page, record.warnings, account.table.warnings if account else ())
     _files(page, record, folder)
     _results(page, record)
+
+
+def _further(page: Page, traced: Traced, record: RunRecord, console: Console) -> None:
+    if traced.work is not None:
+        _use(page, traced.account, traced.work, record)
+    if traced.layer_energy is not None:
+        _energy(page, traced.layer_energy)
+    if traced.findings is not None:
+        render_findings(traced.findings.seen, traced.findings.not_judged, console)
 
 
 def render_quiet(account: Account | None, console: Console, *, folder: Path) -> None:
@@ -91,23 +103,15 @@ def render_quiet(account: Account | None, console: Console, *, folder: Path) -> 
 def render_account(
     account: Account,
     console: Console,
+    selection: Selection = EVERYTHING,
     *,
-    phase: str | None = None,
     group: bool = False,
-    depth: int | None = None,
-    sort: str | None = None,
-    top: int | None = None,
     ranks: Sequence[Rank] = (),
 ) -> None:
     """Print the layers of one trace, or its groups, and the accounting line.
 
     Args:
-        phase: only this phase's rows; None for all.
         group: sums by group instead of layers.
-        depth: only layers at most this far below the root (depth 0).
-        sort: a column of `layers.csv`; largest first, text A to Z. None sorts by self time, or by
-            total time under `depth`, where the totals hold what is not shown.
-        top: at most this many rows; what the others hold is printed beneath.
         ranks: whose sum the account is.
 
     Groups are few and always all shown, so `top` does not apply to them.
@@ -116,16 +120,18 @@ def render_account(
         UsageError: a phase or a column that the table does not have; groups with depth or sort.
     """
     table = account.table
-    if group and (depth is not None or sort is not None):
+    if group and (selection.depth is not None or selection.sort is not None):
         raise UsageError("--group shows sums by group: leave out --depth and --sort.")
-    chosen = select(table, Selection(phase=phase, depth=depth, sort=sort, top=top))
+    chosen = select(table, selection)
     page = Page(console)
     page.line(_headline(account), style="bold")
     if ranks:
         page.grid(rank_grid(ranks))
     if len(account.devices) > 1 or account.rank:
         page.grid(device_grid(account.devices, account.rank))
-    page.grid(group_grid(table, phase) if group else layer_grid(table, chosen, sort))
+    page.grid(
+        group_grid(table, selection.phase) if group else layer_grid(table, chosen, selection.sort)
+    )
     _accounting(page, table)
     _attention(page, account)
     _notes(page, table)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerscope.account.account import Workings
+from layerscope.account.workings import Workings
 from layerscope.core.vocabulary import LAYER_PREFIX, PHASE_PREFIX, name_in_range
 from layerscope.report.trace_file import TraceFile
 from layerscope.timeline.tracks import Track, devices_of, idle_share, step_of_event, tracks_of

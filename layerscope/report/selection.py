@@ -13,12 +13,23 @@ from layerscope.report.sums import phases_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What to show. None: no limit; `sort` None: by self time, by total time under `depth`."""
+    """What to show; None is no limit.
+
+    Attributes:
+        phase: only this phase's rows.
+        depth: only layers at most this far below the root (depth 0).
+        sort: a column of `layers.csv`; largest first, text A to Z. None sorts by self time, or by
+            total time under `depth`, where the totals hold what is not shown.
+        top: at most this many rows; what the others hold is printed beneath.
+    """
 
     phase: str | None = None
     depth: int | None = None
     sort: str | None = None
     top: int | None = None
+
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from layerscope.account.account import Workings
 from layerscope.account.phases import Ranges
+from layerscope.account.workings import Workings
 from layerscope.report.trace_file import TraceFile
 from layerscope.trace.columns import Ints, TraceColumns
 from layerscope.trace.raw import RawEvent, RawTrace, arguments, raw_us, time_ns

@@ -29,6 +29,7 @@ from layerscope.records import (
     WorkloadRecord,
     save,
 )
+from layerscope.records.finding import Findings
 from layerscope.records.provenance import Provenance, save_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.report.figures import write_figures
@@ -49,7 +50,7 @@ from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
 from layerscope.runs.examine import Beside, Examined, examine, workings_of
 from layerscope.runs.export import class_names, tb_profiler_name
-from layerscope.runs.judge import Findings, findings_of, write_findings
+from layerscope.runs.judge import findings_of, write_findings
 from layerscope.runs.place import TRACE_FILE
 from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
 from layerscope.runs.work_file import write_work

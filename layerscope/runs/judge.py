@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.findings import Evidence, find, not_judged
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, RunRecord
-from layerscope.records.finding import Finding, NotJudged
+from layerscope.records.finding import Findings
 from layerscope.records.optimization import RECOMPILE_LIMIT
 from layerscope.report.findings import read_findings_json, write_findings_json
 from layerscope.timeline.idle import Idle
 
 FINDINGS_FILE = "findings.json"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What was seen, and the rules that lacked evidence."""
-
-    seen: tuple[Finding, ...]
-    not_judged: tuple[NotJudged, ...]
 
 
 def findings_of(

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from layerscope.account.ranks import Rank, named, rank_sum
 from layerscope.core.errors import DataError, UsageError
 from layerscope.records import Account, CountedWork, RunRecord, load
+from layerscope.records.finding import Findings
 from layerscope.records.provenance import load_provenance
 from layerscope.records.run_record import RUN_FILE
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
-from layerscope.runs.judge import FINDINGS_FILE, Findings, findings_of, read_findings
+from layerscope.runs.judge import FINDINGS_FILE, findings_of, read_findings
 from layerscope.runs.place import LAYERS_FILE, TRACE_FILE, WORK_FILE, Place, find_run
 from layerscope.runs.replay_file import REPLAY_FILE, energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table

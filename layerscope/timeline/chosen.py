@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from layerscope.account.account import Workings
+from layerscope.account.workings import Workings
 from layerscope.timeline.choice import Choice, Marks
 from layerscope.trace.columns import Ints
 from layerscope.trace.tree import NONE

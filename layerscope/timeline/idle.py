@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from layerscope.account.account import Workings
+from layerscope.account.workings import Workings
 from layerscope.core.vocabulary import PHASES
 from layerscope.records.layer_table import LayerTable
 from layerscope.trace.attribution import Attribution

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from layerscope.account.account import Workings
+from layerscope.account.workings import Workings
 from layerscope.core.vocabulary import OUTSIDE_MODEL
 from layerscope.timeline.idle import NOTHING_FOLLOWED, Gaps, first_ns, gaps_of
 from layerscope.trace.columns import Ints

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from layerscope.account.account import Workings
+from layerscope.account.workings import Workings
 from layerscope.timeline.choice import Choice, Marks, calls_of, inside_of
 from layerscope.timeline.chosen import Chosen, items_of, marked
 from layerscope.timeline.tracks import Track, tracks_of
@@ -144,10 +144,9 @@ class Timeline:
         start_ns: Ints,
         dur_ns: Ints,
         names: list[int],
-        shares: list[tuple[int, int, int, int]] | None = None,
         **more: Any,
     ) -> Row:
-        count = len(start_ns)
+        count, shares = len(start_ns), more.pop("shares", [])
         blank: dict[str, list[int]] = {
             "level": [0] * count,
             "chosen": [0] * count,
@@ -164,7 +163,7 @@ class Timeline:
             dur_ns=np.asarray(dur_ns, np.int64).tolist(),
             name=names,
             **(blank | given),
-            shares=shares or [],
+            shares=shares,
         )
 
     def _track_rows(

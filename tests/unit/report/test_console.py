@@ -15,8 +15,9 @@ from layerscope.core.vocabulary import BEFORE_WINDOW
 from layerscope.records import LayerTable, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.accounting_line import accounting_line
-from layerscope.report.console import render_account, render_quiet, render_run
+from layerscope.report.console import Traced, render_account, render_quiet, render_run
 from layerscope.report.page import printable, shorten_middle
+from layerscope.report.selection import Selection
 from layerscope.report.summary import summary_json
 from layerscope.report.sums import by_group, by_phase
 
@@ -65,7 +66,8 @@ def test_sums_add_up(gpu_table: LayerTable, cpu_table: LayerTable) -> None:
 def test_run(kind: str, request: pytest.FixtureRequest, screen: Screen, golden: Golden) -> None:
     shown = screen()
     record = request.getfixturevalue(f"{kind}_record")
-    render_run(record, request.getfixturevalue(f"{kind}_account"), shown.console, folder=FOLDER)
+    traced = Traced(account=request.getfixturevalue(f"{kind}_account"))
+    render_run(record, traced, shown.console, folder=FOLDER)
     assert "\x1b" not in shown.text
     assert "[red]" in shown.text
     assert "tiny[/]" in shown.text
@@ -81,9 +83,9 @@ def test_run_without_a_trace(cpu_record: RunRecord, screen: Screen) -> None:
 
 def test_layers(gpu_account: Account, screen: Screen, golden: Golden) -> None:
     shown = screen()
-    render_account(gpu_account, shown.console, top=2)
-    render_account(gpu_account, shown.console, depth=1)
-    render_account(gpu_account, shown.console, phase="vision", sort="params")
+    render_account(gpu_account, shown.console, Selection(top=2))
+    render_account(gpu_account, shown.console, Selection(depth=1))
+    render_account(gpu_account, shown.console, Selection(phase="vision", sort="params"))
     render_account(gpu_account, shown.console, group=True)
     golden("layers", shown.text)
 
@@ -100,11 +102,11 @@ def test_failed_account_says_so(gpu_account: Account, screen: Screen) -> None:
 def test_unknown_choices_are_refused(gpu_account: Account, screen: Screen) -> None:
     console = screen().console
     with pytest.raises(UsageError, match="it has vision, decode"):
-        render_account(gpu_account, console, phase="prefil")
+        render_account(gpu_account, console, Selection(phase="prefil"))
     with pytest.raises(UsageError, match="did you mean gpu_self_us"):
-        render_account(gpu_account, console, sort="gpu_self")
+        render_account(gpu_account, console, Selection(sort="gpu_self"))
     with pytest.raises(UsageError, match="leave out"):
-        render_account(gpu_account, console, group=True, depth=1)
+        render_account(gpu_account, console, Selection(depth=1), group=True)
 
 
 def test_quiet(gpu_account: Account, screen: Screen) -> None:
