@@ -19,9 +19,10 @@ profile: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python $(PYTEST)
 
-# What takes minutes: compiling models, clusters, TensorBoard's own plugin.
+# What takes minutes: compiling models, clusters, TensorBoard's own plugin. A file stays with one worker: what its
+# tests share takes longest to make.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python $(PYTEST) -m slow
+	$(BIN)/python $(PYTEST:worksteal=loadfile) -m slow
 
 # Every test that starts `layerscope`: for a new build of torch. Where lines on the terminal are counted each
 # command is a fresh process, imports included; elsewhere they fork from one that has done the imports.

@@ -109,7 +109,7 @@ def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Exami
         except AccountingError as error:
             failures = (str(error),)
         failures += _other_layers(workings, beside.work)
-    elif not beside.modules:
+    elif workings.compiled is not None and not beside.modules:
         found = with_heavy_count(found, workings)
     return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)
 
