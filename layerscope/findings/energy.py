@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import ms, percent, slug
+from layerscope.core.units import ms, percent
+from layerscope.core.words import slug
 from layerscope.findings.evidence import Evidence, Verdict, sum_ns
 from layerscope.joules.energy_by_kind import KindEnergy, by_kind
 from layerscope.joules.layer_energy import LayerEnergy

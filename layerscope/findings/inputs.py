@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import ms, percent
+from layerscope.core.units import ms, percent
 from layerscope.findings.evidence import Evidence, Verdict, sum_ns
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.run_record import BatchRecord

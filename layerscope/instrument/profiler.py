@@ -15,6 +15,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.words import first_line
 from layerscope.instrument import cupti
 from layerscope.instrument.library_noise import without_library_noise
 from layerscope.instrument.other_sessions import (
@@ -76,7 +77,7 @@ class ProfilerSession:
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise  # the device itself, which others judge
         except RuntimeError as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error, longest=None)
             raise EnvironmentProblem(
                 f"torch.profiler does not start ({why}); {cupti.REMEDY}, or run with --no-trace."
             ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from layerscope.core.digits import percent_two, two_digits
+from layerscope.core.units import percent_two, two_digits
 from layerscope.records.plausible_ceilings import rate_text
 from layerscope.records.work import COPY, Ceilings
 from layerscope.report.page import Grid, Page

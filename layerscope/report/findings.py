@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from layerscope.core.digits import ms_two, percent_two
 from layerscope.core.errors import DataError
+from layerscope.core.units import ms_two, percent_two
 from layerscope.records.finding import Finding, NotJudged, Saving
 from layerscope.report.page import Page
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from layerscope.core.digits import ms_two, percent_two, two_digits
+from layerscope.core.units import ms_two, percent_two, two_digits
 from layerscope.records import Account, Ceilings, CountedWork, RunRecord
 from layerscope.report.ceilings import ceilings_notes, ceilings_text
 from layerscope.report.page import Grid

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from layerscope.core.digits import ms_two, two_digits
+from layerscope.core.units import ms_two, two_digits
 from layerscope.records.work import PartWork
 from layerscope.work.rates import Rates
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from layerscope.core.errors import EnvironmentProblem, ModelError
+from layerscope.core.words import first_line
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -75,7 +76,7 @@ class Hub:
         # The HTTP library differs between versions of huggingface_hub, so what an unreachable hub
         # raises has no common base.
         except Exception as error:
-            return self._locate_cached(repo_id, revision, _first_line(error))
+            return self._locate_cached(repo_id, revision, first_line(error, longest=None))
         return HubModel(
             repo_id=repo_id,
             commit=info.sha or revision or "main",
@@ -149,7 +150,7 @@ class Hub:
             )
         except Exception as error:  # as in locate(): no common base
             raise EnvironmentProblem(
-                f"{model.repo_id}: the download broke off ({_first_line(error)}); "
+                f"{model.repo_id}: the download broke off ({first_line(error, longest=None)}); "
                 f"the same command resumes it. {ways_on()}"
             ) from error
 
@@ -233,8 +234,3 @@ def expected_time(size_bytes: int) -> str:
 
 def _gb(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.2f} GB"
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].strip() if text else type(error).__name__

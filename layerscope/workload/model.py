@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
+from layerscope.core.words import one_line
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (
     Architecture,
@@ -282,7 +283,7 @@ def _built(config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...
 
 def _loading_problem(config: RunConfig, error: Exception) -> LayerscopeError:
     """transformers refuses FlashAttention with ImportError (package) or ValueError (device)."""
-    text = " ".join(str(error).split())[:300]
+    text = one_line(error, longest=300)
     if wants_flash(config):
         return EnvironmentProblem(
             f"FlashAttention: not available here ({text}); use --attention sdpa."

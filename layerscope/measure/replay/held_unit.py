@@ -10,13 +10,13 @@ from functools import cached_property
 
 import torch
 
+from layerscope.core.words import first_line
 from layerscope.measure.replay.capture import Call, Captured, Generate, capture
 from layerscope.measure.replay.inputs import Held
 from layerscope.measure.replay.player import (
     Item,
     Player,
     Refused,
-    first_line,
     overwriter,
     player_of,
     prepare,

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
+from layerscope.core.words import kind_and_first_line
 from layerscope.run.diagnosis import tested
-from layerscope.run.diagnosis.probe import Finding, first_line
+from layerscope.run.diagnosis.probe import Finding
 
 PLUGIN_GROUP = "tensorboard_plugins"
 
@@ -110,7 +111,7 @@ def _imported(module: str, distribution: str | None = None) -> ModuleType | Find
     except Exception as error:
         return Finding(
             status="missing",
-            found=f"{name} cannot be imported ({first_line(error)})",
+            found=f"{name} cannot be imported ({kind_and_first_line(error)})",
             remedy=f"pip install --force-reinstall {name}",
         )
 
@@ -150,7 +151,7 @@ def _plugin(announced: Sequence[EntryPoint], package: str, remedy: str) -> Findi
         except Exception as error:  # as in _imported()
             return Finding(
                 status="missing",
-                found=f"{found}, cannot be loaded ({first_line(error)})",
+                found=f"{found}, cannot be loaded ({kind_and_first_line(error)})",
                 remedy=remedy,
             )
         return Finding(status="ok", found=found)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from layerscope.core.digits import ms_two, percent_two, two_digits
+from layerscope.core.units import ms_two, percent_two, two_digits
 from layerscope.records.plausible_ceilings import impossible, rate_text, unlikely
 from layerscope.records.work import Ceilings
 
