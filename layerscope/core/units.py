@@ -41,9 +41,9 @@ def percent(share: float) -> str:
     return f"{value:.{digits}f} %"
 
 
-def percent_fixed(share: float) -> str:
-    """A share in a column of its like, two decimals: 30.00 %."""
-    return f"{100 * share:.2f} %"
+def percent_fixed(part: float, whole: float = 1) -> str:
+    """A part of the whole in a column of its like, two decimals: 30.00 %."""
+    return f"{100 * part / whole:.2f} %"
 
 
 def significant(value: float, digits: int) -> str:
@@ -74,7 +74,7 @@ def ms_two(ns: float) -> str:
     return f"{two_digits(ns / 1e6)} ms"
 
 
-def size(count: float, unit: str, decimals: int = 1) -> str:
+def size_text(count: float, unit: str, decimals: int = 1) -> str:
     """Bytes in MB, GB, MiB or GiB: "1,234.5 MiB"."""
     return f"{count / _SIZES[unit]:,.{decimals}f} {unit}"
 

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import prefixed
 from layerscope.differences.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
@@ -36,7 +37,6 @@ _NAMES = {
     "device": "device time",
     "host": "host window",
 }
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 def render_comparison(
@@ -232,10 +232,9 @@ def _us(ns: int) -> str:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return "not measured"
-    if unit.upper().startswith("FLOP"):
-        for scale, prefix in _PREFIXES:
-            if abs(value) >= scale:
-                return f"{value / scale:.4f} {prefix}{unit}"
+    number, prefix = prefixed(value) if unit.upper().startswith("FLOP") else (value, "")
+    if prefix:
+        return f"{number:.4f} {prefix}{unit}"
     return f"{value:.4g} {unit}".rstrip()
 
 

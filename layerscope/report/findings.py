@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 
 from layerscope.core.errors import DataError
-from layerscope.core.units import ms_two, percent_two
+from layerscope.core.units import ms_grouped, ms_two, percent_two
 from layerscope.records.finding import Finding, NotJudged, Saving
 from layerscope.report.page import Page
 
@@ -73,7 +73,7 @@ def saving_text(saving: Saving) -> str:
     if saving.saved_ns is None:
         return f"saving not estimated: {saving.basis}"
     most = "at most " if saving.at_most else "about "
-    share, saved = "", f"{saving.saved_ns / 1e6:,.3f} ms"
+    share, saved = "", f"{ms_grouped(saving.saved_ns)} ms"
     if saving.by_ceilings:
         saved = ms_two(saving.saved_ns)
     if saving.share is not None:

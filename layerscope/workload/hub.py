@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from layerscope.core.errors import EnvironmentProblem, ModelError
+from layerscope.core.units import size_text
 from layerscope.core.words import first_line
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -233,4 +234,4 @@ def expected_time(size_bytes: int) -> str:
 
 
 def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB"
+    return size_text(size_bytes, "GB", 2)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from layerscope.core.units import MIB
 from layerscope.core.words import first_line, kind_and_first_line
 from layerscope.measure.replay.inputs import Held, is_counter, put_back
 
@@ -171,7 +172,7 @@ def overwriter(device: str) -> tuple[Callable[[], None], str]:
     def overwrite() -> None:
         buffer.zero_()
 
-    return overwrite, f"a buffer of {size / 2**20:,.0f} MiB written before every call"
+    return overwrite, f"a buffer of {size / MIB:,.0f} MiB written before every call"
 
 
 def _try_out(

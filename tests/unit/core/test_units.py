@@ -1,12 +1,27 @@
-"""Two digits, by hand."""
+"""Digits and units, by hand, and what holds for every number."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from layerscope.core.units import ms_two, percent_two, two_digits
+from layerscope.core.units import (
+    ms,
+    ms_grouped,
+    ms_number,
+    ms_two,
+    percent,
+    percent_fixed,
+    percent_two,
+    prefixed,
+    significant,
+    size_text,
+    two_digits,
+    us,
+)
 from layerscope.records.plausible_ceilings import impossible, rate_text, unlikely
 from layerscope.records.work import Ceilings
 
@@ -35,7 +50,7 @@ def test_rates_carry_three() -> None:
     assert rate_text("float16", 7.734e14) == "773 TFLOP/s"
     assert rate_text("float32", 1.4e9) == "0.00140 TFLOP/s"
     assert rate_text("copy", 4.169e12) == "4,170 GB/s"
-    assert rate_text("copy", 9.996e9) == "10.00 GB/s" or rate_text("copy", 9.996e9) == "10.0 GB/s"
+    assert rate_text("copy", 9.996e9) == "10.0 GB/s"
     assert rate_text("float16", math.inf) == "inf TFLOP/s"
 
 
@@ -62,3 +77,52 @@ def test_what_a_maker_states_bounds_what_is_believed() -> None:
         "float16": unlikely(h200(float16=51e12))["float16"]
     }
     assert unlikely(h200(bfloat16=100e12, tf32=380e12, float32=66e12)) == {}
+
+
+def test_times_of_a_sentence_and_of_a_figure() -> None:
+    times = (1_011_501_593, 210_096_345, 98_230_000, 9_863_720, 253_056, 0)
+    assert [ms(ns) for ns in times] == [
+        "1,012 ms", "210 ms", "98.2 ms", "9.86 ms", "0.253 ms", "0.000 ms",
+    ]  # fmt: skip
+    assert [ms_number(ns) for ns in times] == ["1,012", "210.1", "98.2", "9.86", "0.253", "0.000"]
+    assert (ms_grouped(1_011_501_593), ms_grouped(-253_056)) == ("1,011.502", "-0.253")
+    assert us(1_234_567) == "1,234.6 µs"
+
+
+def test_shares() -> None:
+    assert [percent(share) for share in (0.3, 0.042, 0.0012)] == ["30 %", "4.2 %", "0.12 %"]
+    assert (percent_fixed(0.3), percent_fixed(1, 3)) == ("30.00 %", "33.33 %")
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "decimals", "text"),
+    [
+        (1 << 20, "MiB", 1, "1.0 MiB"), (1_500_000, "MB", 1, "1.5 MB"), (0, "GB", 2, "0.00 GB"),
+        (3 << 40, "GiB", 0, "3,072 GiB"), (8_449_000_000, "GB", 2, "8.45 GB"),
+    ],
+)  # fmt: skip
+def test_sizes(count: int, unit: str, decimals: int, text: str) -> None:
+    assert size_text(count, unit, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "prefix"),
+    [
+        (1.5e12, 1.5, "T"), (1e6, 1.0, "M"), (999_999, 999_999, ""), (0, 0, ""), (2e18, 2000.0, "P"),
+        (-3e9, -3.0, "G"),
+    ],
+)  # fmt: skip
+def test_prefixes(value: float, number: float, prefix: str) -> None:
+    assert prefixed(value) == (number, prefix)
+
+
+@given(
+    st.floats(min_value=1e-12, max_value=1e15) | st.floats(min_value=-1e15, max_value=-1e-12),
+    st.integers(1, 6),
+)
+def test_a_rounded_number_is_near_and_has_no_more_digits(value: float, digits: int) -> None:
+    text = significant(value, digits)
+    read = float(text.replace(",", ""))
+    assert abs(read - value) <= 0.5000001 * 10 ** (1 - digits) * abs(value)
+    if abs(read) < 10 ** (digits - 1):  # no zeros that stand in for digits left of the point
+        assert len(text.lstrip("-0.").replace(".", "").replace(",", "")) == digits
