@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from layerscope.core.files import json_text
 from layerscope.core.microseconds import us_grouped
 from layerscope.core.units import prefixed
 from layerscope.differences.noise import CONFIDENCE
@@ -104,7 +105,7 @@ def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
         built["layers"]["unexplained_ns"] = layers.unexplained_ns
         for held, row in zip(built["layers"]["rows"], layers.rows, strict=True):
             held |= {"change_ns": row.change_ns, "status": row.status}
-    return msgspec.json.format(msgspec.json.encode(built), indent=2).decode()
+    return json_text(built)
 
 
 def _unlike(comparison: Comparison) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
+from layerscope.core.files import json_text
 from layerscope.core.units import percent_fixed
 from layerscope.records.cross_check import CrossChecked
 from layerscope.records.work import Check, CountedWork, OperatorCount, PartWork
@@ -85,7 +85,7 @@ def flops_json(checked: CrossChecked) -> str:
         "views": work.views,
         "differing": [check.name for check in checked.differing],
     }
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return json_text(found)
 
 
 def _what_ran(checked: CrossChecked) -> list[tuple[str, str]]:

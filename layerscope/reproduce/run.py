@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from layerscope.core.errors import LayerscopeError
+from layerscope.core.files import PLAN_FILE
 from layerscope.core.progress import Progress
 from layerscope.records.run_record import Environment
 from layerscope.records.sweep import Cell, SweepConfig
@@ -29,7 +30,7 @@ from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
 from layerscope.reproduce.tables import TABLES
 from layerscope.runs.sweep import read_sent_sweep
 from layerscope.sweep.execute import execute
-from layerscope.sweep.folder import PLAN_FILE, SweepFolder
+from layerscope.sweep.folder import SweepFolder
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.plan import plan
 from layerscope.sweep.publish import derive, publish

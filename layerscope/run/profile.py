@@ -11,6 +11,7 @@ import torch
 
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.files import RUN_FILE, TRACE_FILE
 from layerscope.core.progress import Progress
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
@@ -29,7 +30,6 @@ from layerscope.records import (
     save,
 )
 from layerscope.records.provenance import Provenance, save_provenance
-from layerscope.records.run_record import RUN_FILE
 from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
@@ -46,7 +46,7 @@ from layerscope.run.optimized import (
 )
 from layerscope.run.passes import Measured, Passes
 from layerscope.run.quality import score_run
-from layerscope.run.tables import TRACE_FILE, account_record, write_tables, write_work
+from layerscope.run.tables import account_record, write_tables, write_work
 from layerscope.runs.examine import Examined, examine
 from layerscope.runs.export import class_names, tb_profiler_name
 from layerscope.runs.judge import Findings, findings_of, write_findings

@@ -15,6 +15,8 @@ from pathlib import Path
 from layerscope.core.errors import EnvironmentProblem, ModelError
 from layerscope.core.units import size_text
 from layerscope.core.words import first_line
+from layerscope.workload.architecture import CONFIG_FILE
+from layerscope.workload.checkpoint import INDEX_FILE, WEIGHTS_FILE
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -92,11 +94,11 @@ class Hub:
         """
         if model.cached is not None:
             return model.cached
-        if "config.json" not in model.sizes_bytes:
+        if CONFIG_FILE not in model.sizes_bytes:
             raise ModelError(
                 f"{model.repo_id}: no config.json in it, so it is no transformers model."
             )
-        return self._download(model, ["config.json"])
+        return self._download(model, [CONFIG_FILE])
 
     def fetch(
         self, model: HubModel, announce: Callable[[str], None], *, weights: bool = True
@@ -159,7 +161,7 @@ class Hub:
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
-            repo_id, "config.json", cache_dir=self.cache_dir, revision=revision
+            repo_id, CONFIG_FILE, cache_dir=self.cache_dir, revision=revision
         )
         if not isinstance(found, str):
             raise EnvironmentProblem(
@@ -205,8 +207,8 @@ def wanted_files(repo_id: str, names: Iterable[str], *, weights: bool) -> list[s
     """
     names = sorted(names)
     shards = [name for name in names if _SAFETENSORS.fullmatch(name)]
-    if "model.safetensors" in shards and "model.safetensors.index.json" not in names:
-        shards = ["model.safetensors"]
+    if WEIGHTS_FILE in shards and INDEX_FILE not in names:
+        shards = [WEIGHTS_FILE]
     if weights and not shards:
         raise ModelError(
             f"{repo_id}: has no safetensors weights, and layerscope loads no pickles; take a "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerscope.core.files import FIGURES_FOLDER
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLDER", "Figures", "write_figures"]
 
-FOLDER = "figures"
+FOLDER = FIGURES_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)

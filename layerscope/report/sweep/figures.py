@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerscope.core.files import FIGURES_FOLDER
 from layerscope.records.sweep import Estimate, Setting, SweepRow
 from layerscope.report.figures.style import (
     BLUE,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FOLDER = "figures"
+FOLDER = FIGURES_FOLDER
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, DARK)
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _METRICS = (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
 from layerscope.report.columns import COLUMNS
@@ -74,7 +75,7 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
     having = [
         (row, file)
         for row in rows
-        if row.folder is not None and (file := root / row.folder / "layers.csv").exists()
+        if row.folder is not None and (file := root / row.folder / LAYERS_FILE).exists()
     ]
     write_csv(path, header, (line for row, file in having for line in _layer_lines(row, file)))
     return len(having)
