@@ -15,7 +15,7 @@ from layerscope.core.units import MIB
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import KernelRow, OperatorRow, StepRow
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
-from layerscope.report.csv_lines import write_csv
+from layerscope.report.csv_lines import cell_text, write_csv
 
 # One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.
 _MIB_PLACES = 7
@@ -115,7 +115,7 @@ def _cell(column: Column, value: Value) -> str:
         return _mib_text(value)
     if column.kind == "share":
         return f"{value:.9f}"
-    return repr(value) if isinstance(value, float) else str(value)
+    return cell_text(value)
 
 
 def _mib_text(count: int) -> str:

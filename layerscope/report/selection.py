@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layerscope.core.errors import UsageError
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.words import did_you_mean
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.report.columns import BY_NAME, COLUMNS, Column, value_of
@@ -89,7 +90,7 @@ def column_named(name: str) -> Column:
         return BY_NAME[name]
     names = [column.name for column in COLUMNS]
     hint = did_you_mean(name, names, f"columns: {', '.join(names)}.", quote="")
-    raise UsageError(f"--sort {name}: layers.csv has no such column; {hint}")
+    raise UsageError(f"--sort {name}: {LAYERS_FILE} has no such column; {hint}")
 
 
 def _empty(row: LayerRow) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.words import kind_and_first_line
 from layerscope.run.diagnosis import tested
 from layerscope.run.diagnosis.probe import Finding
@@ -132,7 +133,7 @@ def layerscope_plugin(announced: Sequence[EntryPoint]) -> Finding:
         return Finding(
             status="missing",
             found="this version of layerscope has no tab of its own in TensorBoard",
-            remedy="none needed: Scalars and Text tabs, layers.csv and `layerscope layers` show "
+            remedy=f"none needed: Scalars and Text tabs, {LAYERS_FILE} and `layerscope layers` show "
             "the same numbers",
         )
     return _plugin(

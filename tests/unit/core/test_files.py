@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 from dataclasses import dataclass, field
@@ -17,7 +18,16 @@ from layerscope.core.files import json_text, parse_json, read_json, read_json_if
 from layerscope.core.whole_file import whole_file
 from layerscope.records import load
 
-SAMPLE = next((Path(__file__).resolve().parents[3] / "traces").glob("sample-*"))
+TREE = Path(__file__).resolve().parents[3]
+SAMPLE = next((TREE / "traces").glob("sample-*"))
+# The door to a saved run and the command line, which still name files themselves.
+WITH_NAMES = {
+    "cli/report.py",
+    "run/tables.py",
+    "runs/judge.py",
+    "runs/replay_file.py",
+    "runs/sweep.py",
+}
 
 
 @dataclass(frozen=True)
@@ -156,3 +166,14 @@ def test_a_saved_run_lists_its_files_under_the_names_kept_here() -> None:
     assert {"record", "trace", "layers", "steps", "findings"} <= set(known)
     of_their_own = {role.partition("_")[0] for role in listed.keys() - known.keys()}
     assert of_their_own <= {"figure", "tensorboard"}
+
+
+def test_no_other_module_names_a_file() -> None:
+    names = {text for name, text in vars(files).items() if name.endswith("_FILE")}
+    found = set()
+    for path in (TREE / "layerscope").rglob("*.py"):
+        module = path.relative_to(TREE / "layerscope").as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in names and module != "core/files.py":
+                found.add(module)
+    assert found <= WITH_NAMES
