@@ -10,7 +10,6 @@ from layerscope.cli.verb import verb
 
 _SCREEN = "-"
 _MOST_BYTES = 3_000_000
-_SWEEP_FILE = "sweep.json"
 
 
 @verb("report")
@@ -36,11 +35,12 @@ def command(run: Path, html_file: Path | None, markdown_file: str | None) -> Non
     Ends with exit code 5, the report written, if an account does not add up.
     """
     from layerscope.core.errors import AccountingError, UsageError
+    from layerscope.core.files import PLAN_FILE
 
     if html_file is None and markdown_file is None:
         raise UsageError("nothing to write: give --html FILE, --markdown, or both.")
     _refuse_what_is_neither(run)
-    sweep = (run / _SWEEP_FILE).exists()
+    sweep = (run / PLAN_FILE).exists()
     page, comment, failures = (_of_sweep if sweep else _of_run)(
         run, html=html_file is not None, markdown=markdown_file is not None
     )
@@ -80,7 +80,7 @@ def _of_sweep(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tupl
 
 def _refuse_what_is_neither(path: Path) -> None:
     from layerscope.core.errors import DataError, UsageError
-    from layerscope.records.run_record import RUN_FILE
+    from layerscope.core.files import PLAN_FILE, RUN_FILE
 
     if not path.exists():
         raise DataError(f"{path}: no such folder.")
@@ -88,9 +88,9 @@ def _refuse_what_is_neither(path: Path) -> None:
         raise UsageError(
             f"{path}: not a run folder; for a trace without one use `layerscope layers`."
         )
-    if not (path / RUN_FILE).exists() and not (path / _SWEEP_FILE).exists():
+    if not (path / RUN_FILE).exists() and not (path / PLAN_FILE).exists():
         raise DataError(
-            f"{path}: neither {RUN_FILE} nor {_SWEEP_FILE} in it, so it is no run folder and no sweep."
+            f"{path}: neither {RUN_FILE} nor {PLAN_FILE} in it, so it is no run folder and no sweep."
         )
 
 

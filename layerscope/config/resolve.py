@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from layerscope.core.errors import UsageError
+from layerscope.core.words import did_you_mean, first_line
 from layerscope.records import RunConfig
 from layerscope.records.layer_energy import read_choice
 
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        what = getattr(error, "problem", None) or first_line(error)
         raise UsageError(f"{path}{line}: not plain YAML ({what}).") from None
     if found is None:
         return {}
@@ -61,8 +61,7 @@ def check_keys(given: Mapping[str, Any], where: str) -> None:
     known = [field.name for field in dataclasses.fields(RunConfig)]
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}."
+            hint = did_you_mean(key, known, f"known keys: {', '.join(known)}.")
             raise UsageError(f"{where}: unknown key `{key}`; {hint}")
 
 

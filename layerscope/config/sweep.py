@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from layerscope.config.resolve import check_keys, read_yaml
 from layerscope.core.errors import UsageError
 from layerscope.core.shipped import find_config, shipped_config, shipped_names
+from layerscope.core.words import did_you_mean
 from layerscope.published.reference_tables import REFERENCE_DATASETS, reference_tables
 from layerscope.records.sweep import Override, ReferenceLink, Setting, SweepConfig
 
@@ -128,8 +128,7 @@ def matches(given: Mapping[str, Setting], pattern: Mapping[str, Setting]) -> boo
 def _check_own_keys(given: Mapping[str, Any], where: str) -> None:
     for key in given:
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1, cutoff=0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_KEYS)}."
+            hint = did_you_mean(key, _KEYS, f"known keys: {', '.join(_KEYS)}.")
             raise UsageError(f"{where}: unknown key `{key}`; {hint}")
 
 

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# What is being written, a file or a run's folder, has a name that begins so.
+PARTIAL = ".partial-"
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -23,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         return
     target = path.resolve() if path.is_symlink() else path
     # The ending stays: libraries choose the format by it.
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    partial = target.with_name(f"{PARTIAL}{os.getpid()}-{target.name}")
     try:
         yield partial
         os.replace(partial, target)

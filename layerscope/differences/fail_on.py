@@ -7,10 +7,10 @@ An expression is METRIC OP VALUE, with a per cent sign after a value that is a s
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from math import inf
 
 from layerscope.core.errors import UsageError
+from layerscope.core.words import did_you_mean
 from layerscope.records.comparison import (
     METRICS,
     OPERATORS,
@@ -40,10 +40,10 @@ def parse_condition(text: str) -> Condition:
     name, operator, number, percent = form.groups()
     metric = next((known for known in METRICS if known == name), None)
     if metric is None:
-        near = get_close_matches(name, METRICS, n=1)
-        hint = f" did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, METRICS, quote="")
+        near = f" {hint}" if hint else ""
         raise UsageError(
-            f"--fail-on {text!r}: no metric {name!r};{hint} choose from {', '.join(METRICS)}."
+            f"--fail-on {text!r}: no metric {name!r};{near} choose from {', '.join(METRICS)}."
         )
     return Condition(
         text=text.strip(),

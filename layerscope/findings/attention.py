@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from layerscope.core.words import counted, listed, ms, percent
+from layerscope.core.units import ms, percent
+from layerscope.core.words import counted, listed
 from layerscope.findings.evidence import Evidence, Verdict, family_of, sum_ns
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.tables import OperatorRow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import counted, listed, ms, percent
+from layerscope.core.units import ms, percent
+from layerscope.core.words import counted, listed
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 

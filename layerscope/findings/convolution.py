@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layerscope.core.words import listed, ms, percent
+from layerscope.core.units import ms, percent
+from layerscope.core.words import listed
 from layerscope.findings.evidence import Evidence, Verdict, sum_ns
 from layerscope.records.finding import Finding, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import ms, percent, slug
+from layerscope.core.files import LAYER_ENERGY_FILE
+from layerscope.core.units import ms, percent
+from layerscope.core.words import slug
 from layerscope.findings.evidence import Evidence, Verdict, sum_ns
 from layerscope.joules.energy_by_kind import KindEnergy, by_kind
 from layerscope.joules.layer_energy import LayerEnergy
@@ -63,7 +65,7 @@ def idle_energy(evidence: Evidence) -> Verdict:
                 f"batch, are drawn while no kernel runs: {whole.idle_w:.0f} W over "
                 f"{ms(idle_ns)} of {ms(whole.wall_s * 1e9)}."
             ),
-            rests_on=(RestsOn(source="layer_energy.csv: wall_us less device_us"),),
+            rests_on=(RestsOn(source=f"{LAYER_ENERGY_FILE}: wall_us less device_us"),),
             try_next="--optimization cudagraphs: the same kernels without the wait between them",
             saving=Saving(
                 saved_ns=idle_ns,
@@ -120,7 +122,7 @@ def _finding(evidence: Evidence, kind: KindEnergy, ratio: float) -> Finding:
 
 def _rows(energy: LayerEnergy, kind: KindEnergy) -> tuple[RestsOn, ...]:
     units = [u for u in energy.units if (u.kind, u.phase) == (kind.kind, kind.phase)]
-    source = f"layer_energy.csv: kind {kind.kind}, {len(units)} lines"
+    source = f"{LAYER_ENERGY_FILE}: kind {kind.kind}, {len(units)} lines"
     layer = kind.kind if "." in kind.kind and kind.kind.endswith(".*") else ""
     return (RestsOn(layer=layer, phase=kind.phase, source=source),)
 

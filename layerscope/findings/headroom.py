@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from layerscope.core.digits import ms_two
-from layerscope.core.words import counted, ms, percent, slug
+from layerscope.core.units import ms, ms_two, percent
+from layerscope.core.words import counted, slug
 from layerscope.findings.evidence import Evidence, Verdict, by_family, sum_ns
 from layerscope.findings.roofline_gap import (
     down_to_roofline,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import ms, percent
+from layerscope.core.files import RUN_FILE
+from layerscope.core.units import ms, percent
 from layerscope.findings.evidence import Evidence, Verdict, sum_ns
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.run_record import BatchRecord
 
-BATCHES = RestsOn(source="run.json: workload.batches")
+BATCHES = RestsOn(source=f"{RUN_FILE}: workload.batches")
 # From this share of padded positions on, padding is worth a sentence.
 PADDING_SHARE = 0.25
 
@@ -41,7 +42,7 @@ def image_size(evidence: Evidence) -> Verdict:
             sentence=f"The image size did not reach the model in {len(other)} of {total} batches: "
             f"{how}; time, FLOPs and answers are those of {height} × {width} px"
             + (f" (vision: {ms(vision)} of {evidence.time_of})." if vision else "."),
-            rests_on=(RestsOn(source="run.json: config.image_size"), BATCHES),
+            rests_on=(RestsOn(source=f"{RUN_FILE}: config.image_size"), BATCHES),
             try_next=advice,
             saving=Saving(
                 saved_ns=None, basis="it changes what was measured, not how fast it runs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerscope.core.words import ms, percent, us
+from layerscope.core.units import ms, percent, us
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.timeline.idle import BUSY_SHARE, Idle, IdleRow, PhaseIdle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from layerscope.core.digits import two_digits
-from layerscope.core.words import counted, listed, ms, percent
+from layerscope.core.units import ms, percent, two_digits
+from layerscope.core.words import counted, listed
 from layerscope.findings.evidence import Evidence, Verdict, by_family, sum_ns
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields
 
 from layerscope.core.errors import UsageError
 from layerscope.core.run_config import RunConfig
+from layerscope.core.units import ms
 from layerscope.core.vocabulary import GROUPS
-from layerscope.core.words import listed, ms
+from layerscope.core.words import listed
 from layerscope.findings.evidence import Evidence
 from layerscope.records.finding import Finding, RestsOn, Saving
 from layerscope.records.tables import Account

@@ -15,6 +15,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
+from layerscope.core.words import first_line
 from layerscope.instrument import cupti
 from layerscope.instrument.library_noise import without_library_noise
 from layerscope.instrument.other_sessions import (
@@ -76,7 +78,7 @@ class ProfilerSession:
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise  # the device itself, which others judge
         except RuntimeError as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error, longest=None)
             raise EnvironmentProblem(
                 f"torch.profiler does not start ({why}); {cupti.REMEDY}, or run with --no-trace."
             ) from error
@@ -144,14 +146,17 @@ class ProfilerSession:
                 "inside the block (a torch.profiler that started there); use one of the two at a time."
             )
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            # Kineto writes into a folder of its own: it packs by a name's ending, slower than we do.
+            with (
+                tempfile.TemporaryDirectory(dir=path.parent) as folder,
+                whole_file(path) as partial,
+            ):
                 plain = Path(folder) / "trace.json"
                 self._write(plain)
                 if path.suffix == ".gz":
-                    packed = Path(folder) / "trace.json.gz"
-                    _compress(plain, packed)
-                    plain = packed
-                os.replace(plain, path)
+                    _compress(plain, partial)
+                else:
+                    plain.rename(partial)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{path}: the trace cannot be written ({error.strerror or error})."

@@ -20,6 +20,7 @@ from torch._C._profiler import _RecordFunctionFast
 
 from layerscope.core.frame_names import parts_of
 from layerscope.core.vocabulary import COMPILED_PREFIX
+from layerscope.core.words import kind_and_first_line
 from layerscope.instrument.call_sites import Sites, call_sites, relabelled
 from layerscope.instrument.calling_frame import CallingFrames, Start
 from layerscope.instrument.graph_notes import NOTES, noted, read_notes
@@ -169,7 +170,7 @@ class ProvenanceWatch:
         try:
             yield
         except Exception as error:
-            self._lost = f"it could not be noted ({type(error).__name__}: {error})"[:200]
+            self._lost = f"it could not be noted ({kind_and_first_line(error)})"
 
     @contextmanager
     def _passing(self) -> Iterator[None]:

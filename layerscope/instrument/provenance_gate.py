@@ -6,6 +6,7 @@ import types
 
 import torch
 
+from layerscope.core.words import kind_and_first_line
 from layerscope.instrument.provenance import ProvenanceWatch
 
 # Tried with every test, or on a GPU by hand; others may work, and the trial below decides.
@@ -31,7 +32,7 @@ def why_not_understood() -> str:
             if site.operator and site.layers
         ]
     except Exception as error:  # a private interface may fail in any way; the run goes on without
-        return _reason(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+        return _reason(kind_and_first_line(error))
     return "" if found == wanted else _reason(f"two linear layers gave {found or 'no call sites'}")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from layerscope.core.files import DAMAGED, write_json
+from layerscope.core.words import first_line
 from layerscope.measure.ceilings_bench import RATES
 from layerscope.measure.datasheets import datasheet_of
 from layerscope.records.plausible_ceilings import impossible, unlikely
@@ -44,8 +45,8 @@ def load_kept(path: Path, key: str, device: str) -> Kept:
         if entry is None:
             return Kept()
         found = with_datasheet(msgspec.json.decode(entry, type=Ceilings), device)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        return Kept(doubt=f"{path} is damaged ({str(error)[:80] or type(error).__name__})")
+    except DAMAGED as error:
+        return Kept(doubt=f"{path} is damaged ({first_line(error, longest=80)})")
     return Kept(found, doubt_of(found, key, device))
 
 
@@ -92,13 +93,10 @@ def store(path: Path, ceilings: Ceilings) -> Ceilings:
         The ceilings, with a note where they could not be kept.
     """
     kept = {**_readable(path), ceilings.key: replace(ceilings, kept=False, notes=())}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
-        temporary.replace(path)
+        write_json(path, kept)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
         note = f"not kept for the next run: {path}: {error.strerror}"
         return replace(ceilings, notes=(*ceilings.notes, note))
     return ceilings
@@ -107,13 +105,13 @@ def store(path: Path, ceilings: Ceilings) -> Ceilings:
 def _readable(path: Path) -> dict[str, Ceilings]:
     try:
         entries = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-    except (OSError, msgspec.DecodeError, ValueError, RecursionError):
+    except (OSError, *DAMAGED):
         return {}
     found = {}
     for key, entry in entries.items():
         try:
             ceilings = msgspec.json.decode(entry, type=Ceilings)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+        except DAMAGED:
             continue
         if ceilings.form == CEILINGS_FORM:
             found[key] = ceilings

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from layerscope.core.words import first_line
 from layerscope.measure.best_moment import Burst, best_apart, best_moment, moments_together
 from layerscope.measure.ceilings_bench import NotMeasured, Reading
 from layerscope.measure.matmul_precision import matmul_precision
@@ -121,7 +122,7 @@ class CpuBench:
         try:
             _product(8, dtype)()
         except RuntimeError as error:
-            raise NotMeasured(str(error).strip().partition("\n")[0][:200]) from None
+            raise NotMeasured(first_line(error)) from None
         return dtype
 
     def _times(self, work: Work, repeats: int) -> list[float]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from layerscope.core.words import first_line
 from layerscope.measure.ceilings_bench import NoRoom, NotMeasured, Reading
 from layerscope.measure.matmul_precision import matmul_precision
 from layerscope.measure.stopwatch import CudaStopwatch, Stopwatch
@@ -83,9 +84,9 @@ class CudaBench:
                     with self._precision(rate):
                         reached, _ = self._product(rate, (4096, 4096, 4096), biased=False)
                 except torch.OutOfMemoryError as error:
-                    raise NoRoom(_first_line(error)) from None
+                    raise NoRoom(first_line(error)) from None
                 except RuntimeError as error:
-                    raise NotMeasured(_first_line(error)) from None
+                    raise NotMeasured(first_line(error)) from None
         return reached, 3 * reached
 
     def _precision(self, rate: str) -> AbstractContextManager[None]:
@@ -105,7 +106,7 @@ class CudaBench:
                 try:
                     per_s, count = self._product(rate, shape, biased=biased)
                 except RuntimeError as error:  # out of memory, or a dtype it cannot multiply
-                    reason = _first_line(error)
+                    reason = first_line(error)
                     continue
                 found.append((per_s, (shape, biased), count))
                 self._best_per_s[rate] = max(best, per_s)
@@ -146,7 +147,7 @@ class CudaBench:
             source = torch.ones(size // 4, device=self._device, dtype=torch.float32)
             target = torch.empty_like(source)
         except RuntimeError as error:  # what is free may lie in pieces
-            raise NoRoom(_first_line(error)) from None
+            raise NoRoom(first_line(error)) from None
         ways: dict[str, Callable[[], object]] = {
             "copy": lambda: target.copy_(source),
             "elementwise": lambda: torch.mul(source, 1.0, out=target),
@@ -167,7 +168,3 @@ class CudaBench:
                 work()
 
         return min(once, *(self._watch.time_ns(unit) / inner for _ in range(UNITS))), UNITS
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from layerscope.core.errors import DataError
+from layerscope.core.files import DAMAGED
 from layerscope.core.shipped import shipped_root
 
 TABLES_FILE = "reference_tables.json"
@@ -26,6 +27,6 @@ def reference_tables() -> dict[str, Any]:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); reinstall layerscope."
         ) from None
-    except msgspec.DecodeError as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: damaged ({error}); reinstall layerscope.") from None
     return found

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from layerscope.core.files import DAMAGED
 from layerscope.records.provenance import Provenance
 from layerscope.records.run_record import ModuleRecord
 
@@ -82,6 +83,6 @@ def captured_in(metadata: Mapping[str, Any]) -> Captured | None:
         if inflater.unconsumed_tail:
             return None
         found = msgspec.json.decode(data, type=Captured)
-    except (binascii.Error, zlib.error, msgspec.DecodeError, RecursionError, ValueError):
+    except (binascii.Error, zlib.error, *DAMAGED):
         return None
     return found if found.format == _FORMAT else None

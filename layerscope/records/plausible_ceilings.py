@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from layerscope.core.units import significant
 from layerscope.records.work import COPY, Ceilings
 
 # A part's clock may exceed the one its maker states the rate at, by a tenth or so; more is an error.
@@ -49,12 +50,5 @@ def unlikely(ceilings: Ceilings) -> dict[str, str]:
 def rate_text(name: str, per_s: float) -> str:
     """A ceiling with its unit, three digits: "769 TFLOP/s", "4,170 GB/s", "0.0014 TFLOP/s"."""
     if name == COPY:
-        return f"{_three(per_s / 1e9)} GB/s"
-    return f"{_three(per_s / 1e12)} TFLOP/s"
-
-
-def _three(value: float) -> str:
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{round(value, 2 - math.floor(math.log10(abs(value)))):,.{min(decimals, 9)}f}"
+        return f"{significant(per_s / 1e9, 3)} GB/s"
+    return f"{significant(per_s / 1e12, 3)} TFLOP/s"

@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
+from layerscope.core.files import PROVENANCE_FILE, read_json_if_there, write_json
 
-from layerscope.core.errors import DataError
-
-PROVENANCE_FILE = "provenance.json"
 NO_SITE = -1
 
 # `exact`: the call does the work of one layer. `fused`: several layers, split by a model. `unknown`:
@@ -106,7 +103,7 @@ class Provenance:
 
 def save_provenance(provenance: Provenance, folder: Path) -> dict[str, str]:
     """Write `provenance.json`; returns role -> file name."""
-    (folder / PROVENANCE_FILE).write_bytes(msgspec.json.encode(provenance) + b"\n")
+    write_json(folder / PROVENANCE_FILE, provenance, indented=False)
     return {"provenance": PROVENANCE_FILE}
 
 
@@ -116,10 +113,6 @@ def load_provenance(folder: Path) -> Provenance | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = folder / PROVENANCE_FILE
-    if not path.exists():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Provenance)
-    except (msgspec.DecodeError, OSError) as error:
-        raise DataError(f"{path}: not the provenance of compiled code ({error}).") from None
+    return read_json_if_there(
+        folder / PROVENANCE_FILE, Provenance, "the provenance of compiled code"
+    )

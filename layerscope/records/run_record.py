@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from layerscope.core.errors import DataError
+from layerscope.core.files import RUN_FILE, parse_json, write_json
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.optimization import OptimizationRecord
@@ -21,7 +20,7 @@ from layerscope.records.work import Ceilings
 # History of the format:
 # 1 (2026-11-24): first form.
 SCHEMA_VERSION = 1
-RUN_FILE = "run.json"
+_WHAT = "a layerscope run record"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +232,7 @@ class RunRecord:
 
 def save(record: RunRecord, path: Path) -> None:
     """Write `run.json`, indented, so that a person can read it and a diff stays small."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    write_json(path, record)
 
 
 def load(path: Path) -> RunRecord:
@@ -248,16 +247,13 @@ def load(path: Path) -> RunRecord:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot read the run record ({error.strerror}).") from None
-    try:
-        version = msgspec.json.decode(raw, type=_Version).schema_version
-        if version > SCHEMA_VERSION:
-            raise DataError(
-                f"{path}: written as schema {version}, this layerscope reads up to {SCHEMA_VERSION}; "
-                "update layerscope."
-            )
-        return msgspec.json.decode(raw, type=RunRecord)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path}: not a layerscope run record ({error}).") from None
+    version = parse_json(raw, path, _Version, _WHAT).schema_version
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: written as schema {version}, this layerscope reads up to {SCHEMA_VERSION}; "
+            "update layerscope."
+        )
+    return parse_json(raw, path, RunRecord, _WHAT)
 
 
 @dataclass(frozen=True)

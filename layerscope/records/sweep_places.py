@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from layerscope.records.run_record import Environment
 
-PLACES_FILE = "nodes.json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class SweepNode:

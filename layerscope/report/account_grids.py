@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from layerscope.account.ranks import Rank
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import MIB, percent_fixed
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import DeviceRow
 from layerscope.report.columns import BY_NAME, Column, share_of, value_of
@@ -215,7 +216,7 @@ def _shown(column: Column, value: str | int | float | None) -> str:
     if column.kind == "share":
         return _percent(value)
     if column.kind == "mebibytes":
-        return f"{value / (1 << 20):,.3f}"
+        return f"{value / MIB:,.3f}"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
@@ -224,7 +225,7 @@ def _time(ns: int | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return UNMEASURED if share is None else f"{100 * share:.2f} %"
+    return UNMEASURED if share is None else percent_fixed(share)
 
 
 def _count(value: int | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from layerscope.core.digits import percent_two, two_digits
+from layerscope.core.files import json_text
+from layerscope.core.units import percent_two, two_digits
 from layerscope.records.plausible_ceilings import rate_text
 from layerscope.records.work import COPY, Ceilings
 from layerscope.report.page import Grid, Page
@@ -96,7 +97,7 @@ def ceilings_json(ceilings: Ceilings) -> str:
         "ceilings_version": EXPORT_VERSION,
         **msgspec.to_builtins(ceilings),
     }
-    return msgspec.json.format(msgspec.json.encode(held), indent=2).decode()
+    return json_text(held)
 
 
 def _stated(ceilings: Ceilings, name: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from layerscope.core.files import json_text
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import prefixed
 from layerscope.differences.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
@@ -36,7 +38,6 @@ _NAMES = {
     "device": "device time",
     "host": "host window",
 }
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 def render_comparison(
@@ -104,7 +105,7 @@ def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
         built["layers"]["unexplained_ns"] = layers.unexplained_ns
         for held, row in zip(built["layers"]["rows"], layers.rows, strict=True):
             held |= {"change_ns": row.change_ns, "status": row.status}
-    return msgspec.json.format(msgspec.json.encode(built), indent=2).decode()
+    return json_text(built)
 
 
 def _unlike(comparison: Comparison) -> list[tuple[str, str]]:
@@ -232,10 +233,9 @@ def _us(ns: int) -> str:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return "not measured"
-    if unit.upper().startswith("FLOP"):
-        for scale, prefix in _PREFIXES:
-            if abs(value) >= scale:
-                return f"{value / scale:.4f} {prefix}{unit}"
+    number, prefix = prefixed(value) if unit.upper().startswith("FLOP") else (value, "")
+    if prefix:
+        return f"{number:.4f} {prefix}{unit}"
     return f"{value:.4g} {unit}".rstrip()
 
 

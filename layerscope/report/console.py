@@ -12,6 +12,7 @@ from rich.console import Console
 from layerscope.account.ranks import Rank
 from layerscope.core.errors import UsageError
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import ms_grouped
 from layerscope.records.finding import Findings
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
@@ -194,12 +195,12 @@ def _slowdown(page: Page, record: RunRecord) -> None:
     trace = record.trace
     if trace is None:
         return
-    profiled = f"profiled run {trace.profiled_ns / 1e6:,.3f} ms"
+    profiled = f"profiled run {ms_grouped(trace.profiled_ns)} ms"
     if not trace.unprofiled_ns:
         page.line(f"{profiled}; slowdown unknown: the batch was not timed without the profiler")
         return
     page.line(
-        f"{profiled}, the same batch unprofiled {trace.unprofiled_ns / 1e6:,.3f} ms: "
+        f"{profiled}, the same batch unprofiled {ms_grouped(trace.unprofiled_ns)} ms: "
         f"{trace.profiled_ns / trace.unprofiled_ns:.2f} times as long "
         "(latency and energy come from unprofiled batches alone)"
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from layerscope.core.errors import DataError
 from layerscope.core.microseconds import ns_of, us_text
+from layerscope.core.units import MIB
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import KernelRow, OperatorRow, StepRow
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
-from layerscope.report.csv_lines import write_csv
+from layerscope.report.csv_lines import cell_text, write_csv
 
-_MIB = 1 << 20
 # One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.
 _MIB_PLACES = 7
 
@@ -115,12 +115,12 @@ def _cell(column: Column, value: Value) -> str:
         return _mib_text(value)
     if column.kind == "share":
         return f"{value:.9f}"
-    return repr(value) if isinstance(value, float) else str(value)
+    return cell_text(value)
 
 
 def _mib_text(count: int) -> str:
     scale: int = 10**_MIB_PLACES
-    whole, part = divmod((count * scale + _MIB // 2) // _MIB, scale)
+    whole, part = divmod((count * scale + MIB // 2) // MIB, scale)
     return f"{whole}.{part:0{_MIB_PLACES}d}".rstrip("0").rstrip(".")
 
 
@@ -128,7 +128,7 @@ def _bytes_of(text: str) -> int:
     whole, _, part = text.partition(".")
     scale: int = 10**_MIB_PLACES
     scaled = int(whole) * scale + int(part.ljust(_MIB_PLACES, "0")[:_MIB_PLACES])
-    return (scaled * _MIB + scale // 2) // scale
+    return (scaled * MIB + scale // 2) // scale
 
 
 def _rows_of(lines: Iterable[list[str]], path: Path) -> tuple[LayerRow, ...]:

@@ -26,6 +26,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
         raise EnvironmentProblem(f"{path}: cannot write the table ({error.strerror}).") from None
 
 
+def cell_text(value: str | int | float | None) -> str:
+    """A value as a cell: blank where it was not measured, floats with every digit they have."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
 def _line(cells: Sequence[str]) -> str:
     # csv.writer leaves a lone carriage return unquoted under this line end; its reader then breaks.
     return ",".join(_quoted(cell) if _MARKS.search(cell) else cell for cell in cells) + "\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from layerscope.core.units import NS_PER_S, size_text
 from layerscope.records import (
     DeviceState,
     Interval,
@@ -18,8 +19,6 @@ from layerscope.records import (
 from layerscope.stats.energy_summary import EnergySummary, summarise_energy
 from layerscope.stats.latency import full_batches, latency_summary
 from layerscope.stats.statistics import LatencySummary, summarise
-
-_NS_PER_S = 1e9
 
 
 def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -69,7 +68,7 @@ def _latency_text(summary: LatencySummary, record: RunRecord) -> str:
         f"{summary.samples_per_s:.4g} samples/s"
     )
     stopped = f"; stopped: {record.latency_stopped}" if record.latency_stopped else ""
-    middle = f"median {_s(summary.median_ns)} s{_between(summary.interval, _NS_PER_S)}"
+    middle = f"median {_s(summary.median_ns)} s{_between(summary.interval, NS_PER_S)}"
     return f"{middle} of {summary.count} full batches; {spread}{stopped}"
 
 
@@ -78,9 +77,7 @@ def _first_token(record: RunRecord) -> Iterator[tuple[str, str]]:
     if not times:
         return
     summary = summarise(times)
-    text = (
-        f"median {_s(summary.median_ns)} s{_between(summary.interval, _NS_PER_S)} of {len(times)}"
-    )
+    text = f"median {_s(summary.median_ns)} s{_between(summary.interval, NS_PER_S)} of {len(times)}"
     per_token = ms_per_token(record)
     if per_token is not None:
         text += ", a window of its own; "
@@ -140,17 +137,15 @@ def _states(states: Sequence[DeviceState]) -> str:
 
 
 def _memory_text(memory: MemoryRecord) -> str:
-    parts = [f"weights {_mib(memory.weights_bytes)}"]
+    parts = [f"weights {size_text(memory.weights_bytes, 'MiB')}"]
     if memory.kv_cache_bytes is not None:
-        parts.append(f"KV cache {_mib(memory.kv_cache_bytes)}")
+        parts.append(f"KV cache {size_text(memory.kv_cache_bytes, 'MiB')}")
     if memory.peak_bytes is not None:
-        by_phase = ", ".join(f"{p} {_mib(b)}" for p, b in memory.peak_by_phase_bytes.items())
-        parts.append(f"peak {_mib(memory.peak_bytes)} ({by_phase}; {memory.method})")
+        by_phase = ", ".join(
+            f"{p} {size_text(b, 'MiB')}" for p, b in memory.peak_by_phase_bytes.items()
+        )
+        parts.append(f"peak {size_text(memory.peak_bytes, 'MiB')} ({by_phase}; {memory.method})")
     return "; ".join(parts)
-
-
-def _mib(count: int) -> str:
-    return f"{count / (1 << 20):,.1f} MiB"
 
 
 def _quality_text(quality: Quality) -> str:
@@ -182,4 +177,4 @@ def _between(interval: Interval | None, scale: float = 1.0) -> str:
 
 
 def _s(ns: float) -> str:
-    return f"{ns / _NS_PER_S:.4g}"
+    return f"{ns / NS_PER_S:.4g}"

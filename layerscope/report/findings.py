@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
-from layerscope.core.digits import ms_two, percent_two
-from layerscope.core.errors import DataError
+from layerscope.core.files import read_json, write_json
+from layerscope.core.units import ms_grouped, ms_two, percent_two
 from layerscope.records.finding import Finding, NotJudged, Saving
 from layerscope.report.page import Page
 
@@ -33,7 +32,7 @@ def write_findings_json(
 ) -> None:
     """Write `findings.json`, indented; times are integer nanoseconds."""
     held = FindingsFile(findings=tuple(findings), not_judged=tuple(not_judged))
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=2) + b"\n")
+    write_json(path, held)
 
 
 def read_findings_json(path: Path) -> FindingsFile:
@@ -42,12 +41,7 @@ def read_findings_json(path: Path) -> FindingsFile:
     Raises:
         DataError: the file is missing, or not of this form.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=FindingsFile)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path}: not a findings file ({error}).") from None
+    return read_json(path, FindingsFile, "a findings file")
 
 
 def render_findings(
@@ -73,7 +67,7 @@ def saving_text(saving: Saving) -> str:
     if saving.saved_ns is None:
         return f"saving not estimated: {saving.basis}"
     most = "at most " if saving.at_most else "about "
-    share, saved = "", f"{saving.saved_ns / 1e6:,.3f} ms"
+    share, saved = "", f"{ms_grouped(saving.saved_ns)} ms"
     if saving.by_ceilings:
         saved = ms_two(saving.saved_ns)
     if saving.share is not None:

@@ -6,9 +6,10 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
+from layerscope.core.files import json_text
+from layerscope.core.units import percent_fixed
 from layerscope.records.cross_check import CrossChecked
 from layerscope.records.work import Check, CountedWork, OperatorCount, PartWork
 from layerscope.report.page import Grid, Page
@@ -84,7 +85,7 @@ def flops_json(checked: CrossChecked) -> str:
         "views": work.views,
         "differing": [check.name for check in checked.differing],
     }
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return json_text(found)
 
 
 def _what_ran(checked: CrossChecked) -> list[tuple[str, str]]:
@@ -199,7 +200,7 @@ def _operators(found: tuple[OperatorCount, ...]) -> list[dict[str, Any]]:
 
 
 def _share(part: int | None, whole: int | None) -> str:
-    return f"{100 * part / whole:.2f} %" if whole and part is not None else NOT_RUN
+    return percent_fixed(part, whole) if whole and part is not None else NOT_RUN
 
 
 def _shown(value: int | None) -> str:

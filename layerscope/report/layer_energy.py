@@ -11,7 +11,7 @@ from pathlib import Path
 from layerscope.joules.end_to_end_energy import NANO
 from layerscope.joules.energy_by_kind import KindEnergy, by_kind
 from layerscope.joules.layer_energy import LayerEnergy, UnitEnergy
-from layerscope.report.csv_lines import write_csv
+from layerscope.report.csv_lines import cell_text, write_csv
 from layerscope.report.page import Grid
 
 # A cold unit whose interval is wider than this share of the warm one says nothing.
@@ -59,7 +59,7 @@ def write_layer_energy_csv(found: LayerEnergy, path: Path) -> None:
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    rows = ([_text(cell(unit, found)) for _, cell in _COLUMNS] for unit in found.units)
+    rows = ([cell_text(cell(unit, found)) for _, cell in _COLUMNS] for unit in found.units)
     write_csv(path, [name for name, _ in _COLUMNS], rows)
 
 
@@ -155,9 +155,3 @@ def _share(part: float | None, whole: float) -> float | None:
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
-
-
-def _text(value: _Cell) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)

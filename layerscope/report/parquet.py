@@ -10,6 +10,7 @@ from typing import Any
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.microseconds import us_number
+from layerscope.core.units import MIB
 from layerscope.core.whole_file import whole_file
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.columns import COLUMNS, Column, Value, value_of
@@ -74,5 +75,5 @@ def _typed(column: Column, value: Value) -> Value:
     if column.kind == "time":
         return us_number(int(value))
     if column.kind == "mebibytes":
-        return value / (1 << 20)
+        return value / MIB
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from layerscope.core.files import POWER_FILE
 from layerscope.records import PowerSample
 from layerscope.report.csv_lines import write_csv
 
@@ -17,7 +18,6 @@ def write_power_csv(samples: Iterable[PowerSample], folder: Path) -> dict[str, s
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    name = "power.csv"
     rows = (
         [
             str(sample.time_ns),
@@ -28,8 +28,8 @@ def write_power_csv(samples: Iterable[PowerSample], folder: Path) -> dict[str, s
         ]
         for sample in samples
     )
-    write_csv(folder / name, _HEADER, rows)
-    return {"power": name}
+    write_csv(folder / POWER_FILE, _HEADER, rows)
+    return {"power": POWER_FILE}
 
 
 def _number(value: int | None) -> str:

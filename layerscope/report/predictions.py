@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from layerscope.core.files import PREDICTIONS_FILE
 from layerscope.records import PredictionScore
 from layerscope.report.csv_lines import write_csv
 
@@ -33,9 +34,10 @@ def write_predictions_csv(
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    name = "predictions.csv"
-    write_csv(folder / name, _HEADER, (_cells(score, scored=scored) for score in scores))
-    return {"predictions": name}
+    write_csv(
+        folder / PREDICTIONS_FILE, _HEADER, (_cells(score, scored=scored) for score in scores)
+    )
+    return {"predictions": PREDICTIONS_FILE}
 
 
 def _cells(score: PredictionScore, *, scored: bool) -> list[str]:

@@ -6,9 +6,8 @@ from the batch size. A unit that says neither is shown as it is and never conver
 
 from __future__ import annotations
 
+from layerscope.core.units import prefixed
 from layerscope.records.run_record import Reported
-
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 def per_batch(reported: Reported, batch_size: int) -> float | None:
@@ -40,8 +39,6 @@ def reported_text(reported: Reported, batch_size: int) -> str:
 
 def _amount(value: float, unit: str) -> str:
     if unit.upper().startswith("FLOP"):
-        for scale, prefix in _PREFIXES:
-            if abs(value) >= scale:
-                return f"{value / scale:.4f} {prefix}{unit}"
-        return f"{value:.0f} {unit}"
+        number, prefix = prefixed(value)
+        return f"{number:.4f} {prefix}{unit}" if prefix else f"{value:.0f} {unit}"
     return f"{value:.4g} {unit}".rstrip()

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
+from layerscope.core.files import json_text
 from layerscope.records.interval import Interval
 from layerscope.records.quality import Quality
 from layerscope.report.page import Grid, Page
@@ -117,4 +117,4 @@ def scores_json(quality: Quality, scores: tuple[Score, ...], source: str) -> str
             for score in scores
         },
     }
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return json_text(found)

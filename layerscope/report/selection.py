@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from layerscope.core.errors import UsageError
+from layerscope.core.files import LAYERS_FILE
+from layerscope.core.words import did_you_mean
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.report.columns import BY_NAME, COLUMNS, Column, value_of
 from layerscope.report.sums import phases_of
@@ -99,9 +100,8 @@ def column_named(name: str) -> Column:
     if name in BY_NAME:
         return BY_NAME[name]
     names = [column.name for column in COLUMNS]
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"columns: {', '.join(names)}."
-    raise UsageError(f"--sort {name}: layers.csv has no such column; {hint}")
+    hint = did_you_mean(name, names, f"columns: {', '.join(names)}.", quote="")
+    raise UsageError(f"--sort {name}: {LAYERS_FILE} has no such column; {hint}")
 
 
 def _empty(row: LayerRow) -> bool:

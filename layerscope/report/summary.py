@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from layerscope.core.files import json_text
 from layerscope.core.microseconds import us_number
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.run_record import Reported, RunRecord
@@ -38,7 +39,7 @@ def summary_json(
 ) -> str:
     """The summary as indented JSON text. `record` is None for a trace that has no run.json."""
     held = summary(record, account, folder, layer_energy, work)
-    return msgspec.json.format(msgspec.json.encode(held), indent=2).decode()
+    return json_text(held)
 
 
 def summary(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -13,6 +12,7 @@ from typing import IO, Any
 import msgspec
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.whole_file import whole_file
 
 _COMPRESSION = 5
 _KEPT_BYTES = 1 << 20
@@ -29,16 +29,19 @@ class TraceFile:
 
     def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
         self._path = path
-        self._partial = path.with_name(f".partial-{path.name}")
         self._metadata = metadata
         self._packer = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
         self._kept = bytearray()
         self._before = b""
         self._file: IO[bytes] | None = None
+        self._end = ExitStack()
 
     def __enter__(self) -> TraceFile:
         try:
-            self._file = self._partial.open("wb")
+            with ExitStack() as stack:
+                partial = stack.enter_context(whole_file(self._path))
+                self._file = stack.enter_context(partial.open("wb"))
+                self._end = stack.pop_all()
         except OSError as error:
             raise self._unwritable(error) from None
         head = msgspec.json.encode(dict(self._metadata))
@@ -60,20 +63,16 @@ class TraceFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._file is not None
         try:
-            if error is None:
+            if error is not None:
+                self._end.__exit__(kind, error, trace)
+                return
+            with self._end:
                 self._kept += b"\n]}\n"
                 self._flush()
                 self._write(self._packer.flush())
-                self._file.close()
-                os.replace(self._partial, self._path)
         except OSError as problem:
             raise self._unwritable(problem) from None
-        finally:
-            self._file.close()
-            with contextlib.suppress(OSError):
-                self._partial.unlink()
 
     def _flush(self) -> None:
         self._write(self._packer.compress(self._kept))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from layerscope.core.digits import ms_two, percent_two, two_digits
+from layerscope.core.units import ms_grouped, ms_two, percent_two, two_digits
 from layerscope.records import Account, Ceilings, CountedWork, RunRecord
 from layerscope.report.ceilings import ceilings_notes, ceilings_text
 from layerscope.report.page import Grid
@@ -88,7 +88,7 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
     if full:
         middle = median(s.generate_ns for s in full)
         times = two_digits(middle / use.floor.floor_ns)
-        text += f"; the measured {middle / 1e6:,.3f} ms is {times} times it"
+        text += f"; the measured {ms_grouped(middle)} ms is {times} times it"
     yield "floor", text
     uniform = use.uniform
     if uniform is not None and uniform.floor_ns and uniform.additive_ns:

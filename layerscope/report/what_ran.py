@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from layerscope.core.run_config import RunConfig
+from layerscope.core.units import size_text
 from layerscope.records.run_record import BatchRecord, Environment, RunRecord
 
 _MOST_DIFFERENCES = 5
@@ -18,11 +19,11 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield (
         "model",
         f"{model.name} ({model.source}; {model.weights}): {model.params:,} parameters, "
-        f"{model.param_bytes / 1e6:,.1f} MB",
+        f"{size_text(model.param_bytes, 'MB')}",
     )
     if model.load_s is not None:
         peak = model.host_peak_bytes
-        held = f"; {peak / 1e9:.1f} GB of host memory at the peak" if peak is not None else ""
+        held = f"; {size_text(peak, 'GB')} of host memory at the peak" if peak is not None else ""
         yield "loaded", f"in {model.load_s:.1f} s{held}"
     yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
     yield "device", _device(config.device, record.environment)
@@ -65,7 +66,10 @@ def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
     held = record.memory.kv_cache_bytes if record.memory is not None else None
     if held is not None and found.growing_cache_bytes is not None:
         grown = found.growing_cache_bytes
-        yield "static cache", f"{held / 1e6:,.1f} MB; eagerly it grows to {grown / 1e6:,.1f} MB"
+        yield (
+            "static cache",
+            f"{size_text(held, 'MB')}; eagerly it grows to {size_text(grown, 'MB')}",
+        )
     tokens = found.tokens
     if tokens is None:
         return

@@ -11,36 +11,53 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from layerscope import __version__
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.files import (
+    ATTENTION_FILE,
+    BUNDLE_FILE,
+    BUNDLE_PAGE_FILE,
+    CELLS_FOLDER,
+    CHECKS_FILE,
+    FIGURES_FOLDER,
+    FINDINGS_FILE,
+    LAYERS_FILE,
+    PINS_FILE,
+    PLAN_FILE,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+    STEPS_FILE,
+    SWEEP_GROUPS_FILE,
+    SWEEP_LAYERS_FILE,
+    SWEEP_PAGE_FILE,
+    SWEEP_REFERENCE_FILE,
+    SWEEP_TABLE_FILE,
+    WORK_FILE,
+    json_text,
+)
 from layerscope.core.whole_file import whole_file
 from layerscope.records.run_record import Environment
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.reproduce.checks import CellCheck, all_hold
-from layerscope.reproduce.pins import PINS_FILE, Pins
-from layerscope.runs.sweep_folder import CELLS, PLAN_FILE
+from layerscope.reproduce.pins import Pins
 
-BUNDLE_FILE = "reproduction.zip"
-PAGE_FILE = "README.md"
 # Of each run: what its numbers can be recomputed from. The trace, megabytes a cell, stays.
 _OF_A_RUN = (
-    "run.json",
-    "layers.csv",
-    "predictions.csv",
-    "steps.csv",
-    "attention.csv",
-    "work.json",
-    "findings.json",
+    RUN_FILE,
+    LAYERS_FILE,
+    PREDICTIONS_FILE,
+    STEPS_FILE,
+    ATTENTION_FILE,
+    WORK_FILE,
+    FINDINGS_FILE,
 )
 _OF_A_SWEEP = (
     PLAN_FILE,
-    "sweep.md",
-    "sweep.csv",
-    "sweep_reference.csv",
-    "sweep_layers.csv",
-    "sweep_groups.csv",
+    SWEEP_PAGE_FILE,
+    SWEEP_TABLE_FILE,
+    SWEEP_REFERENCE_FILE,
+    SWEEP_LAYERS_FILE,
+    SWEEP_GROUPS_FILE,
 )
 # The earliest time a zip file can hold: the same content gives the same bytes.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -60,16 +77,16 @@ def write_bundle(
         EnvironmentProblem: the disk is full or cannot be written.
     """
     content: dict[str, bytes] = {
-        PAGE_FILE: page.encode(),
-        "checks.csv": _checks_csv(checks),
+        BUNDLE_PAGE_FILE: page.encode(),
+        CHECKS_FILE: _checks_csv(checks),
         "reproduction.json": _json(_verdicts(pins, sweeps, checks)),
         "environment.json": _json(environment),
         PINS_FILE: _json(pins),
     }
     path = root / BUNDLE_FILE
     try:
-        (root / PAGE_FILE).write_text(page, encoding="utf-8")
-        (root / "checks.csv").write_bytes(content["checks.csv"])
+        (root / BUNDLE_PAGE_FILE).write_text(page, encoding="utf-8")
+        (root / CHECKS_FILE).write_bytes(content[CHECKS_FILE])
         for name, source in _files(root, sweeps):
             content[name] = source.read_bytes()
         hashes = "".join(
@@ -92,13 +109,13 @@ def _files(root: Path, sweeps: Mapping[str, SentSweep]) -> Iterator[tuple[str, P
     for table, sweep in sweeps.items():
         folder = root / table
         found = [folder / name for name in _OF_A_SWEEP]
-        found += sorted((folder / "figures").glob("*.svg"))
+        found += sorted((folder / FIGURES_FOLDER).glob("*.svg"))
         for row in sweep.rows:
             if row.folder is not None:
                 found += [folder / row.folder / name for name in _OF_A_RUN]
         for path in found:
             if path.is_file():
-                inside = path.relative_to(folder).as_posix().replace(f"{CELLS}/", "runs/", 1)
+                inside = path.relative_to(folder).as_posix().replace(f"{CELLS_FOLDER}/", "runs/", 1)
                 yield f"tables/{table}/{inside}", path
 
 
@@ -145,4 +162,4 @@ def _checks_csv(checks: Sequence[CellCheck]) -> bytes:
 
 
 def _json(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    return json_text(value).encode() + b"\n"

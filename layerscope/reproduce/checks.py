@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerscope.core.files import PREDICTIONS_FILE
 from layerscope.records import RunRecord
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.sums import total_of
@@ -59,7 +60,7 @@ def check_cell(table: str, cell: str, record: RunRecord, folder: Path) -> CellCh
         status="no account" if account is None else account.status,
         difference_ns=_difference_ns(record, folder),
         wer_value=quality.wer_value if quality is not None else None,
-        wer_jiwer=jiwer_wer(folder / "predictions.csv", record.config.normalisation)
+        wer_jiwer=jiwer_wer(folder / PREDICTIONS_FILE, record.config.normalisation)
         if scored
         else None,
         answers=len(record.predictions),

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from layerscope.core.files import (
+    LAYERS_FILE,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+    SWEEP_REFERENCE_FILE,
+    SWEEP_TABLE_FILE,
+)
 from layerscope.published.reference import Verdict
 from layerscope.records.run_record import Environment
 from layerscope.report.markdown import escape
@@ -36,11 +43,11 @@ def reproduction_page(
         status_line(pins, sweeps),
         "\n".join(f"- {escape(line)}" for line in _what_ran(pins, repos, environment)),
         grid_markdown(state_grid(sweeps)),
-        "The verdict on each published row stands in `tables/<name>/sweep_reference.csv`, with its "
-        "reason; every cell's own numbers in `tables/<name>/sweep.csv`.",
+        f"The verdict on each published row stands in `tables/<name>/{SWEEP_REFERENCE_FILE}`, with its "
+        f"reason; every cell's own numbers in `tables/<name>/{SWEEP_TABLE_FILE}`.",
         "## Checks",
-        "Recomputed from the files of each run: the sum of `layers.csv` minus the whole in `run.json`, "
-        "and jiwer's WER over the texts of `predictions.csv` beside the WER reported.",
+        f"Recomputed from the files of each run: the sum of `{LAYERS_FILE}` minus the whole in "
+        f"`{RUN_FILE}`, and jiwer's WER over the texts of `{PREDICTIONS_FILE}` beside the WER reported.",
         grid_markdown(check_grid(checks)),
     ]
     missing = list(_missing(sweeps))

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from layerscope import __version__
 from layerscope.core.errors import DataError, UsageError
-from layerscope.runs.sweep_folder import write_file
+from layerscope.core.files import PINS_FILE, read_json_if_there
+from layerscope.runs.sweep_folder import write_part
 
-PINS_FILE = "pins.json"
 _SAID = {
     "variant": "--variant",
     "model": "--model",
@@ -57,13 +55,7 @@ def read_pins(root: Path) -> Pins | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = root / PINS_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Pins)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise DataError(f"{path}: not the pins of a reproduction ({error}).") from None
+    return read_json_if_there(root / PINS_FILE, Pins, "the pins of a reproduction")
 
 
 def sha256_of(path: Path) -> str:
@@ -93,7 +85,7 @@ def kept_pins(root: Path, asked: Pins, resolve: Callable[[Pins], Pins]) -> Pins:
     earlier = read_pins(root)
     if earlier is None:
         found = resolve(asked)
-        write_file(root / PINS_FILE, msgspec.json.format(msgspec.json.encode(found), indent=2))
+        write_part(root / PINS_FILE, found)
         return found
     for name, option in _SAID.items():
         before, now = getattr(earlier, name), getattr(asked, name)

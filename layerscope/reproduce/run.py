@@ -11,6 +11,7 @@ from pathlib import Path
 
 from layerscope.config.plan import plan
 from layerscope.core.errors import LayerscopeError
+from layerscope.core.files import PLAN_FILE
 from layerscope.core.progress import Progress
 from layerscope.published.derived import derive
 from layerscope.records.run_record import Environment
@@ -30,7 +31,7 @@ from layerscope.reproduce.paths import (
 from layerscope.reproduce.pins import Pins, kept_pins, sha256_of
 from layerscope.reproduce.tables import TABLES
 from layerscope.runs.sweep import Sweep
-from layerscope.runs.sweep_folder import PLAN_FILE, SweepFolder
+from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.execute import execute
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.publish import publish

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.core.errors import DataError
+from layerscope.core.files import PREDICTIONS_FILE
 from layerscope.records.run_record import Prediction
 from layerscope.scores.option_letter import bare_letter
 
 _NEEDED = ("prediction", "references")
-_RUNS_OWN = "predictions.csv"
 _DAMAGED_SHOWN = 60
 
 Row = Mapping[str, Any]
@@ -36,7 +36,7 @@ def read_answers(path: Path) -> tuple[Prediction, ...]:
         DataError: the file cannot be read, holds no answer, or a row lacks something or is damaged;
             the message names the line.
     """
-    file = path / _RUNS_OWN if path.is_dir() else path
+    file = path / PREDICTIONS_FILE if path.is_dir() else path
     rows = _rows(file, _text(file))
     found = tuple(_prediction(row, where) for row, where in rows)
     if not found:

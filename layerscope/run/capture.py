@@ -13,6 +13,7 @@ from types import TracebackType
 import torch
 
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.files import TRACE_FILE
 from layerscope.core.vocabulary import WINDOW_RANGE, phase_range_name
 from layerscope.instrument.compiled_twins import compiled_twins
 from layerscope.instrument.profiler import ProfilerSession
@@ -115,7 +116,7 @@ class Capture:
             return self._trace
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="layerscope-")
-        return Path(self._folder.name) / "trace.json.gz"
+        return Path(self._folder.name) / TRACE_FILE
 
     @property
     def account(self) -> Account:

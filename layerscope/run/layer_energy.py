@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
+from layerscope.core.units import size_text
 from layerscope.joules.end_to_end_energy import end_to_end_of
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy import nvml, rapl
@@ -133,7 +134,7 @@ class Replay:
             seed=config.seed,
             limit_s=config.energy_limit_s,
             spent_s=done.spent_s,
-            memory=f"{captured.held_bytes / 2**20:,.1f} MiB held of {memory}",
+            memory=f"{size_text(captured.held_bytes, 'MiB')} held of {memory}",
             stopped=done.stopped,
             units=done.units,
             reason=done.lost,

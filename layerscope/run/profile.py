@@ -11,6 +11,7 @@ import torch
 
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.files import RUN_FILE, TRACE_FILE
 from layerscope.core.progress import Progress
 from layerscope.core.run_name import run_name
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
@@ -31,7 +32,6 @@ from layerscope.records import (
 )
 from layerscope.records.finding import Findings
 from layerscope.records.provenance import Provenance, save_provenance
-from layerscope.records.run_record import RUN_FILE
 from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
@@ -51,15 +51,13 @@ from layerscope.run.quality import score_run
 from layerscope.runs.examine import Beside, Examined, examine, workings_of
 from layerscope.runs.export import class_names, tb_profiler_name
 from layerscope.runs.judge import findings_of, write_findings
-from layerscope.runs.place import TRACE_FILE
 from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
-from layerscope.runs.work_file import write_work
 from layerscope.scores.wer import rows as prediction_rows
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.model import LoadedModel, load_model
 from layerscope.write.folder import RunFolder
-from layerscope.write.tables import account_record, write_tables
+from layerscope.write.tables import account_record, write_tables, write_work
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from layerscope.core.files import FINDINGS_FILE
 from layerscope.findings import Evidence, find, not_judged
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, RunRecord
@@ -11,8 +12,6 @@ from layerscope.records.finding import Findings
 from layerscope.records.optimization import RECOMPILE_LIMIT
 from layerscope.report.findings import read_findings_json, write_findings_json
 from layerscope.timeline.idle import Idle
-
-FINDINGS_FILE = "findings.json"
 
 
 def findings_of(

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.core.errors import DataError
-from layerscope.records.run_record import RUN_FILE
+from layerscope.core.files import PLAN_FILE, RUN_FILE, TRACE_FILE
 
-TRACE_FILE = "trace.json.gz"
-LAYERS_FILE = "layers.csv"
-WORK_FILE = "work.json"
-SWEEP_FILE = "sweep.json"
 _TRACE_ENDINGS = (".json", ".json.gz", ".zip")
 
 
@@ -58,7 +54,7 @@ def _run_folder(path: Path) -> Path | None:
 
 
 def _traces_in(folder: Path) -> list[Path]:
-    if (folder / SWEEP_FILE).exists():
+    if (folder / PLAN_FILE).exists():
         raise DataError(
             f"{folder}: a sweep's folder; give one of the runs below it, or see `layerscope report`."
         )

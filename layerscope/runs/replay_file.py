@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from layerscope.core.errors import DataError
+from layerscope.core.files import (
+    LAYER_ENERGY_FILE,
+    REPLAY_FILE,
+    read_json_if_there,
+    write_json,
+)
 from layerscope.joules.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.records import EnergyRecord, LatencySample, TracePass
 from layerscope.records.layer_energy import ReplayRecord, ReplayWindow
 from layerscope.report.layer_energy import write_layer_energy_csv
 from layerscope.runs.examine import Examined
-
-REPLAY_FILE = "replay.json"
-LAYER_ENERGY_FILE = "layer_energy.csv"
 
 
 def energy_of(
@@ -41,7 +42,7 @@ def with_layer_energy(examined: Examined, found: LayerEnergy) -> Examined:
 
 def write_layer_energy(replay: ReplayRecord, found: LayerEnergy, folder: Path) -> dict[str, str]:
     """Write the raw windows and, where there is energy, the table; returns role -> file name."""
-    (folder / REPLAY_FILE).write_bytes(msgspec.json.encode(replay) + b"\n")
+    write_json(folder / REPLAY_FILE, replay, indented=False)
     files = {"replay": REPLAY_FILE}
     if found.reason is None:
         write_layer_energy_csv(found, folder / LAYER_ENERGY_FILE)
@@ -55,12 +56,9 @@ def read_replay(path: Path) -> ReplayRecord | None:
     Raises:
         DataError: the file is damaged.
     """
-    if not path.exists():
+    record = read_json_if_there(path, ReplayRecord, "a record of replayed layers")
+    if record is None:
         return None
-    try:
-        record = msgspec.json.decode(path.read_bytes(), type=ReplayRecord)
-    except (msgspec.DecodeError, OSError) as error:
-        raise DataError(f"{path}: not a record of replayed layers ({error}).") from None
     for unit in record.units:
         if not unit.replayed or not all(_sound(window) for window in unit.windows):
             raise DataError(

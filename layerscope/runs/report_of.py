@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from layerscope.core.errors import DataError
-from layerscope.report.figures import FOLDER, write_figures
+from layerscope.core.files import FIGURES_FOLDER
+from layerscope.report.figures import write_figures
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture, SentRun
 from layerscope.runs.run import Run
@@ -40,7 +41,7 @@ def report_of(run: Run) -> SentRun:
 def _pictures(run: Run, folder: Path) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The run's own figures; drawn again where the folder has none and its trace is there."""
     record = run.record
-    if (folder / FOLDER).exists() or run.trace is None or record is None:
+    if (folder / FIGURES_FOLDER).exists() or run.trace is None or record is None:
         return read_pictures(folder)
     with TemporaryDirectory(prefix="layerscope-report-") as drawn:
         made = write_figures(

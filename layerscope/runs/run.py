@@ -14,16 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from layerscope.account.ranks import Rank, named, rank_sum
 from layerscope.core.errors import DataError, UsageError
+from layerscope.core.files import (
+    FINDINGS_FILE,
+    LAYERS_FILE,
+    REPLAY_FILE,
+    RUN_FILE,
+    TRACE_FILE,
+    WORK_FILE,
+    read_json_if_there,
+)
 from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
 from layerscope.records.provenance import load_provenance
-from layerscope.records.run_record import RUN_FILE
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
-from layerscope.runs.judge import FINDINGS_FILE, findings_of, read_findings
-from layerscope.runs.place import LAYERS_FILE, TRACE_FILE, WORK_FILE, Place, find_run
-from layerscope.runs.replay_file import REPLAY_FILE, energy_of, read_replay, with_layer_energy
+from layerscope.runs.judge import findings_of, read_findings
+from layerscope.runs.place import Place, find_run
+from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
-from layerscope.runs.work_file import read_work
 
 if TYPE_CHECKING:
     from layerscope.account.workings import Workings
@@ -108,7 +115,9 @@ class Run:
     @cached_property
     def work(self) -> CountedWork | None:
         """The counted work; None where the run counted none."""
-        return read_work(self.folder / WORK_FILE) if self.folder is not None else None
+        if self.folder is None:
+            return None
+        return read_json_if_there(self.folder / WORK_FILE, CountedWork, "a count of work")
 
     @property
     def has_account(self) -> bool:

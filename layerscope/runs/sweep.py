@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from layerscope.core.errors import DataError
+from layerscope.core.files import FIGURES_FOLDER, FINDINGS_FILE, LAYERS_FILE, PLAN_FILE
 from layerscope.core.microseconds import us_grouped
 from layerscope.published.derived import derive
 from layerscope.published.reference_tables import reference_tables
@@ -19,15 +20,12 @@ from layerscope.report.findings import read_findings_json
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture
 from layerscope.report.sums import total_of
-from layerscope.report.sweep.figures import FOLDER, write_sweep_figures
+from layerscope.report.sweep.figures import write_sweep_figures
 from layerscope.report.sweep.sent_sweep import SentSweep
-from layerscope.runs.judge import FINDINGS_FILE
 from layerscope.runs.run import Run
-from layerscope.runs.sweep_folder import PLAN_FILE, Finished, SweepFolder, check_same
+from layerscope.runs.sweep_folder import Finished, SweepFolder, check_same
 from layerscope.runs.sweep_places import read_places
 from layerscope.runs.sweep_rows import rows_of
-
-_LAYERS = "layers.csv"
 
 
 class Sweep:
@@ -121,9 +119,9 @@ def _of_plan(cells: Sequence[Cell], finished: Mapping[str, Finished]) -> dict[st
 
 def _layers(finished: Mapping[str, Finished]) -> dict[str, tuple[LayerRow, ...]]:
     return {
-        cell: read_layers_csv(done.folder / _LAYERS)
+        cell: read_layers_csv(done.folder / LAYERS_FILE)
         for cell, done in finished.items()
-        if (done.folder / _LAYERS).exists()
+        if (done.folder / LAYERS_FILE).exists()
     }
 
 
@@ -150,7 +148,7 @@ def _unequal(
         ):
             if whole_us is not None and found != round(whole_us * 1000):
                 yield (
-                    f"{done.folder.name}: {_LAYERS} sums to {us_grouped(found or 0)} us, the "
+                    f"{done.folder.name}: {LAYERS_FILE} sums to {us_grouped(found or 0)} us, the "
                     f"{what} is {whole_us:,.3f} us"
                 )
 
@@ -159,7 +157,7 @@ def _without_layers(
     finished: Mapping[str, Finished], layers: Mapping[str, object]
 ) -> tuple[tuple[str, str], ...]:
     lacking = [done.folder.name for cell, done in finished.items() if cell not in layers]
-    return (("layers", f"no {_LAYERS} in {', '.join(lacking)}"),) if lacking else ()
+    return (("layers", f"no {LAYERS_FILE} in {', '.join(lacking)}"),) if lacking else ()
 
 
 def _pictures(
@@ -167,7 +165,7 @@ def _pictures(
 ) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The sweep's own figures; drawn again where its command did not end."""
     roles = [f"against_{axis}" for axis in axes]
-    if (root / FOLDER).exists():
+    if (root / FIGURES_FOLDER).exists():
         pictures, missing = read_pictures(root, roles)
     else:
         with TemporaryDirectory(prefix="layerscope-report-") as drawn:

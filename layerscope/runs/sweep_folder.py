@@ -10,7 +10,6 @@ OUT/sweep.lock      held while a process writes
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import tempfile
@@ -18,20 +17,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from layerscope.config.plan import same_run
 from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.files import (
+    CELLS_FOLDER,
+    FAILED_FOLDER,
+    PLACES_FILE,
+    PLAN_FILE,
+    RUN_FILE,
+    json_text,
+    read_json,
+    read_json_if_there,
+)
 from layerscope.core.run_name import run_name
+from layerscope.core.whole_file import PARTIAL, whole_file
 from layerscope.records import RunConfig, RunRecord, load
-from layerscope.records.run_record import RUN_FILE
 from layerscope.records.sweep import Cell, CellFailure, SweepFile
-from layerscope.records.sweep_places import PLACES_FILE
 
-PLAN_FILE = "sweep.json"
-CELLS = "cells"
-FAILED = "failed"
-_PARTIAL = ".partial-"
 _ID = re.compile(r"-([0-9a-f]{12})(?:-\d+)?$")
 
 
@@ -49,8 +51,8 @@ class SweepFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.cells = root / CELLS
-        self._failed = root / FAILED
+        self.cells = root / CELLS_FOLDER
+        self._failed = root / FAILED_FOLDER
 
     def finished(self) -> dict[str, Finished]:
         """Cell id -> its run, whatever plan it belonged to. Half-written folders do not count.
@@ -76,15 +78,16 @@ class SweepFolder:
     def staging(self) -> Path:
         """A new folder inside that counts as half-written, for cells made elsewhere to arrive in."""
         self.cells.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}arriving-", dir=self.root))
+        return Path(tempfile.mkdtemp(prefix=f"{PARTIAL}arriving-", dir=self.root))
 
     def clear_partial(self) -> int:
         """Remove what a killed process left half-written; returns how many there were."""
-        left = [*self.root.glob(f"{_PARTIAL}*"), *self.cells.glob(f"{_PARTIAL}*")]
+        places = (self.root, self.cells, self._failed)
+        left = [path for place in places for path in place.glob(f"{PARTIAL}*")]
         for path in left:
             if path.is_dir():
                 shutil.rmtree(path)
-            else:  # a table that was being written
+            else:  # a table or a reason that was being written
                 path.unlink()
         return len(left)
 
@@ -95,7 +98,7 @@ class SweepFolder:
         """
         for path in (self.cells, self._failed):
             if path.is_dir():
-                path.rename(self.root / f"{_PARTIAL}{path.name}")
+                path.rename(self.root / f"{PARTIAL}{path.name}")
         (self.root / PLACES_FILE).unlink(missing_ok=True)
         self.clear_partial()
 
@@ -105,17 +108,11 @@ class SweepFolder:
         Raises:
             DataError: `sweep.json` is damaged.
         """
-        path = self.root / PLAN_FILE
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=SweepFile)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            raise DataError(f"{path}: not a plan of a sweep ({error}).") from None
+        return read_json_if_there(self.root / PLAN_FILE, SweepFile, "a plan of a sweep")
 
     def write_plan(self, plan: SweepFile) -> None:
         """Write `sweep.json` in one step."""
-        write_file(self.root / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=2))
+        write_part(self.root / PLAN_FILE, plan)
 
     def failures(self) -> dict[str, CellFailure]:
         """Cell id -> why it could not be run.
@@ -125,19 +122,16 @@ class SweepFolder:
         """
         found: dict[str, CellFailure] = {}
         for path in sorted(self._failed.glob("*.json")):
-            try:
-                failure = msgspec.json.decode(path.read_bytes(), type=CellFailure)
-            except msgspec.DecodeError as error:
-                raise DataError(f"{path}: not a failure of a cell ({error}).") from None
-            found[failure.id] = failure
+            if not path.name.startswith("."):  # one that a killed process left half-written
+                failure = read_json(path, CellFailure, "a failure of a cell")
+                found[failure.id] = failure
         return found
 
     def write_failure(self, failure: CellFailure, traceback: str = "") -> None:
         """Keep the reason; `traceback` goes beside it for what layerscope does not know."""
-        encoded = msgspec.json.format(msgspec.json.encode(failure), indent=2)
-        write_file(self._failed / f"{failure.id}.json", encoded)
+        write_part(self._failed / f"{failure.id}.json", failure)
         if traceback:
-            write_file(self._failed / f"{failure.id}.txt", traceback.encode())
+            write_part(self._failed / f"{failure.id}.txt", traceback)
 
     def forget_failure(self, cell_id: str) -> None:
         """The cell is done after all."""
@@ -199,17 +193,17 @@ def _seconds(record: RunRecord, folder: Path) -> float | None:
     return seconds if 0 < seconds < 24 * 3600 else None
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """In one step: a kill leaves the old file or the new one.
+def write_part(path: Path, value: object) -> None:
+    """Write a text as it is and anything else as JSON; a kill leaves the old file or the new one.
 
     Raises:
         EnvironmentProblem: the disk is full or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    text = value if isinstance(value, str) else json_text(value)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data + b"\n")
-        os.replace(temporary, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(text.encode() + b"\n")
     except OSError as error:
         raise EnvironmentProblem(
             f"{path}: cannot be written ({error.strerror}); finished cells are kept, free the disk "

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
-from layerscope.core.errors import DataError
-from layerscope.records.sweep_places import PLACES_FILE, CellPlace, SweepNode, SweepPlaces
-from layerscope.runs.sweep_folder import write_file
+from layerscope.core.files import PLACES_FILE, read_json_if_there
+from layerscope.records.sweep_places import CellPlace, SweepNode, SweepPlaces
+from layerscope.runs.sweep_folder import write_part
 
 
 def read_places(root: Path) -> SweepPlaces:
@@ -17,13 +15,8 @@ def read_places(root: Path) -> SweepPlaces:
     Raises:
         DataError: the file is damaged.
     """
-    path = root / PLACES_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SweepPlaces)
-    except FileNotFoundError:
-        return SweepPlaces()
-    except (OSError, msgspec.DecodeError) as error:
-        raise DataError(f"{path}: not a list of a sweep's nodes ({error}).") from None
+    found = read_json_if_there(root / PLACES_FILE, SweepPlaces, "a list of a sweep's nodes")
+    return SweepPlaces() if found is None else found
 
 
 class PlaceBook:
@@ -43,4 +36,4 @@ class PlaceBook:
             nodes=self._places.nodes | {place.node: node},
             cells=self._places.cells | {cell: place},
         )
-        write_file(self._path, msgspec.json.format(msgspec.json.encode(self._places), indent=2))
+        write_part(self._path, self._places)

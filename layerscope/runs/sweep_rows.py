@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from layerscope.core.errors import DataError
+from layerscope.core.units import NS_PER_S
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.sweep import Cell, CellFailure, Estimate, SweepRow
@@ -19,8 +20,6 @@ from layerscope.stats.energy_summary import summarise_energy
 from layerscope.stats.latency import full_batches, latency_summary
 from layerscope.stats.statistics import LatencySummary, summarise
 from layerscope.work.roofline import device_ns
-
-_NS = 1e9
 
 
 def rows_of(
@@ -146,7 +145,7 @@ def _wer(record: RunRecord) -> Estimate:
 
 
 def _latency(summary: LatencySummary) -> Estimate:
-    return Estimate(value=summary.median_ns / _NS, interval=_in_seconds(summary.interval))
+    return Estimate(value=summary.median_ns / NS_PER_S, interval=_in_seconds(summary.interval))
 
 
 def _first_token(samples: tuple[LatencySample, ...]) -> Estimate:
@@ -175,8 +174,8 @@ def _in_seconds(interval: Interval | None) -> Interval | None:
     if interval is None:
         return None
     return Interval(
-        low=interval.low / _NS,
-        high=interval.high / _NS,
+        low=interval.low / NS_PER_S,
+        high=interval.high / NS_PER_S,
         method=interval.method,
         confidence=interval.confidence,
         reason=interval.reason,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from layerscope.account.structure import expected_calls
 from layerscope.core.errors import DataError
+from layerscope.core.files import LAYERS_FILE, TRACE_FILE
 from layerscope.joules.end_to_end_energy import end_to_end_of
 from layerscope.records import LayerTable, RunRecord, Whole
 from layerscope.records.tables import Account
 from layerscope.report.csv import read_layers_csv
-from layerscope.runs.place import LAYERS_FILE, TRACE_FILE
 from layerscope.work.enrich import with_ceilings_doubted
 
 

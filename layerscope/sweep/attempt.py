@@ -11,6 +11,7 @@ from pathlib import Path
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError
 from layerscope.core.progress import Progress
+from layerscope.core.words import kind_and_first_line
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.report.tensorboard.sweep_events import is_whole
 from layerscope.run.load import Announce, Load
@@ -67,8 +68,7 @@ def attempt(
         # raises is this cell's reason, and its traceback is kept.
         if interrupted():
             raise KeyboardInterrupt from None
-        first = next(iter(str(error).splitlines()), "")
-        reason = f"{type(error).__name__}: {first}".rstrip(": ")
+        reason = kind_and_first_line(error, longest=None)
         code = EnvironmentProblem.exit_code if is_lost(reason) else LayerscopeError.exit_code
         return Missed(failure(cell, reason, code), traceback.format_exc())
     return None

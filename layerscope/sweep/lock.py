@@ -11,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from layerscope.core.errors import EnvironmentProblem
-
-LOCK_FILE = "sweep.lock"
+from layerscope.core.files import LOCK_FILE
 
 
 class SweepLock:

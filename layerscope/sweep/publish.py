@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from layerscope.core.files import (
+    SWEEP_GROUPS_FILE,
+    SWEEP_LAYERS_FILE,
+    SWEEP_PAGE_FILE,
+    SWEEP_PARQUET_FILE,
+    SWEEP_REFERENCE_FILE,
+    SWEEP_TABLE_FILE,
+)
 from layerscope.published.derived import Derived
 from layerscope.published.reference_tables import reference_tables
 from layerscope.report.sweep.beside import beside_markdown, write_beside_csv
@@ -28,11 +36,11 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
     """
     root, rows, axes = result.root, result.rows, result.config.axes
     files = {
-        "table": root / "sweep.csv",
-        "table_parquet": root / "sweep.parquet",
-        "layers": root / "sweep_layers.csv",
-        "groups": root / "sweep_groups.csv",
-        "page": root / "sweep.md",
+        "table": root / SWEEP_TABLE_FILE,
+        "table_parquet": root / SWEEP_PARQUET_FILE,
+        "layers": root / SWEEP_LAYERS_FILE,
+        "groups": root / SWEEP_GROUPS_FILE,
+        "page": root / SWEEP_PAGE_FILE,
     }
     write_sweep_csv(rows, axes, files["table"])
     write_sweep_parquet(rows, axes, files["table_parquet"])
@@ -40,7 +48,7 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
     write_sweep_groups_csv(rows, root, files["groups"])
     more: tuple[str, ...] = ()
     if derived.beside:
-        files["beside"] = root / "sweep_reference.csv"
+        files["beside"] = root / SWEEP_REFERENCE_FILE
         write_beside_csv(derived.beside, rows, axes, files["beside"])
         inferred = reference_tables()["inferred"]
         more = (beside_markdown(derived.beside, rows, axes, inferred),)

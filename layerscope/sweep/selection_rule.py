@@ -9,7 +9,6 @@ The rule is read by a grammar of its own, never evaluated as code:
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from layerscope.core.errors import UsageError
+from layerscope.core.words import did_you_mean
 from layerscope.records import RunConfig
 from layerscope.records.sweep import SweepRow
 from layerscope.stats.sweep_tables import NUMBERS, value
@@ -148,5 +148,4 @@ def _comparison(tokens: list[str], text: str) -> Comparison:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(NUMBERS)}."
+    return did_you_mean(name, known, f"known are {', '.join(NUMBERS)}.")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-RECORD = "run.json"
+from layerscope.core.files import RUN_FILE
 
 
 class LogFolder:
@@ -21,7 +21,7 @@ class LogFolder:
             folder = Path(parent)
             if name in files and self.inside(folder / name):
                 yield folder
-            if RECORD in files and self.inside(folder / RECORD):
+            if RUN_FILE in files and self.inside(folder / RUN_FILE):
                 folders.clear()  # a run holds neither runs nor sweeps
             else:
                 # Hidden: runs being written stand under `.partial-…` until they are whole.

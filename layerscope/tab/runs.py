@@ -13,20 +13,21 @@ from typing import Any
 
 import msgspec
 
-from layerscope.tab.log_folder import RECORD, LogFolder
+from layerscope.core.files import (
+    DAMAGED,
+    PROVENANCE_FILE,
+    REPLAY_FILE,
+    RUN_FILE,
+    RUN_FILES,
+    WORK_FILE,
+)
+from layerscope.tab.log_folder import LogFolder
 
 # What the tab may hand out of a run's folder, and nothing else: name in a request -> file.
-FILES = {
-    "layers": "layers.csv",
-    "steps": "steps.csv",
-    "findings": "findings.json",
-    "trace": "trace.json.gz",
-}
+FILES = {role: RUN_FILES[role] for role in ("layers", "steps", "findings", "trace")}
 
 # What `layerscope.runs` reads of a run.
-READ_FILES = (
-    RECORD, *FILES.values(), "work.json", "provenance.json", "replay.json",
-)  # fmt: skip
+READ_FILES = (RUN_FILE, *FILES.values(), WORK_FILE, PROVENANCE_FILE, REPLAY_FILE)
 
 
 class _Head(msgspec.Struct):
@@ -75,12 +76,12 @@ class RunList:
 
     def any(self) -> bool:
         """Whether there is at least one run; stops at the first."""
-        return next(self._log.holding(RECORD), None) is not None
+        return next(self._log.holding(RUN_FILE), None) is not None
 
     def all(self) -> list[Run]:
         """Every run, newest first by the time in its record; unreadable records come last."""
         with self._lock:
-            runs = [self._run(folder) for folder in self._log.holding(RECORD)]
+            runs = [self._run(folder) for folder in self._log.holding(RUN_FILE)]
             present = {run.folder for run in runs}
             self._known = {path: kept for path, kept in self._known.items() if path in present}
         runs.sort(key=lambda run: (run.summary["created_utc"], run.id), reverse=True)
@@ -88,11 +89,11 @@ class RunList:
 
     def file(self, run_id: str, name: str) -> Path | None:
         """The file of this run that `FILES` calls `name`; None when there is no such run or file."""
-        return self._log.file(run_id, RECORD, FILES[name]) if name in FILES else None
+        return self._log.file(run_id, RUN_FILE, FILES[name]) if name in FILES else None
 
     def folder(self, run_id: str) -> Path | None:
         """This run's folder, if all that a reader takes from it lies below the log folder."""
-        folder = self._log.folder(run_id, RECORD)
+        folder = self._log.folder(run_id, RUN_FILE)
         if folder is None:
             return None
         taken = [folder / name for name in READ_FILES if (folder / name).exists()]
@@ -113,7 +114,7 @@ class RunList:
         return Run(id=run_id, folder=folder, summary=summary)
 
     def _head(self, folder: Path) -> _Head | str:
-        path = folder / RECORD
+        path = folder / RUN_FILE
         try:
             stat = path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
@@ -122,12 +123,12 @@ class RunList:
                 known = (stamp, _read(path))
                 self._known[folder] = known
         except OSError as error:
-            return f"{RECORD} cannot be read ({error.strerror})"
+            return f"{RUN_FILE} cannot be read ({error.strerror})"
         return known[1]
 
 
 def _read(path: Path) -> _Head | str:
     try:
         return _HEAD.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"{RECORD} is not a run record ({error})"
+    except DAMAGED as error:
+        return f"{RUN_FILE} is not a run record ({error})"

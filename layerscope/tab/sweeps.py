@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from layerscope.core.files import DAMAGED, PLAN_FILE, SWEEP_GROUPS_FILE, SWEEP_TABLE_FILE
 from layerscope.tab.log_folder import LogFolder
 
-PLAN = "sweep.json"
 # What the tab may hand out of a sweep's folder, and nothing else: name in a request -> file. The
 # table of every layer of every cell is not among them: it has hundreds of thousands of lines.
-FILES = {"table": "sweep.csv", "groups": "sweep_groups.csv"}
+FILES = {"table": SWEEP_TABLE_FILE, "groups": SWEEP_GROUPS_FILE}
 
 
 class _Config(msgspec.Struct):
@@ -41,12 +41,12 @@ class SweepList:
 
     def any(self) -> bool:
         """Whether there is at least one sweep; stops at the first."""
-        return next(self._log.holding(PLAN), None) is not None
+        return next(self._log.holding(PLAN_FILE), None) is not None
 
     def all(self) -> list[dict[str, Any]]:
         """Every sweep, by its path, ready for JSON."""
         found = []
-        for folder in self._log.holding(PLAN):
+        for folder in self._log.holding(PLAN_FILE):
             # A folder may go between the walk and the reading: it is no sweep any more.
             with contextlib.suppress(OSError):
                 found.append(self._summary(folder))
@@ -54,7 +54,7 @@ class SweepList:
 
     def file(self, sweep_id: str, name: str) -> Path | None:
         """The file of this sweep that `FILES` calls `name`; None when there is no such one."""
-        return self._log.file(sweep_id, PLAN, FILES[name]) if name in FILES else None
+        return self._log.file(sweep_id, PLAN_FILE, FILES[name]) if name in FILES else None
 
     def _summary(self, folder: Path) -> dict[str, Any]:
         tables = {name: self._log.inside(folder / file) for name, file in FILES.items()}
@@ -67,7 +67,7 @@ class SweepList:
         }
 
     def _plan(self, folder: Path) -> dict[str, Any]:
-        stat = (folder / PLAN).stat()
+        stat = (folder / PLAN_FILE).stat()
         stamp = (stat.st_mtime_ns, stat.st_size)
         known = self._known.get(folder)
         if known is None or known[0] != stamp:
@@ -78,9 +78,9 @@ class SweepList:
 def _read(folder: Path) -> dict[str, Any]:
     name = folder.resolve().name
     try:
-        plan = _PLAN.decode((folder / PLAN).read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        problem = f"{PLAN} is not a sweep's plan ({error})"
+        plan = _PLAN.decode((folder / PLAN_FILE).read_bytes())
+    except DAMAGED as error:
+        problem = f"{PLAN_FILE} is not a sweep's plan ({error})"
         return {"name": name, "axes": [], "together": [], "cells": 0, "problem": problem}
     return {
         "name": plan.config.name or name,

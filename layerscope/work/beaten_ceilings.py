@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from layerscope.core.digits import two_digits
+from layerscope.core.units import two_digits
 from layerscope.core.words import counted
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.plausible_ceilings import impossible, rate_text

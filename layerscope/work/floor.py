@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from layerscope.core.digits import ms_two, two_digits
+from layerscope.core.units import ms_grouped, ms_two, two_digits
 from layerscope.records.work import PartWork
 from layerscope.work.rates import Rates
 
@@ -59,7 +59,7 @@ class Floor:
         if self.floor_ns is None or measured_ns is None or measured_ns >= self.floor_ns:
             return self
         reason = (
-            f"an error of ours: {ms_two(self.floor_ns)} would exceed the {measured_ns / 1e6:,.3f} ms "
+            f"an error of ours: {ms_two(self.floor_ns)} would exceed the {ms_grouped(measured_ns)} ms "
             f"that a batch took; {_why_above(self.parts, parts, cache_bytes)}"
         )
         return replace(self, parts=(), floor_ns=None, additive_ns=None, reason=reason)

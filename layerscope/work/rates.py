@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from layerscope.core.units import NS_PER_S
 from layerscope.records.work import Ceilings
-
-NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)

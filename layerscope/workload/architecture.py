@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from layerscope.core.errors import ModelError
 from layerscope.core.run_config import DtypeLayout
 from layerscope.core.shipped import shipped_config, shipped_names
+from layerscope.core.words import did_you_mean, one_line
 from layerscope.workload.dtype_layout import apply_dtypes, layout_bytes, parameter_dtypes
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def read_yaml_architecture(path: Path) -> Architecture:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+        raise ModelError(f"{path}: not YAML ({one_line(error)}).") from None
     architecture = _architecture(raw, name=path.stem, where=str(path))
     _refuse_unknown_keys(raw, architecture.config, str(path))
     return architecture
@@ -185,7 +185,7 @@ def _architecture(raw: object, *, name: str, where: str) -> Architecture:
     try:
         config = InstructBlipConfig.from_dict(copy.deepcopy(raw))
     except Exception as error:  # transformers' strict configs raise their own unrelated types
-        raise ModelError(f"{where}: {' '.join(str(error).split())}") from None
+        raise ModelError(f"{where}: {one_line(error)}") from None
     text = raw.get("text_config")
     tie = text.get("tie_word_embeddings") if isinstance(text, dict) else None
     return Architecture(name=name, config=config, separate_head=tie is False)
@@ -206,8 +206,8 @@ def _refuse_unknown_keys(raw: Mapping[str, Any], config: Any, where: str) -> Non
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
+    hint = did_you_mean(key, sorted(known), quote="'")
+    return f"; {hint}" if hint else "."
 
 
 def _shipped(name: str, model: str) -> Path:

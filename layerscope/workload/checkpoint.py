@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import ModelError
 from layerscope.core.run_config import DtypeLayout
+from layerscope.core.words import one_line
 from layerscope.workload.dtype_layout import apply_dtypes, parameter_dtypes
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def read_model(
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, OSError) as error:
-            raise ModelError(f"{folder}: cannot be loaded ({_one_line(error)}).") from error
+            raise ModelError(
+                f"{folder}: cannot be loaded ({one_line(error, longest=300)})."
+            ) from error
     absent = sorted(info["missing_keys"])
     if absent:
         # transformers would fill them with random numbers and go on.
@@ -124,7 +127,7 @@ def read_processor(folder: Path) -> InstructBlipProcessor:
             )
         except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
             raise ModelError(
-                f"{folder}: the processor cannot be loaded ({_one_line(error)})."
+                f"{folder}: the processor cannot be loaded ({one_line(error, longest=300)})."
             ) from error
     return processor
 
@@ -176,7 +179,3 @@ def _listed_files(folder: Path) -> tuple[Path, ...]:
         f"{folder}: no weights in it ({WEIGHTS_FILE}); --weights random builds its architecture "
         "with random weights."
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

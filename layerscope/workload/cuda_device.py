@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from layerscope.core.words import one_line
+
 
 def why_no_cuda(cuda: Any, version: str, build: str | None) -> str:
     """Say why torch sees no CUDA device, on one line and as far as possible in torch's own words.
@@ -19,6 +21,6 @@ def why_no_cuda(cuda: Any, version: str, build: str | None) -> str:
     try:
         cuda.init()  # raises with the reason that `is_available()` keeps to itself
     except (RuntimeError, AssertionError) as error:
-        words = " ".join(str(error).split())
+        words = one_line(error)
         return f"{said} ({words.split('. ')[0].rstrip('.')})" if words else said
     return said

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from layerscope.core.errors import ModelError
+from layerscope.core.words import first_line
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
@@ -193,7 +194,7 @@ def _length(row: torch.Tensor, eos: int | list[int] | None) -> int:
 def _refused_by_its_code(error: Exception) -> ModelError:
     """One line with the place at which it failed."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    why = (str(error).strip() or "no message").splitlines()[0]
+    why = first_line(error, silent="no message", longest=None)
     return ModelError(
         f"the model's own generate() fails ({type(error).__name__}: {why}, in {last.name}() at "
         f"{Path(last.filename).name}:{last.lineno}): check its "

@@ -13,6 +13,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from layerscope.core.errors import EnvironmentProblem, ModelError
+from layerscope.core.units import size_text
+from layerscope.core.words import first_line
+from layerscope.workload.architecture import CONFIG_FILE
+from layerscope.workload.checkpoint import INDEX_FILE, WEIGHTS_FILE
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -75,7 +79,7 @@ class Hub:
         # The HTTP library differs between versions of huggingface_hub, so what an unreachable hub
         # raises has no common base.
         except Exception as error:
-            return self._locate_cached(repo_id, revision, _first_line(error))
+            return self._locate_cached(repo_id, revision, first_line(error, longest=None))
         return HubModel(
             repo_id=repo_id,
             commit=info.sha or revision or "main",
@@ -90,11 +94,11 @@ class Hub:
         """
         if model.cached is not None:
             return model.cached
-        if "config.json" not in model.sizes_bytes:
+        if CONFIG_FILE not in model.sizes_bytes:
             raise ModelError(
                 f"{model.repo_id}: no config.json in it, so it is no transformers model."
             )
-        return self._download(model, ["config.json"])
+        return self._download(model, [CONFIG_FILE])
 
     def fetch(
         self, model: HubModel, announce: Callable[[str], None], *, weights: bool = True
@@ -149,7 +153,7 @@ class Hub:
             )
         except Exception as error:  # as in locate(): no common base
             raise EnvironmentProblem(
-                f"{model.repo_id}: the download broke off ({_first_line(error)}); "
+                f"{model.repo_id}: the download broke off ({first_line(error, longest=None)}); "
                 f"the same command resumes it. {ways_on()}"
             ) from error
 
@@ -157,7 +161,7 @@ class Hub:
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
-            repo_id, "config.json", cache_dir=self.cache_dir, revision=revision
+            repo_id, CONFIG_FILE, cache_dir=self.cache_dir, revision=revision
         )
         if not isinstance(found, str):
             raise EnvironmentProblem(
@@ -203,8 +207,8 @@ def wanted_files(repo_id: str, names: Iterable[str], *, weights: bool) -> list[s
     """
     names = sorted(names)
     shards = [name for name in names if _SAFETENSORS.fullmatch(name)]
-    if "model.safetensors" in shards and "model.safetensors.index.json" not in names:
-        shards = ["model.safetensors"]
+    if WEIGHTS_FILE in shards and INDEX_FILE not in names:
+        shards = [WEIGHTS_FILE]
     if weights and not shards:
         raise ModelError(
             f"{repo_id}: has no safetensors weights, and layerscope loads no pickles; take a "
@@ -232,9 +236,4 @@ def expected_time(size_bytes: int) -> str:
 
 
 def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB"
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].strip() if text else type(error).__name__
+    return size_text(size_bytes, "GB", 2)

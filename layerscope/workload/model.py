@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
+from layerscope.core.units import GIB, size_text
+from layerscope.core.words import one_line
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (
     Architecture,
@@ -187,11 +189,10 @@ def too_little_memory(
     config: RunConfig, needed_bytes: int, free_bytes: int, total_bytes: int
 ) -> EnvironmentProblem:
     """The refusal of a model that the device cannot hold."""
-    gib = 1 << 30
     return EnvironmentProblem(
-        f"{config.model}: its parameters take {needed_bytes / gib:.2f} GiB in {config.dtype} "
-        f"({config.dtype_layout}), the device has {free_bytes / gib:.2f} of "
-        f"{total_bytes / gib:.2f} GiB free; stop what else uses it, or choose a smaller model "
+        f"{config.model}: its parameters take {size_text(needed_bytes, 'GiB', 2)} in {config.dtype} "
+        f"({config.dtype_layout}), the device has {free_bytes / GIB:.2f} of "
+        f"{size_text(total_bytes, 'GiB', 2)} free; stop what else uses it, or choose a smaller model "
         "or --dtype."
     )
 
@@ -282,7 +283,7 @@ def _built(config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...
 
 def _loading_problem(config: RunConfig, error: Exception) -> LayerscopeError:
     """transformers refuses FlashAttention with ImportError (package) or ValueError (device)."""
-    text = " ".join(str(error).split())[:300]
+    text = one_line(error, longest=300)
     if wants_flash(config):
         return EnvironmentProblem(
             f"FlashAttention: not available here ({text}); use --attention sdpa."

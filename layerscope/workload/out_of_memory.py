@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.units import size_text
 from layerscope.core.vocabulary import ROOT_GENERATE, static_phase_of
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _advice(batch: int, fit: int | None) -> str:
 
 def _asked_words(error: BaseException) -> str:
     asked = asked_bytes(error)
-    return "an allocation failed" if asked is None else f"{asked / (1 << 20):,.1f} MiB refused"
+    return "an allocation failed" if asked is None else f"{size_text(asked, 'MiB')} refused"
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from layerscope.core.errors import DISK_ERRORS, EnvironmentProblem
+from layerscope.core.whole_file import PARTIAL
 
-_PARTIAL = ".partial-"
 # A run of the bundled model takes about 2 MiB while it is written, one of the XL model 110 MiB.
 _LEAST_FREE_BYTES = 8 << 20
 
@@ -33,7 +33,7 @@ class RunFolder:
         self._out = out
         self._wanted = name
         self.name = name
-        self.path = out / (_PARTIAL + name)
+        self.path = out / (PARTIAL + name)
         self._made = False
 
     def __enter__(self) -> RunFolder:
@@ -65,7 +65,7 @@ class RunFolder:
         number = 1
         while True:
             self.name = self._wanted if number == 1 else f"{self._wanted}-{number}"
-            self.path = self._out / (_PARTIAL + self.name)
+            self.path = self._out / (PARTIAL + self.name)
             if not (self._out / self.name).exists():
                 with contextlib.suppress(FileExistsError):
                     self.path.mkdir()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from layerscope.records import AccountRecord
+from layerscope.core.files import RUN_FILES, WORK_FILE, write_json
+from layerscope.records import AccountRecord, CountedWork
 from layerscope.records.tables import Account
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.csv import (
@@ -18,22 +19,23 @@ from layerscope.report.parquet import write_layers_parquet
 
 def write_tables(account: Account, folder: Path) -> dict[str, str]:
     """Write the tables; returns role -> file name."""
-    files = {
-        "layers": "layers.csv",
-        "layers_parquet": "layers.parquet",
-        "kernels": "kernels.csv",
-        "operators": "operators.csv",
-        "steps": "steps.csv",
-    }
+    roles = ("layers", "layers_parquet", "kernels", "operators", "steps")
+    files = {role: RUN_FILES[role] for role in roles}
     write_layers_csv(account.table, folder / files["layers"])
     write_layers_parquet(account.table, folder / files["layers_parquet"])
     write_kernels_csv(account.kernels, folder / files["kernels"])
     write_operators_csv(account.operators, folder / files["operators"])
     write_steps_csv(account.steps, folder / files["steps"])
     if account.attention:
-        files["attention"] = "attention.csv"
+        files["attention"] = RUN_FILES["attention"]
         write_attention_csv(account.attention, folder / files["attention"])
     return files
+
+
+def write_work(work: CountedWork, folder: Path) -> dict[str, str]:
+    """Write the counted work beside the tables: the account is made again from it."""
+    write_json(folder / WORK_FILE, work, indented=False)
+    return {"work": WORK_FILE}
 
 
 def account_record(account: Account, further: tuple[str, ...] = ()) -> AccountRecord:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from datetime import datetime
 from statistics import mean, median
 
-from layerscope.core.digits import percent_two, two_digits
+from layerscope.core.units import percent_two, two_digits
 from layerscope.records.work import Raised
 from layerscope.runs.run import Run
 from layerscope.stats.energy_summary import summarise_energy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from layerscope.core.digits import two_digits
+from layerscope.core.units import two_digits
 from published.data import Row, row, table, total
 from published.pages import Page, page
 

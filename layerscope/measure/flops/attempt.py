@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from layerscope.core.errors import LayerscopeError
+from layerscope.core.words import first_line
 from layerscope.records.work import Check
-
-_LONGEST = 200
 
 
 def attempted(name: str, check: Callable[[], Check], doing: str = "") -> Check:
@@ -33,7 +32,7 @@ def absent(name: str, reason: str) -> Check:
 
 def reason_of(error: Exception, doing: str = "") -> str:
     """One line about what was raised; layerscope's own errors are sentences already."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, LayerscopeError):
-        return first
-    return f"{type(error).__name__}{doing and f' {doing}'}: {first[:_LONGEST]}"
+        return first_line(error, silent="", longest=None)
+    said = first_line(error, silent="")
+    return f"{type(error).__name__}{doing and f' {doing}'}: {said}"

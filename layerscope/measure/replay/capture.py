@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from layerscope.core.units import size_text
 from layerscope.measure.replay.inputs import Held, hold, storage_bytes, tensors_of
 
 Call = tuple[str, int]  # FQN, number of the call from 0
@@ -83,7 +84,7 @@ def memory_budget(device: str, share: float = MEMORY_SHARE) -> tuple[int, str]:
 
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     budget = int(free * share)
-    return budget, f"{budget / 2**20:,.0f} MiB, {share:.0%} of what was free on the {device}"
+    return budget, f"{size_text(budget, 'MiB', 0)}, {share:.0%} of what was free on the {device}"
 
 
 def _run(

@@ -10,13 +10,14 @@ from functools import cached_property
 
 import torch
 
+from layerscope.core.units import size_text
+from layerscope.core.words import first_line
 from layerscope.measure.replay.capture import Call, Captured, Generate, capture
 from layerscope.measure.replay.inputs import Held
 from layerscope.measure.replay.player import (
     Item,
     Player,
     Refused,
-    first_line,
     overwriter,
     player_of,
     prepare,
@@ -138,7 +139,7 @@ class HeldUnit:
         if any(call not in again.held for call in wanted):
             raise Refused(
                 "cannot be captured: its inputs alone are larger than the memory budget of "
-                f"{self.stage.budget_bytes / 2**20:,.0f} MiB"
+                f"{size_text(self.stage.budget_bytes, 'MiB', 0)}"
             )
         return again.held, _RECREATED
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
+from layerscope.core.units import MIB
+from layerscope.core.words import first_line, kind_and_first_line
 from layerscope.measure.replay.inputs import Held, is_counter, put_back
 
 # Long enough that the synchronisation after a run of passes costs nothing, short enough that a
@@ -170,7 +172,7 @@ def overwriter(device: str) -> tuple[Callable[[], None], str]:
     def overwrite() -> None:
         buffer.zero_()
 
-    return overwrite, f"a buffer of {size / 2**20:,.0f} MiB written before every call"
+    return overwrite, f"a buffer of {size / MIB:,.0f} MiB written before every call"
 
 
 def _try_out(
@@ -222,8 +224,7 @@ def _call(module: torch.nn.Module, held: Held, device: str) -> None:
         _synchronize(device)
     except Exception as error:
         # The module is the user's: whatever it raises is the reason, not a fault of this run.
-        words = f"{type(error).__name__}: {first_line(error)}"
-        raise Refused(f"fails on replay: {words}") from None
+        raise Refused(f"fails on replay: {kind_and_first_line(error)}") from None
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -313,9 +314,3 @@ def _player(run: Callable[[int], None], pass_s: float, how: str, why: str | None
 def _synchronize(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, on one line, or its kind where it says nothing."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:200]

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
+from layerscope.core.words import first_line
 from layerscope.measure.clock import Clock
 from layerscope.measure.energy.meter import Meter
 from layerscope.measure.energy.window import BatchDone, WindowTiming, work_window
-from layerscope.measure.replay.player import Player, Refused, first_line
+from layerscope.measure.replay.player import Player, Refused
 from layerscope.records.energy_record import DeviceState, EnergyAbsent
 from layerscope.records.layer_energy import ReplayUnit, ReplayWindow
 from layerscope.stats.energy_summary import window_energy

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerscope.core.files import FIGURES_FOLDER
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
@@ -21,9 +22,7 @@ from layerscope.timeline.idle import Idle
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FOLDER", "Figures", "write_figures"]
-
-FOLDER = "figures"
+__all__ = ["Figures", "write_figures"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +72,6 @@ def write_figures(
             if isinstance(drawn, NotDrawn):
                 absent[figure] = drawn.reason
                 continue
-            for kind, file in save_figure(drawn, folder / FOLDER, figure).items():
-                files[f"figure_{figure}_{kind}"] = f"{FOLDER}/{file}"
+            for kind, file in save_figure(drawn, folder / FIGURES_FOLDER, figure).items():
+                files[f"figure_{figure}_{kind}"] = f"{FIGURES_FOLDER}/{file}"
     return Figures(files=files, absent=absent)

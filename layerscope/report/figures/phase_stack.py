@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from layerscope.core.units import ms_number
 from layerscope.records.tables import Account
 from layerscope.report.figures.measured import reason_without_time, time_words, total_ns
 from layerscope.report.figures.style import (
@@ -15,7 +16,6 @@ from layerscope.report.figures.style import (
     at_bar_end,
     ink_on,
     legend_below,
-    ms_text,
     new_axes,
     role_handles,
     role_of,
@@ -52,7 +52,7 @@ def draw_phase_stack(account: Account, name: str) -> Figure | NotDrawn:
         else:
             _bar(axes, at, stack, longest)
         time = buckets[phase] if stack is None else sum(stack.values())
-        at_bar_end(axes, time / 1e6, at, f"{ms_text(time)} ms  ({share_text(time, whole)})")
+        at_bar_end(axes, time / 1e6, at, f"{ms_number(time)} ms  ({share_text(time, whole)})")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, longest / 1e6 * 1.22)
@@ -60,7 +60,7 @@ def draw_phase_stack(account: Account, name: str) -> Figure | NotDrawn:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GREY, linewidth=0.4, alpha=0.6)
     words = time_words(account)
-    title(axes, f"{words[0].upper()}{words[1:]} by phase and group: {ms_text(whole)} ms", name)
+    title(axes, f"{words[0].upper()}{words[1:]} by phase and group: {ms_number(whole)} ms", name)
     roles = {role for stack in stacks.values() for role, ns in stack.items() if ns}
     legend_below(figure, role_handles(roles), 5)
     return figure
@@ -81,7 +81,7 @@ def _bar(axes: Axes, at: int, stack: dict[str, int], longest: int) -> None:
         axes.barh(at, width, left=left, color=colour, edgecolor="white", linewidth=0.4)
         if ns >= LABELLED_SHARE * longest:
             axes.text(
-                left + width / 2, at, ms_text(ns), ha="center", va="center",
+                left + width / 2, at, ms_number(ns), ha="center", va="center",
                 color=ink_on(colour), fontsize=7,
             )  # fmt: skip
         left += width

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerscope.core.units import ms_number
 from layerscope.findings.evidence import by_family
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
@@ -21,7 +22,6 @@ from layerscope.report.figures.style import (
     ROLES,
     NotDrawn,
     legend_below,
-    ms_text,
     new_axes,
     role_handles,
     role_of,
@@ -82,8 +82,8 @@ def draw_roofline(account: Account, ceilings: Ceilings | None, name: str) -> Fig
     whole, shown = total_ns(account.table.rows), sum(point.time_ns for point in points)
     title(
         axes,
-        f"Roofline of the {len(points):,} kinds of layers with FLOPs: {ms_text(shown)} of "
-        f"{ms_text(whole)} ms ({share_text(shown, whole)}) of {time_words(account)}",
+        f"Roofline of the {len(points):,} kinds of layers with FLOPs: {ms_number(shown)} of "
+        f"{ms_number(whole)} ms ({share_text(shown, whole)}) of {time_words(account)}",
         name,
     )
     _legend(figure, points)
@@ -171,7 +171,7 @@ def _names(axes: Axes, points: list[Point]) -> None:
         placed.append(point)
         radius = math.sqrt(SMALLEST_AREA + LARGEST_AREA * point.time_ns / points[0].time_ns) / 2
         axes.annotate(
-            f"{point.layer.rpartition('.')[2]} {ms_text(point.time_ns)} ms",
+            f"{point.layer.rpartition('.')[2]} {ms_number(point.time_ns)} ms",
             (point.intensity, point.tflops_per_s), xytext=(0, -radius - 2),
             textcoords="offset points", ha="center", va="top", fontsize=6.8, color=INK, zorder=2.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},

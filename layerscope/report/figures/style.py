@@ -183,13 +183,6 @@ def ink_on(colour: str) -> str:
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
-def ms_text(ns: float) -> str:
-    """Milliseconds without unit, three digits that mean something: 98.2, 9.86, 0.253."""
-    value = ns / 1e6
-    digits = 0 if value >= 1000 else 1 if value >= 10 else 2 if value >= 1 else 3
-    return f"{value:,.{digits}f}"
-
-
 def share_text(part: float, whole: float) -> str:
     """A share of the whole: 46.7 %, 0.12 %, below 0.01 %."""
     share = 100 * part / whole if whole else 0.0

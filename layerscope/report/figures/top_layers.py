@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerscope.core.units import ms_number
 from layerscope.findings.evidence import by_family
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.tables import Account
@@ -14,7 +15,6 @@ from layerscope.report.figures.style import (
     NotDrawn,
     at_bar_end,
     legend_below,
-    ms_text,
     new_axes,
     role_handles,
     role_of,
@@ -45,7 +45,7 @@ def draw_top_layers(account: Account, name: str) -> Figure | NotDrawn:
         role = role_of(members[0].group)
         roles.append(role)
         axes.barh(at, time / 1e6, color=ROLES[role], height=0.72)
-        text = f"{ms_text(time)} ms  ({share_text(time, whole)})"
+        text = f"{ms_number(time)} ms  ({share_text(time, whole)})"
         at_bar_end(axes, time / 1e6, at, text, size=7)
     labels = [_label(layer, phase, members) for (layer, phase), members, _ in top]
     axes.set_yticks(range(len(top)), labels, fontsize=6.8)
@@ -56,8 +56,8 @@ def draw_top_layers(account: Account, name: str) -> Figure | NotDrawn:
     axes.grid(axis="x", color=GREY, linewidth=0.4, alpha=0.6)
     title(
         axes,
-        f"Top {len(top)} of {len(families)} kinds of layers by own time: {ms_text(shown)} of "
-        f"{ms_text(whole)} ms of {time_words(account)}",
+        f"Top {len(top)} of {len(families)} kinds of layers by own time: {ms_number(shown)} of "
+        f"{ms_number(whole)} ms of {time_words(account)}",
         name,
     )
     legend_below(figure, role_handles(roles), len(ROLES))

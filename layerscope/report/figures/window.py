@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerscope.core.units import ms_number
 from layerscope.report.figures.style import (
     BLUE,
     DARK,
@@ -12,7 +13,6 @@ from layerscope.report.figures.style import (
     NotDrawn,
     at_bar_end,
     legend_below,
-    ms_text,
     new_axes,
     share_text,
     title,
@@ -60,7 +60,7 @@ def draw_window(idle: Idle | None, name: str) -> Figure | NotDrawn:
     span = idle.window_ns * idle.devices
     title(
         axes,
-        f"Device busy {ms_text(idle.active_ns)} of {ms_text(span)} ms: "
+        f"Device busy {ms_number(idle.active_ns)} of {ms_number(span)} ms: "
         f"idle {share_text(idle.idle_ns, span)}",
         name,
     )
@@ -79,4 +79,4 @@ def _parts(phase: PhaseIdle) -> tuple[int, int, int, int]:
 
 
 def _said(phase: PhaseIdle) -> str:
-    return f"{ms_text(phase.span_ns)} ms, idle {share_text(phase.idle_ns, phase.span_ns)}"
+    return f"{ms_number(phase.span_ns)} ms, idle {share_text(phase.idle_ns, phase.span_ns)}"

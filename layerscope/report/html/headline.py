@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from layerscope.core.units import NS_PER_S
 from layerscope.records import Interval, RunRecord
 from layerscope.records.run_record import Reported
 from layerscope.report.quantities import per_batch, per_sample, reported_text
 from layerscope.stats.energy_summary import summarise_energy
 from layerscope.stats.latency import latency_summary
-
-_NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +77,7 @@ def _latency_interval(record: RunRecord) -> str:
     summary = latency_summary(record)
     if summary is None:
         return ""
-    return _interval(summary.interval, f"median of {summary.count} batches", "s", _NS_PER_S)
+    return _interval(summary.interval, f"median of {summary.count} batches", "s", NS_PER_S)
 
 
 def _energy_interval(record: RunRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
+from layerscope.core.units import ms_grouped, size_text
 from layerscope.records import RunRecord
 from layerscope.records.work import FLOP_CONVENTION
 from layerscope.report.html.headline import interval_methods
@@ -52,10 +53,10 @@ def _profiling(record: RunRecord) -> Iterator[tuple[str, str]]:
     trace = record.trace
     if trace is None:
         return
-    text = f"the profiled batch took {trace.profiled_ns / 1e6:,.3f} ms"
+    text = f"the profiled batch took {ms_grouped(trace.profiled_ns)} ms"
     if trace.unprofiled_ns:
         text += (
-            f", the same batch unprofiled {trace.unprofiled_ns / 1e6:,.3f} ms: "
+            f", the same batch unprofiled {ms_grouped(trace.unprofiled_ns)} ms: "
             f"{trace.profiled_ns / trace.unprofiled_ns:.2f} times as long"
         )
     yield "profiling", f"{text}; latency and energy come from unprofiled batches alone"
@@ -67,7 +68,7 @@ def environment_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     if held.gpu_name:
         parts = [held.gpu_name, f"{held.gpu_count} visible"]
         for value, text in (
-            (held.gpu_memory_bytes, f"{(held.gpu_memory_bytes or 0) / 2**30:,.1f} GiB"),
+            (held.gpu_memory_bytes, size_text(held.gpu_memory_bytes or 0, "GiB")),
             (held.gpu_sm_clock_mhz, f"SM clock {held.gpu_sm_clock_mhz} MHz"),
             (held.gpu_memory_clock_mhz, f"memory clock {held.gpu_memory_clock_mhz} MHz"),
             (held.gpu_temperature_c, f"{held.gpu_temperature_c} °C"),
@@ -78,7 +79,7 @@ def environment_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "GPU", "; ".join(parts)
     if held.driver or held.cuda:
         yield "driver", f"{held.driver or 'unknown'}; CUDA {held.cuda or 'unknown'}"
-    memory = f"; {held.memory_bytes / 2**30:,.1f} GiB memory" if held.memory_bytes else ""
+    memory = f"; {size_text(held.memory_bytes, 'GiB')} memory" if held.memory_bytes else ""
     yield "CPU", f"{held.cpu_model}; {held.cpu_count} CPUs{memory}"
     yield "platform", f"{held.platform}; Python {held.python}"
     yield "layerscope", held.layerscope

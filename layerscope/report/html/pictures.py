@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
-from layerscope.report.figures import FOLDER
+from layerscope.core.files import FIGURES_FOLDER
 from layerscope.report.html.sent_run import Picture
 
 # Role -> the words that stand under the figure and for it where images are off.
@@ -38,7 +38,7 @@ def read_pictures(
     """The figures of a folder, and (figure, reason) for each of these roles that is not shown."""
     pictures, absent = [], []
     for role in roles:
-        path = folder / FOLDER / f"{role}.svg"
+        path = folder / FIGURES_FOLDER / f"{role}.svg"
         if role == "energy" and not path.exists():
             continue  # drawn only where layers were replayed, which few runs ask for
         found = _read(path, role)
@@ -56,7 +56,7 @@ def data_uri(picture: Picture) -> str:
 
 def _read(path: Path, role: str) -> Picture | str:
     """The picture, or why it is not taken."""
-    name = f"{FOLDER}/{path.name}"
+    name = f"{FIGURES_FOLDER}/{path.name}"
     # A link in a folder that someone sent could put any file of this machine into the report.
     if path.is_symlink() or path.parent.is_symlink():
         return f"{name} is a link"

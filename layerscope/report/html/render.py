@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import percent_fixed
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.end_to_end import end_to_end
 from layerscope.report.findings import saving_text
@@ -99,7 +100,7 @@ def _activity(sent: SentRun) -> str:
     idle = whole.window_span_ns - whole.device_active_ns
     return (
         f"device active {us_grouped(whole.device_active_ns)} us of the profiled window's "
-        f"{us_grouped(whole.window_span_ns)} us: idle {100 * idle / whole.window_span_ns:.2f} %"
+        f"{us_grouped(whole.window_span_ns)} us: idle {percent_fixed(idle, whole.window_span_ns)}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from layerscope.core.microseconds import us_grouped
+from layerscope.core.units import percent_fixed
 from layerscope.findings.evidence import by_family
 from layerscope.joules.energy_by_kind import by_kind
 from layerscope.joules.layer_energy import LayerEnergy
@@ -117,4 +118,4 @@ def _shared(
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"
+    return "" if share is None else percent_fixed(share)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from layerscope.published.reference import Judgement
 from layerscope.records.sweep import Estimate, SweepRow
-from layerscope.report.csv_lines import write_csv
+from layerscope.report.csv_lines import cell_text, write_csv
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
 from layerscope.report.sweep.grids import estimate_text, flops_text, name_of
@@ -91,8 +91,8 @@ def write_beside_csv(
                 item.quantity,
                 *_ends(item.ours),
                 *_ends(item.our_ratio),
-                _number(item.theirs),
-                _number(item.their_ratio),
+                cell_text(item.theirs),
+                cell_text(item.their_ratio),
                 item.verdict,
                 item.reason,
             ]
@@ -112,8 +112,4 @@ def _ends(estimate: Estimate | None) -> list[str]:
         return ["", "", ""]
     interval = estimate.interval
     low, high = (interval.low, interval.high) if interval is not None else (None, None)
-    return [_number(estimate.value), _number(low), _number(high)]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
+    return [cell_text(estimate.value), cell_text(low), cell_text(high)]

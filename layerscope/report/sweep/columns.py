@@ -116,10 +116,3 @@ def columns(axes: Sequence[str]) -> tuple[SweepColumn, ...]:
     """All columns of a sweep over these axes; an axis the fixed columns lack gets its own."""
     more = tuple(_config(axis, "text") for axis in axes if axis not in _SHOWN_FIELDS)
     return (*_FIXED, *more, *_NUMBERS)
-
-
-def text(cell: Cell) -> str:
-    """A cell of the CSV file."""
-    if cell is None:
-        return ""
-    return repr(cell) if isinstance(cell, float) else str(cell)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerscope.core.files import FIGURES_FOLDER
 from layerscope.records.sweep import Estimate, Setting, SweepRow
 from layerscope.report.figures.style import (
     BLUE,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FOLDER = "figures"
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, DARK)
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _METRICS = (
@@ -49,8 +49,8 @@ def write_sweep_figures(
             figure = _draw(axis, lines, name)
             if figure is None:
                 continue
-            saved = save_figure(figure, root / FOLDER, f"against_{axis}")
-            files[f"figure {axis}"] = root / FOLDER / saved["svg"]
+            saved = save_figure(figure, root / FIGURES_FOLDER, f"against_{axis}")
+            files[f"figure {axis}"] = root / FIGURES_FOLDER / saved["svg"]
     return files
 
 

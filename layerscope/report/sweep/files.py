@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
 from layerscope.report.columns import COLUMNS
-from layerscope.report.csv_lines import write_csv
-from layerscope.report.sweep.columns import columns, text
+from layerscope.report.csv_lines import cell_text, write_csv
+from layerscope.report.sweep.columns import columns
 from layerscope.stats.sweep_tables import LAYER_KEYS, layer_keys
 
 _ARROW_TYPES = {"text": "string", "integer": "int64", "real": "float64"}
@@ -24,7 +25,7 @@ def write_sweep_csv(rows: Sequence[SweepRow], axes: Sequence[str], path: Path) -
         EnvironmentProblem: the file cannot be written.
     """
     shown = columns(axes)
-    lines = ([text(column.read(row)) for column in shown] for row in rows)
+    lines = ([cell_text(column.read(row)) for column in shown] for row in rows)
     write_csv(path, [column.name for column in shown], lines)
 
 
@@ -74,7 +75,7 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
     having = [
         (row, file)
         for row in rows
-        if row.folder is not None and (file := root / row.folder / "layers.csv").exists()
+        if row.folder is not None and (file := root / row.folder / LAYERS_FILE).exists()
     ]
     write_csv(path, header, (line for row, file in having for line in _layer_lines(row, file)))
     return len(having)

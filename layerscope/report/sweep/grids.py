@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from layerscope.core.units import prefixed
 from layerscope.differences.unlike_nodes import neighboured, unlike
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.page import Grid
@@ -88,10 +89,8 @@ def estimate_text(estimate: Estimate) -> str:
 
 def flops_text(flops: float) -> str:
     """`1.269 T`, with four digits."""
-    for scale, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if flops >= scale:
-            return f"{flops / scale:.{_DIGITS}g} {prefix}"
-    return f"{flops:.0f}"
+    number, prefix = prefixed(flops)
+    return f"{number:.{_DIGITS}g} {prefix}" if prefix else f"{flops:.0f}"
 
 
 def reasons(rows: Sequence[SweepRow], axes: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.microseconds import us_text
 from layerscope.records import LayerRow
 from layerscope.records.layer_table import flops_of
@@ -74,7 +75,7 @@ def _lines(rows: Iterable[SweepRow], root: Path) -> Iterator[list[str]]:
     for row in rows:
         if row.folder is None:
             continue
-        table = root / row.folder / "layers.csv"
+        table = root / row.folder / LAYERS_FILE
         if table.exists():
             for part in groups_of_cell(row.cell, read_layers_csv(table)):
                 yield _line(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from layerscope.core.units import ms_grouped
 from layerscope.core.vocabulary import PHASES
 from layerscope.records import LayerRow
 from layerscope.records.sweep import SweepRow
@@ -54,8 +55,8 @@ def _grid(
         held = parts[row.cell]
         whole = sum(held.values())
         named = [held[column] for column in columns]
-        rest = [_ms(whole - sum(named))] if others else []
-        lines.append((name_of(row, axes), *map(_ms, named), *rest, _ms(whole)))
+        rest = [ms_grouped(whole - sum(named))] if others else []
+        lines.append((name_of(row, axes), *map(ms_grouped, named), *rest, ms_grouped(whole)))
     return Grid(
         title=f"self time by {what}, ms: {_of(shown)}",
         header=("cell", *columns, *(("all others",) if others else ()), "sum"),
@@ -82,7 +83,3 @@ def _of(rows: Sequence[SweepRow]) -> str:
     if kinds == {False}:
         return "inside operators, traced batch"
     return "on the device, or inside operators where none ran; traced batch"
-
-
-def _ms(ns: int) -> str:
-    return f"{ns / 1e6:,.3f}"

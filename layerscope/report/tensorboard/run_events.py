@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from layerscope.core.files import FIGURES_FOLDER, LAYERS_FILE
 from layerscope.records.energy_record import PowerSample
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
@@ -49,7 +50,7 @@ def write_events(
         entries.append(run_columns(record.config))
     entries += [Scalar(tag, value, step) for tag, value in scalars(record, account)]
     if account is not None:
-        text = layers_text(account.table, record.files.get("layers", "layers.csv"))
+        text = layers_text(account.table, record.files.get("layers", LAYERS_FILE))
         entries.append(Text(LAYERS_TAG, text, step))
     entries += pictures(folder, step)
     entries += power_line(power)
@@ -58,10 +59,8 @@ def write_events(
 
 def pictures(folder: Path, step: int = 0) -> Iterator[Image]:
     """The figures that lie in a folder's `figures/`, by their names."""
-    from layerscope.report.figures import FOLDER  # draws, so it loads numpy
-
-    for path in sorted((folder / FOLDER).glob("*.png")):
-        yield Image(f"{FOLDER}/{path.stem}", path.read_bytes(), step)
+    for path in sorted((folder / FIGURES_FOLDER).glob("*.png")):
+        yield Image(f"{FIGURES_FOLDER}/{path.stem}", path.read_bytes(), step)
 
 
 def power_line(power: Sequence[PowerSample]) -> Iterator[Scalar]:

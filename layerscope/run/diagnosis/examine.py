@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from layerscope import __version__
+from layerscope.core.files import POWER_FILE
 from layerscope.measure.clock import SystemClock
 from layerscope.records.diagnosis import Diagnosis
 from layerscope.run.diagnosis import ceilings, energy, gpu, model, software, surroundings, tracing
@@ -125,7 +126,7 @@ def _energy() -> tuple[Probe, ...]:
         ),
         Probe(
             name="power_polling",
-            costs="power.csv, the look at the same energy that is independent of the counter",
+            costs=f"{POWER_FILE}, the look at the same energy that is independent of the counter",
             look=lambda: energy.power(_uuids(), SystemClock()),
             timeout_s=_POLLING_S,
         ),

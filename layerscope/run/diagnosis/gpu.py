@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.units import size_text
 from layerscope.measure.clock import Clock
 from layerscope.measure.energy.nvml import (
     LIBRARY,
@@ -110,7 +111,7 @@ def cuda_devices(cuda: Any, version: str, build: str | None) -> Finding:
         properties = cuda.get_device_properties(index)
         capability = f"{properties.major}.{properties.minor}"
         names.append(
-            f"device {index}: {properties.name}, {properties.total_memory / 2**30:.1f} GiB, "
+            f"device {index}: {properties.name}, {size_text(properties.total_memory, 'GiB')}, "
             f"compute capability {capability}"
         )
         if not has_code(architectures, properties.major, properties.minor):

@@ -7,6 +7,7 @@ from typing import Any
 
 from layerscope.config.resolve import HUB_MODEL, TINY_MODEL, resolve
 from layerscope.core.errors import ModelError
+from layerscope.core.units import size_text
 from layerscope.run.diagnosis.probe import Finding
 
 
@@ -37,9 +38,10 @@ def xl_in_cache(cache: Path | None = None) -> Finding:
     """
     from huggingface_hub import try_to_load_from_cache
 
+    from layerscope.workload.architecture import CONFIG_FILE
     from layerscope.workload.checkpoint import weight_files
 
-    config: Any = try_to_load_from_cache(HUB_MODEL, "config.json", cache_dir=cache)
+    config: Any = try_to_load_from_cache(HUB_MODEL, CONFIG_FILE, cache_dir=cache)
     if not isinstance(config, str):
         return Finding(
             status="missing",
@@ -56,11 +58,11 @@ def xl_in_cache(cache: Path | None = None) -> Finding:
             found=f"only part of {HUB_MODEL} is in the cache: {problem}",
             remedy=f"hf download {HUB_MODEL} --exclude '*.bin' resumes it, as the next run does",
         )
-    size = sum(path.stat().st_size for path in files)
+    stored = sum(path.stat().st_size for path in files)
     return Finding(
         status="ok",
         found=f"{HUB_MODEL} at commit {folder.name[:12]}: {len(files)} weight files, "
-        f"{size / 1e9:.2f} GB, in {folder}",
+        f"{size_text(stored, 'GB', 2)}, in {folder}",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from layerscope.core.errors import LayerscopeError
+from layerscope.core.words import kind_and_first_line
 from layerscope.records.diagnosis import Check, Status
 
 DEVICE_TIMEOUT_S = 30.0  # for a driver that does not answer
@@ -59,13 +60,6 @@ class Probe:
         return self.required and check.status in ("missing", "unknown")
 
 
-def first_line(error: BaseException) -> str:
-    """The error's type and the first line of its text, at most 200 characters."""
-    text = str(error).strip()
-    line = text.splitlines()[0].strip()[:200] if text else ""
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
 def _looked(look: Callable[[], Finding]) -> Finding:
     try:
         return look()
@@ -75,13 +69,13 @@ def _looked(look: Callable[[], Finding]) -> Finding:
     except ImportError as error:
         return Finding(
             status="missing",
-            found=f"an import failed ({first_line(error)})",
+            found=f"an import failed ({kind_and_first_line(error)})",
             remedy="install the package it names into the environment that runs layerscope",
         )
     except Exception as error:  # one broken check must not hide the others
         return Finding(
             status="unknown",
-            found=f"the check itself failed ({first_line(error)})",
+            found=f"the check itself failed ({kind_and_first_line(error)})",
             remedy="repair what the message names; if it names nothing, report it as a bug",
         )
 

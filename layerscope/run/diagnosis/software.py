@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
+from layerscope.core.files import LAYERS_FILE
+from layerscope.core.words import kind_and_first_line
 from layerscope.run.diagnosis import tested
-from layerscope.run.diagnosis.probe import Finding, first_line
+from layerscope.run.diagnosis.probe import Finding
 
 PLUGIN_GROUP = "tensorboard_plugins"
 
@@ -110,7 +112,7 @@ def _imported(module: str, distribution: str | None = None) -> ModuleType | Find
     except Exception as error:
         return Finding(
             status="missing",
-            found=f"{name} cannot be imported ({first_line(error)})",
+            found=f"{name} cannot be imported ({kind_and_first_line(error)})",
             remedy=f"pip install --force-reinstall {name}",
         )
 
@@ -131,7 +133,7 @@ def layerscope_plugin(announced: Sequence[EntryPoint]) -> Finding:
         return Finding(
             status="missing",
             found="this version of layerscope has no tab of its own in TensorBoard",
-            remedy="none needed: Scalars and Text tabs, layers.csv and `layerscope layers` show "
+            remedy=f"none needed: Scalars and Text tabs, {LAYERS_FILE} and `layerscope layers` show "
             "the same numbers",
         )
     return _plugin(
@@ -150,7 +152,7 @@ def _plugin(announced: Sequence[EntryPoint], package: str, remedy: str) -> Findi
         except Exception as error:  # as in _imported()
             return Finding(
                 status="missing",
-                found=f"{found}, cannot be loaded ({first_line(error)})",
+                found=f"{found}, cannot be loaded ({kind_and_first_line(error)})",
                 remedy=remedy,
             )
         return Finding(status="ok", found=found)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from layerscope.config.resolve import HUB_MODEL
+from layerscope.core.units import size_text
 from layerscope.run.diagnosis.model import cache_folder, xl_in_cache
 from layerscope.run.diagnosis.probe import Finding
 from layerscope.workload.hub import free_bytes, ways_on
@@ -39,7 +40,7 @@ def traces_disk(out: Path) -> Finding:
             remedy="choose another folder with --out, or get the right to write there",
         )
     free = free_bytes(nearest)
-    found = f"{out.absolute()}: {free / 1e9:,.1f} GB free"
+    found = f"{out.absolute()}: {size_text(free, 'GB')} free"
     if free < TRACES_LEAST_BYTES:
         return Finding(
             status="limited", found=found, remedy="free 1 GB, or choose another disk with --out"
@@ -56,13 +57,13 @@ def cache_disk(cache: Path | None = None, free: Callable[[Path], int] = free_byt
     """
     folder = cache_folder(cache)
     room = free(folder)
-    found = f"{folder}: {room / 1e9:,.1f} GB free"
+    found = f"{folder}: {size_text(room, 'GB')} free"
     if xl_in_cache(cache).status == "ok":
         return Finding(status="ok", found=f"{found}; the XL model is there already")
     if room < XL_DOWNLOAD_BYTES:
         return Finding(
             status="limited",
-            found=f"{found}; the XL model takes about {XL_DOWNLOAD_BYTES / 1e9:.0f} GB",
+            found=f"{found}; the XL model takes about {size_text(XL_DOWNLOAD_BYTES, 'GB', 0)}",
             remedy="free that much, or point HF_HOME at a larger disk",
         )
     return Finding(status="ok", found=found)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layerscope.core.files import TRACE_FILE
 from layerscope.instrument import cupti
 from layerscope.run.diagnosis.probe import Finding
 from layerscope.trace.columns import ABSENT, TraceColumns, read_trace
@@ -81,6 +82,6 @@ def _traced(*, cuda: bool) -> TraceColumns:
     with session:
         ones.mul(2.0)
     with tempfile.TemporaryDirectory(prefix="layerscope-doctor-") as folder:
-        path = Path(folder) / "trace.json.gz"
+        path = Path(folder) / TRACE_FILE
         session.export(path)
         return read_trace(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.core.errors import EnvironmentProblem, UsageError
+from layerscope.core.words import first_line
 
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
 _REACH_S = 5.0
@@ -75,9 +76,9 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
         try:
             ray.init(address=target, **options)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
+            why = first_line(error, longest=None).rstrip(".")
             raise EnvironmentProblem(
-                f"--executor ray: {target}: {first.rstrip('.')}. Every machine needs the same Ray and "
+                f"--executor ray: {target}: {why}. Every machine needs the same Ray and "
                 "Python, and RAY_AUTH_MODE=token where the cluster asks for a token."
             ) from None
     try:

@@ -16,6 +16,7 @@ from typing import Any
 from layerscope import __version__
 from layerscope.config.plan import by_model
 from layerscope.core.errors import DataError, EnvironmentProblem, LayerscopeError
+from layerscope.core.words import kind_and_first_line
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.records.sweep_places import CellPlace
@@ -155,7 +156,7 @@ class Go:
         try:
             answer = seat.answer()
         except self._ray.exceptions.RayTaskError as error:
-            problem = _first_line(error.cause or error)
+            problem = kind_and_first_line(error.cause or error, longest=None)
             if cell is None:
                 self._leave_out(seat, problem)
             else:
@@ -303,8 +304,3 @@ class Go:
         if over == count:
             return said
         return f"{said}; about {seconds / over * (count - over):,.0f} s left"
-
-
-def _first_line(error: BaseException) -> str:
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}".rstrip(": ")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
 from layerscope.core.errors import UsageError
 from layerscope.core.run_config import RunConfig
+from layerscope.core.words import nearest
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.real import RealSource
 from layerscope.workload.data.reworded import RewordedSource
@@ -29,9 +29,8 @@ def open_samples(config: RunConfig) -> SampleSource:
 def _own_samples(config: RunConfig) -> SampleSource:
     name = config.dataset
     if name not in DATASETS:
-        nearest = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.0)[0]
         raise UsageError(
-            f"--dataset {name}: no such data set, nearest is {nearest}; "
+            f"--dataset {name}: no such data set, nearest is {nearest(name, DATASETS)}; "
             f"known are {', '.join(DATASETS)}."
         )
     if config.samples < config.batch_size:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.core.errors import DataError, EnvironmentProblem
+from layerscope.core.words import first_line, kind_and_first_line
 from layerscope.workload.data.layouts import Layout, Row
 
 # A connection that broke while streaming is tried again so often and so many seconds apart.
@@ -100,7 +101,7 @@ def folder_errors() -> tuple[type[Exception], ...]:
 
 def folder_problem(data_dir: str, error: Exception) -> DataError:
     """The one line a user gets when a folder's files cannot be read."""
-    return DataError(f"--data-dir {data_dir}: cannot be read ({_first_line(error)}).")
+    return DataError(f"--data-dir {data_dir}: cannot be read ({first_line(error)}).")
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
@@ -120,7 +121,7 @@ def hub_problem(layout: Layout, error: Exception) -> EnvironmentProblem:
     """The one line a user gets when the hub cannot be read, with the ways on."""
     return EnvironmentProblem(
         f"cannot read {layout.repo} from the Hugging Face hub "
-        f"({type(error).__name__}: {_first_line(error)}): use --data-dir with a folder of its "
+        f"({kind_and_first_line(error)}): use --data-dir with a folder of its "
         f"Parquet files, or --dataset synthetic-{layout.name}, which needs no network."
     )
 
@@ -182,7 +183,3 @@ def _holds_rows(file: Path) -> bool:
 
     # The datasets library fails on a file without rows, with a message about a batch size.
     return bool(pyarrow.parquet.read_metadata(file).num_rows)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -13,12 +13,13 @@ from PIL import Image
 from support.kineto import TraceWriter
 
 from layerscope.account.account import account, work_out
+from layerscope.core.units import ms_number
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.report.figures import write_figures
 from layerscope.report.figures.phase_stack import draw_phase_stack
 from layerscope.report.figures.roofline_scatter import draw_roofline, points_of
-from layerscope.report.figures.style import ROLES, NotDrawn, drawing, ink_on, ms_text, share_text
+from layerscope.report.figures.style import ROLES, NotDrawn, drawing, ink_on, share_text
 from layerscope.report.figures.top_layers import draw_top_layers
 from layerscope.report.figures.window import draw_window
 from layerscope.timeline.idle import Idle, idle_of
@@ -196,7 +197,7 @@ def test_a_cpu_run_shows_the_time_inside_operators(tmp_path: Path) -> None:
 
 
 def test_words_of_figures() -> None:
-    assert [ms_text(ns) for ns in (1_011_501_593, 210_096_345, 9_863_720, 253_056)] == [
+    assert [ms_number(ns) for ns in (1_011_501_593, 210_096_345, 9_863_720, 253_056)] == [
         "1,012",
         "210.1",
         "9.86",

@@ -13,6 +13,7 @@ import pytest
 from layerscope.config.plan import plan
 from layerscope.config.sweep import settings_of
 from layerscope.core.errors import DataError, UsageError
+from layerscope.core.files import PINS_FILE
 from layerscope.reproduce.checks import CellCheck, all_hold, jiwer_wer
 from layerscope.reproduce.page import status_line
 from layerscope.reproduce.paths import (
@@ -22,7 +23,7 @@ from layerscope.reproduce.paths import (
     placed,
     table_config,
 )
-from layerscope.reproduce.pins import PINS_FILE, Pins, kept_pins, read_pins
+from layerscope.reproduce.pins import Pins, kept_pins, read_pins
 from layerscope.reproduce.tables import TABLES
 
 COMMITS = {"coco": "c" * 40, "scienceqa": "5" * 40, "textvqa": "7" * 40}
