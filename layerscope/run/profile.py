@@ -15,7 +15,7 @@ from layerscope.core.progress import Progress
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
 from layerscope.joules.layer_energy import LayerEnergy
-from layerscope.measure.ceilings import ceilings_for, keep_raised
+from layerscope.measure.ceilings import Board, ceilings_for, keep_raised
 from layerscope.records import (
     Account,
     Ceilings,
@@ -255,11 +255,8 @@ class _Run:
         """None, with a warning, where the device has no room left to measure in."""
         with self._progress.task("ceilings of this device", 1) as advance:
             try:
-                return ceilings_for(
-                    torch.device(config.device),
-                    driver=environment.driver,
-                    power_limit_w=environment.gpu_power_limit_w,
-                )
+                board = Board(environment.driver, environment.gpu_power_limit_w)
+                return ceilings_for(torch.device(config.device), board)
             except EnvironmentProblem as problem:
                 self._unmeasured = (str(problem),)
                 return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from layerscope.core.errors import DataError
+from layerscope.joules.end_to_end_energy import MeasuredWhole
 from layerscope.joules.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.records import EnergyRecord, LatencySample, TracePass
 from layerscope.records.layer_energy import ReplayRecord, ReplayWindow
@@ -29,7 +30,8 @@ def energy_of(
 ) -> LayerEnergy:
     """Energy by layer of a run, from its raw parts."""
     table = examined.account.table
-    return layer_energy(table, examined.idle, replay, energy, trace, latency, compiled)
+    whole = MeasuredWhole(energy, trace, latency)
+    return layer_energy(table, examined.idle, replay, whole, compiled)
 
 
 def with_layer_energy(examined: Examined, found: LayerEnergy) -> Examined:
