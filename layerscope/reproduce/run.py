@@ -33,7 +33,15 @@ from layerscope.sweep.folder import PLAN_FILE, SweepFolder
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.plan import plan
 from layerscope.sweep.publish import derive, publish
-from layerscope.sweep.run import Say, SweepResult, cells_path, run_sweep, say_plan
+from layerscope.sweep.run import (
+    PlannedSweep,
+    Say,
+    SweepResult,
+    Watcher,
+    cells_path,
+    run_sweep,
+    say_plan,
+)
 from layerscope.workload.checkpoint import weight_files
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.rows import resolve_revision
@@ -125,13 +133,9 @@ def reproduce(
     problems: dict[str, LayerscopeError] = {}
     for name, cells in prepared.cells.items():
         result = run_sweep(
-            prepared.configs[name],
-            cells,
-            prepared.root / name,
-            progress,
-            say,
+            PlannedSweep(prepared.configs[name], cells, prepared.root / name),
+            Watcher(progress, say, interrupted),
             executor=functools.partial(execute, models=models),
-            interrupted=interrupted,
             then=_publish,
         )
         if result.problem is not None:
