@@ -1,6 +1,7 @@
 """The options that stand for one field of `RunConfig` each: names of fields in, click options out.
 
-Every verb that runs a model takes its options from here, so that one name means one thing.
+Every verb that runs a model takes its options from here, so that one name means one thing. What an
+option is called, says and takes is declared with the field.
 """
 
 from __future__ import annotations
@@ -10,92 +11,62 @@ from typing import Any
 
 import click
 
-_CHOICES = {
-    "weights": ("pretrained", "random"),
-    "dtype_layout": ("from_pretrained", "uniform"),
-    "image_size_mode": ("model", "source"),
-    "answer_form": ("letter", "text"),
-    "device": ("cuda", "cpu"),
-    "dtype": ("fp16", "bf16", "fp32"),
-    "optimization": ("eager", "compile", "cudagraphs", "flash"),
-    "attention": ("sdpa", "eager", "flash"),
-    "fp32_matmul": ("highest", "high"),
-    "normalisation": ("none", "lower-punct", "vqa"),
-}
-_TEXT = (
-    ("--model", "model", "Hub id, local folder, or tiny (bundled). Default: the XL model on CUDA."),
-    ("--revision", "revision", "Hub revision of the model."),
-    ("--processor", "processor", "Folder or hub id of the processor, where the model has none."),
-    (
-        "--dataset",
-        "dataset",
-        "textvqa, scienceqa, coco, synthetic-textvqa, synthetic-scienceqa, synthetic-coco or "
-        "synthetic-random.",
-    ),
-    ("--data-dir", "data_dir", "Folder with the data set's Parquet files."),
-    ("--data-revision", "data_revision", "Hub commit of the data set. Default: pinned, or newest."),
-    (
-        "--prompt",
-        "prompt",
-        "Template instead of the data set's own; {question}, {options}, {context} are filled in.",
-    ),
-    ("--out", "out", "Folder that receives the run folder. Default: traces."),
-)
-_WHOLE = (
-    (("--batch", "--batch-size"), "batch_size", "Samples per batch. Default: 16."),
-    (("--image-size",), "image_size", "Pixels per side that the model sees. Default: 224."),
-    (("--max-input-len",), "max_input_len", "Text tokens on both tokenizers. Default: 200."),
-    (("--max-new-tokens",), "max_new_tokens", "New tokens per sample at most. Default: 20."),
-    (("--min-new-tokens",), "min_new_tokens", "New tokens per sample at least. Default: 0."),
-    (("--num-beams",), "num_beams", "Beams; 1 is greedy. Default: 1."),
-    (("--samples",), "samples", "Samples of the data set. Default: 64."),
-    (("--warmup",), "warmup", "Batches run before anything is measured. Default: 2."),
-    (("--seed",), "seed", "Seed of synthetic data and random weights. Default: 0."),
-)
-_HELP = {
-    "weights": "Load a checkpoint, or build the architecture with seeded random weights.",
-    "dtype_layout": "Dtypes as from_pretrained gives them, or one dtype for all (a variant).",
-    "image_size_mode": "What --image-size means: the model's input, or the source image's size.",
-    "answer_form": "ScienceQA: score the letter or the text of the answer.",
-    "device": "Default: cuda where there is one.",
-    "dtype": "Default: fp16 on CUDA, fp32 on the CPU.",
-    "optimization": "How the model runs.",
-    "attention": "Attention implementation.",
-    "normalisation": "What is done to answers before WER compares words. Default: none.",
-    "fp32_matmul": "torch.set_float32_matmul_precision; high lets fp32 layers use TF32.",
-}
-FIELDS = frozenset({*_CHOICES, *(item[1] for item in _TEXT), *(item[1] for item in _WHOLE)})
+from layerscope.core.option import Setting, settings_of
+from layerscope.core.run_config import RunConfig
 
 
 def run_options(
-    fields: Collection[str] = FIELDS, helps: Mapping[str, str] | None = None
+    fields: Collection[str] | None = None, helps: Mapping[str, str] | None = None
 ) -> Callable[[Any], Any]:
     """A decorator that adds `--config` and one option for each of these fields.
 
     Args:
-        fields: fields of `RunConfig`; all that have an option, where left out.
+        fields: fields of `RunConfig`; all of them, where left out.
         helps: other help texts, where a verb has another default.
     """
+    settings = {setting.name: setting for setting in settings_of(RunConfig)}
+    wanted = settings.keys() if fields is None else fields
     said = dict(helps or {})
-    unknown = {*fields, *said} - FIELDS
+    unknown = {*wanted, *said} - settings.keys()
     if unknown:
         raise ValueError(f"no option for {', '.join(sorted(unknown))}")
+    shown = sorted((settings[name] for name in settings if name in wanted), key=_place)
 
     def decorate(command: Any) -> Any:
-        for field, choices in reversed(_CHOICES.items()):
-            if field in fields:
-                name, text = "--" + field.replace("_", "-"), said.get(field, _HELP[field])
-                command = click.option(name, field, type=click.Choice(choices), help=text)(command)
-        for names, field, text in reversed(_WHOLE):
-            if field in fields:
-                command = click.option(*names, field, type=int, help=said.get(field, text))(command)
-        for name, field, text in reversed(_TEXT):
-            if field in fields:
-                command = click.option(name, field, help=said.get(field, text))(command)
+        for setting in reversed(shown):
+            command = _option(setting, said.get(setting.name, setting.help))(command)
         config_help = "YAML file, or the name of a shipped configuration."
         return click.option("--config", "config_file", help=config_help)(command)
 
     return decorate
+
+
+def _place(setting: Setting) -> int:
+    """In the help: texts, whole numbers, choices, and what few runs need; each as declared."""
+    if setting.choices:
+        return 2
+    if setting.kind is str and setting.option.alone is None:
+        return 0
+    return 1 if setting.kind is int else 3
+
+
+def _option(setting: Setting, text: str) -> Callable[[Any], Any]:
+    """What was not given is None, so that a configuration file's value or the default stands."""
+    given: dict[str, Any] = {"help": text}
+    if setting.kind is bool:
+        given |= {"is_flag": True, "default": None, "callback": _flag(not setting.default)}
+    elif setting.choices:
+        given["type"] = click.Choice(setting.choices)
+    else:
+        given |= {"type": setting.kind, "metavar": setting.option.metavar}
+    if setting.option.alone is not None:
+        given |= {"is_flag": False, "flag_value": setting.option.alone}
+    return click.option(*setting.names, setting.name, **given)
+
+
+def _flag(meaning: bool) -> Callable[[click.Context, click.Parameter, bool | None], bool | None]:
+    """Reads a flag that, where given, says `meaning`."""
+    return lambda context, parameter, given: meaning if given else None
 
 
 def read_options(config_file: str | None, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -17,44 +17,12 @@ if TYPE_CHECKING:
 @verb("profile")
 @run_options()
 @click.option(
-    "--coordinate-descent-tuning",
-    "coordinate_descent_tuning",
-    is_flag=True,
-    default=None,
-    help="Have inductor generate matrix-vector products and tune them on the device: decode steps of "
-    "one sequence; takes minutes. With --optimization compile or cudagraphs.",
-)
-@click.option(
-    "--measure-limit-s",
-    "measure_limit_s",
-    type=float,
-    help="Longest time batches are repeated for a narrower latency interval. Default: 10.",
-)
-@click.option("--no-trace", is_flag=True, help="Only the end-to-end numbers, no account by layer.")
-@click.option(
-    "--energy-per-layer",
-    "energy_per_layer",
-    is_flag=False,
-    flag_value="blocks",
-    metavar="[WORDS]",
-    help="Replay layers alone for their joules. WORDS, joined by commas: blocks (default) or groups; "
-    "parts to keep to (vision, qformer, projection, encoder, decoder, lm_head); cold, to also "
-    "measure with the cache overwritten before each call.",
-)
-@click.option(
-    "--energy-limit-s",
-    "energy_limit_s",
-    type=float,
-    help="Longest time of that replay. Default: 420.",
-)
-@click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
 )
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
 def command(
     config_file: str | None,
-    no_trace: bool,
     strict: bool,
     quiet: bool,
     as_json: bool,
@@ -67,8 +35,6 @@ def command(
     if quiet and as_json:
         raise UsageError("--quiet and --json: choose one.")
     said, where = read_options(config_file, given)
-    if no_trace:
-        said["trace"] = False
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
     resolve(said, cuda=said.get("device") == "cuda", where=where)
     _run(said, where, strict=strict, quiet=quiet, as_json=as_json)

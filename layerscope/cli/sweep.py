@@ -169,7 +169,7 @@ def _run(
     from rich.console import Console
 
     from layerscope.report.progress import ProgressReporter
-    from layerscope.sweep.run import run_sweep
+    from layerscope.sweep.run import PlannedSweep, Watcher, run_sweep
     from layerscope.sweep.show import publish_and_show
 
     beside = Console(stderr=True)
@@ -179,14 +179,10 @@ def _run(
             beside.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return run_sweep(
-        config,
-        cells,
-        root,
-        ProgressReporter(beside, quiet=choice.quiet),
-        say,
+        PlannedSweep(config, cells, root),
+        Watcher(ProgressReporter(beside, quiet=choice.quiet), say, _pressed(context)),
         fresh=fresh,
         executor=cluster,
-        interrupted=_pressed(context),
         then=lambda result: publish_and_show(result, Console(), choice),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
+
+from layerscope.core.option import option
 
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
@@ -52,35 +54,103 @@ class RunConfig:
         out: folder that run folders are written to.
     """
 
-    model: str
-    weights: Weights = "pretrained"
-    revision: str | None = None
-    dtype_layout: DtypeLayout = "from_pretrained"
-    processor: str | None = None
-    batch_size: Positive = 16
-    image_size: Positive = 224
-    image_size_mode: ImageSizeMode = "model"
-    max_input_len: Positive = 200
-    max_new_tokens: Positive = 20
-    min_new_tokens: NonNegative = 0
-    num_beams: Positive = 1
-    dataset: str
-    data_dir: str | None = None
-    data_revision: str | None = None
-    prompt: str | None = None
-    answer_form: AnswerForm = "text"
-    normalisation: Normalisation = "none"
-    samples: Positive = 64
-    warmup: NonNegative = 2
-    measure_limit_s: Seconds = 10.0
-    device: Device
-    dtype: Dtype
-    optimization: Optimization = "eager"
-    attention: Attention = "sdpa"
-    fp32_matmul: Fp32Matmul = "highest"
-    coordinate_descent_tuning: bool = False
-    trace: bool = True
-    energy_per_layer: str | None = None
-    energy_limit_s: Seconds = 420.0
-    seed: NonNegative = 0
-    out: str = "traces"
+    model: str = field(
+        metadata=option("Hub id, local folder, or tiny (bundled). Default: the XL model on CUDA.")
+    )
+    weights: Weights = field(
+        default="pretrained",
+        metadata=option("Load a checkpoint, or build the architecture with seeded random weights."),
+    )
+    revision: str | None = field(default=None, metadata=option("Hub revision of the model."))
+    dtype_layout: DtypeLayout = field(
+        default="from_pretrained",
+        metadata=option("Dtypes as from_pretrained gives them, or one dtype for all (a variant)."),
+    )
+    processor: str | None = field(
+        default=None,
+        metadata=option("Folder or hub id of the processor, where the model has none."),
+    )
+    batch_size: Positive = field(
+        default=16, metadata=option("Samples per batch.", "--batch", "--batch-size")
+    )
+    image_size: Positive = field(
+        default=224, metadata=option("Pixels per side that the model sees.")
+    )
+    image_size_mode: ImageSizeMode = field(
+        default="model",
+        metadata=option("What --image-size means: the model's input, or the source image's size."),
+    )
+    max_input_len: Positive = field(default=200, metadata=option("Text tokens on both tokenizers."))
+    max_new_tokens: Positive = field(default=20, metadata=option("New tokens per sample at most."))
+    min_new_tokens: NonNegative = field(
+        default=0, metadata=option("New tokens per sample at least.")
+    )
+    num_beams: Positive = field(default=1, metadata=option("Beams; 1 is greedy."))
+    dataset: str = field(
+        metadata=option(
+            "textvqa, scienceqa, coco, synthetic-textvqa, synthetic-scienceqa, synthetic-coco or "
+            "synthetic-random."
+        )
+    )
+    data_dir: str | None = field(
+        default=None, metadata=option("Folder with the data set's Parquet files.")
+    )
+    data_revision: str | None = field(
+        default=None, metadata=option("Hub commit of the data set. Default: pinned, or newest.")
+    )
+    prompt: str | None = field(
+        default=None,
+        metadata=option(
+            "Template instead of the data set's own; {question}, {options}, {context} are filled in."
+        ),
+    )
+    answer_form: AnswerForm = field(
+        default="text", metadata=option("ScienceQA: score the letter or the text of the answer.")
+    )
+    normalisation: Normalisation = field(
+        default="none",
+        metadata=option("What is done to answers before WER compares words. Default: none."),
+    )
+    samples: Positive = field(default=64, metadata=option("Samples of the data set."))
+    warmup: NonNegative = field(
+        default=2, metadata=option("Batches run before anything is measured.")
+    )
+    measure_limit_s: Seconds = field(
+        default=10.0,
+        metadata=option("Longest time batches are repeated for a narrower latency interval."),
+    )
+    device: Device = field(metadata=option("Default: cuda where there is one."))
+    dtype: Dtype = field(metadata=option("Default: fp16 on CUDA, fp32 on the CPU."))
+    optimization: Optimization = field(default="eager", metadata=option("How the model runs."))
+    attention: Attention = field(default="sdpa", metadata=option("Attention implementation."))
+    fp32_matmul: Fp32Matmul = field(
+        default="highest",
+        metadata=option("torch.set_float32_matmul_precision; high lets fp32 layers use TF32."),
+    )
+    coordinate_descent_tuning: bool = field(
+        default=False,
+        metadata=option(
+            "Have inductor generate matrix-vector products and tune them on the device: decode "
+            "steps of one sequence; takes minutes. With --optimization compile or cudagraphs."
+        ),
+    )
+    trace: bool = field(
+        default=True, metadata=option("Only the end-to-end numbers, no account by layer.")
+    )
+    energy_per_layer: str | None = field(
+        default=None,
+        metadata=option(
+            "Replay layers alone for their joules. WORDS, joined by commas: blocks (default) or "
+            "groups; parts to keep to (vision, qformer, projection, encoder, decoder, lm_head); cold, "
+            "to also measure with the cache overwritten before each call.",
+            metavar="[WORDS]",
+            alone="blocks",
+        ),
+    )
+    energy_limit_s: Seconds = field(default=420.0, metadata=option("Longest time of that replay."))
+    seed: NonNegative = field(
+        default=0, metadata=option("Seed of synthetic data and random weights.")
+    )
+    out: str = field(
+        default="traces", metadata=option("Folder that receives the run folder. Default: traces.")
+    )

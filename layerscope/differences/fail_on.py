@@ -1,7 +1,8 @@
 """`--fail-on` expressions in, conditions out; and conditions with a comparison in, outcomes out.
 
 An expression is METRIC OP VALUE, with a per cent sign after a value that is a share of the base:
-`latency>5%`, `energy >= 0.5`, `wer>0.01`. It is read by hand; nothing in it is ever evaluated.
+`latency>5%`, `energy >= 0.5`, `wer>0.01`. The language is that of `layerscope.core.rules`; an expression
+is a rule of one comparison, because each limit has a verdict of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from math import inf
 
 from layerscope.core.errors import UsageError
+from layerscope.core.rules import SIGNS, parse_rule
 from layerscope.core.words import did_you_mean
 from layerscope.records.comparison import (
     METRICS,
@@ -20,9 +22,9 @@ from layerscope.records.comparison import (
     Outcome,
 )
 
-_FORM = re.compile(
-    r"\s*([A-Za-z_]+)\s*(>=|<=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*(%?)\s*", re.ASCII
-)
+# A limit is written out: no exponent, no infinity.
+_LIMIT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\s*%?", re.ASCII)
+_FORM = "not METRIC OP VALUE[%] with >, >=, < or <="
 _EXAMPLE = "write for example 'latency>5%' or 'wer>0.01'"
 
 
@@ -32,12 +34,23 @@ def parse_condition(text: str) -> Condition:
     Raises:
         UsageError: it is not of the form METRIC OP VALUE[%], or the metric is not known.
     """
-    form = _FORM.fullmatch(text)
-    if form is None:
+
+    def refuse(what: str) -> UsageError:
+        return UsageError(f"--fail-on {text!r}: {_FORM} ({what.rstrip('.')}); {_EXAMPLE}.")
+
+    found = parse_rule(text, example="latency>5%", refuse=refuse).comparisons
+    if len(found) > 1:
         raise UsageError(
-            f"--fail-on {text!r}: not METRIC OP VALUE[%] with >, >=, < or <=; {_EXAMPLE}."
+            f"--fail-on {text!r}: {_FORM}, but {len(found)}; give --fail-on once for each: one limit "
+            "that is crossed is enough to fail."
         )
-    name, operator, number, percent = form.groups()
+    (limit,) = found
+    operator = next((known for known in OPERATORS if known == limit.sign), None)
+    if operator is None:
+        raise refuse(f"{limit.sign} is not one of them")
+    if limit.value.number is None or not _LIMIT.fullmatch(limit.value.text):
+        raise refuse(f"{limit.value} is no number")
+    name = limit.name
     metric = next((known for known in METRICS if known == name), None)
     if metric is None:
         hint = did_you_mean(name, METRICS, quote="")
@@ -48,9 +61,9 @@ def parse_condition(text: str) -> Condition:
     return Condition(
         text=text.strip(),
         metric=metric,
-        operator=next(known for known in OPERATORS if known == operator),
-        value=float(number) / (100 if percent else 1),
-        relative=bool(percent),
+        operator=operator,
+        value=limit.value.number / (100 if limit.value.is_percent else 1),
+        relative=limit.value.is_percent,
     )
 
 
@@ -63,7 +76,7 @@ def judge(condition: Condition, comparison: Comparison) -> Outcome:
         return _unjudged(condition, metric.absent)
     change = _relative(metric) if condition.relative else (metric.change or 0.0)
     amount = f"{100 * change:+.2f} %" if condition.relative else f"{change:+.4g} {metric.unit}"
-    crossed = metric.shown and _holds(change, condition)
+    crossed = metric.shown and SIGNS[condition.operator](change, condition.value)
     if crossed:
         said = f"{condition.metric} changed by {amount.strip()}: {metric.verdict}"
     elif not metric.shown:
@@ -93,13 +106,3 @@ def _relative(metric: MetricChange) -> float:
         return metric.relative
     change = metric.change or 0.0
     return inf if change > 0 else -inf if change < 0 else 0.0
-
-
-def _holds(change: float, condition: Condition) -> bool:
-    limit = condition.value
-    return {
-        ">": change > limit,
-        ">=": change >= limit,
-        "<": change < limit,
-        "<=": change <= limit,
-    }[condition.operator]

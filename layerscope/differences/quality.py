@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,17 @@ from layerscope.records.run_record import RunRecord
 from layerscope.scores.wer import rows
 
 Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What may be said of a change: the part of a `MetricChange` that is no number of either run."""
+
+    verdict: str
+    basis: str
+    interval: Interval | None = None
+    floor: float | None = None
+    shown: bool = False
 
 
 def wer_change(base: RunRecord, other: RunRecord) -> MetricChange:
@@ -38,7 +50,8 @@ def wer_change(base: RunRecord, other: RunRecord) -> MetricChange:
     paired = _same_samples(scores[0], scores[1])
     if paired and _answers(scores[0]) == _answers(scores[1]):
         verdict = f"unchanged: all {len(scores[0])} answers are equal"
-        return _change(values[0], values[1], verdict, basis="answers compared one by one")
+        equal = _Judged(verdict=verdict, basis="answers compared one by one")
+        return _change(values[0], values[1], equal)
     if not scores[0] or not scores[1]:
         return _absent(values[0], values[1], "the answers themselves are not in the records")
     counts = [_counts(score) for score in scores]
@@ -54,27 +67,17 @@ def wer_change(base: RunRecord, other: RunRecord) -> MetricChange:
     change, floor = values[1] - values[0], LEAST_FLOOR * values[0]
     shown = excludes_zero(interval) and abs(change) > floor
     pairs = "the same samples on both sides, paired" if paired else "different samples, not paired"
-    return _change(
-        values[0],
-        values[1],
-        points_verdict("wer", change, interval, floor, shown=shown),
+    judged = _Judged(
+        verdict=points_verdict("wer", change, interval, floor, shown=shown),
+        basis=f"{pairs}; noise floor 3 % of the base",
         interval=interval,
         floor=floor,
         shown=shown,
-        basis=f"{pairs}; noise floor 3 % of the base",
     )
+    return _change(values[0], values[1], judged)
 
 
-def _change(
-    base: float,
-    other: float,
-    verdict: str,
-    *,
-    interval: Interval | None = None,
-    floor: float | None = None,
-    shown: bool = False,
-    basis: str,
-) -> MetricChange:
+def _change(base: float, other: float, judged: _Judged) -> MetricChange:
     return MetricChange(
         metric="wer",
         unit="",
@@ -82,12 +85,12 @@ def _change(
         other=other,
         change=other - base,
         relative=other / base - 1 if base else None,
-        interval=interval,
+        interval=judged.interval,
         interval_form="absolute",
-        noise_floor=floor,
-        shown=shown,
-        verdict=verdict,
-        basis=basis,
+        noise_floor=judged.floor,
+        shown=judged.shown,
+        verdict=judged.verdict,
+        basis=judged.basis,
     )
 
 

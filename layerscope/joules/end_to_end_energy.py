@@ -36,6 +36,21 @@ class EndToEnd:
         return self.whole_nj / NANO - self.idle_w * self.wall_s
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredWhole:
+    """What a run knows of its batches as wholes.
+
+    Attributes:
+        energy: windows of whole batches; None where energy was not measured.
+        trace: which batch was traced.
+        latency: raw samples of all batches, unprofiled.
+    """
+
+    energy: EnergyRecord | None
+    trace: TracePass
+    latency: Sequence[LatencySample]
+
+
 def end_to_end_of(
     energy: EnergyRecord | None, trace: TracePass, latency: Sequence[LatencySample]
 ) -> EndToEnd | None:

@@ -19,15 +19,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from layerscope.joules.end_to_end_energy import NANO, EndToEnd, end_to_end_of
+from layerscope.joules.end_to_end_energy import NANO, EndToEnd, MeasuredWhole, end_to_end_of
 from layerscope.joules.energy_checks import ColdCheck, PartCheck, cold_checks, part_checks
 from layerscope.joules.energy_doubts import pauses, trusted
 from layerscope.joules.reconcile import reconcile
 from layerscope.joules.replayed_rows import Key, ReplayedRows
-from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerTable, flops_of
-from layerscope.records.run_record import LatencySample, TracePass
 from layerscope.stats.replay_noise import PassEnergy
 from layerscope.stats.student import t_975
 from layerscope.timeline.idle import Idle
@@ -124,9 +122,7 @@ def layer_energy(
     table: LayerTable,
     idle: Idle | None,
     replay: ReplayRecord,
-    energy: EnergyRecord | None,
-    trace: TracePass,
-    latency: Sequence[LatencySample],
+    whole: MeasuredWhole,
     compiled: Sequence[str] = (),
 ) -> LayerEnergy:
     """Bring the pieces together.
@@ -134,10 +130,13 @@ def layer_energy(
     Args:
         table: the account of the traced batch, work counted.
         idle: of the same trace; None on a CPU run.
+        whole: the joules and the time that the layers' are scaled to.
         compiled: FQNs of parts that ran compiled; what is known inside them is apportioned.
     """
-    end_to_end = end_to_end_of(energy, trace, latency)
-    reason = replay.reason or (energy.reason if energy else "no energy was measured")
+    end_to_end = end_to_end_of(whole.energy, whole.trace, whole.latency)
+    reason = replay.reason or (
+        whole.energy.reason if whole.energy is not None else "no energy was measured"
+    )
     if reason is None and end_to_end is None:
         reason = "no energy window of whole batches"
     if reason is not None or end_to_end is None:

@@ -78,11 +78,18 @@ class _Rounds:
         return 1 - statistics.median(self.best_per_s) / max(self.best_per_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What decides how fast a GPU of one model runs, and so under which key its ceilings are kept."""
+
+    driver: str | None = None
+    power_limit_w: float | None = None
+
+
 def ceilings_for(
     device: torch.device,
+    board: Board = Board(),
     *,
-    driver: str | None = None,
-    power_limit_w: float | None = None,
     cache: Path | None = None,
     remeasure: bool = False,
     bench: Bench | None = None,
@@ -92,8 +99,7 @@ def ceilings_for(
 
     Args:
         device: a CUDA device or the CPU.
-        driver: GPU driver version, part of the key under which the result is kept.
-        power_limit_w: the board's, part of the key too: it decides the clocks.
+        board: what is known of it; nothing on a CPU.
         cache: file to keep results in; `cache_file()` when left out.
         remeasure: do not use what is kept.
         bench: measures the rates; the device's own when left out.
@@ -103,7 +109,7 @@ def ceilings_for(
         EnvironmentProblem: not even the copy could be measured.
     """
     path = cache or cache_file()
-    key = ceilings_key(device, driver, power_limit_w)
+    key = ceilings_key(device, board.driver, board.power_limit_w)
     bench = bench or bench_for(device)
     kept = Kept() if remeasure else judged(load_kept(path, key, device_name(device)), bench)
     if kept.ceilings is not None and not kept.doubt:

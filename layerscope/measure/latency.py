@@ -28,12 +28,21 @@ class TimedBatch:
     generated: Generated
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where batches are copied to, and the dtype of their pixels there."""
+
+    device: str
+    dtype: torch.dtype
+
+
 class BatchTimer:
     """Prepares, copies and generates a batch, each timed apart.
 
     The device is synchronised at the edges of the copy and of `generate()`, nowhere else.
 
     Args:
+        full_size: samples of a batch that is full.
         clock: monotonic nanoseconds; tests give their own.
         for_warmup: what warm-ups run instead; None is the same generator.
     """
@@ -42,8 +51,7 @@ class BatchTimer:
         self,
         generator: Generator,
         batcher: Batcher,
-        device: str,
-        dtype: torch.dtype,
+        target: Target,
         full_size: int,
         clock: Clock = time.perf_counter_ns,
         for_warmup: Generator | None = None,
@@ -51,8 +59,7 @@ class BatchTimer:
         self._generator = generator
         self._for_warmup = for_warmup or generator
         self._batcher = batcher
-        self._device = device
-        self._dtype = dtype
+        self._target = target
         self._full_size = full_size
         self._clock = clock
 
@@ -86,11 +93,11 @@ class BatchTimer:
         warmup: bool,
     ) -> TimedBatch:
         prepared = self._clock()
-        inputs = batch.to(self._device, self._dtype)
-        synchronize(self._device)
+        inputs = batch.to(self._target.device, self._target.dtype)
+        synchronize(self._target.device)
         copied = self._clock()
         tokens = generator(inputs)
-        synchronize(self._device)
+        synchronize(self._target.device)
         done = self._clock()
         generated = generator.describe(tokens)
         size = len(batch.samples)

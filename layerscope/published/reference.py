@@ -78,6 +78,37 @@ class Judgement:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """One number of a cell and its published counterpart, not judged yet."""
+
+    cell: str
+    quantity: Quantity
+    ours: Estimate
+    theirs: float
+    their_text: str
+
+    def judged(
+        self,
+        verdict: Verdict,
+        reason: str,
+        *,
+        our_ratio: Estimate | None = None,
+        their_ratio: float | None = None,
+    ) -> Judgement:
+        return Judgement(
+            cell=self.cell,
+            quantity=self.quantity,
+            ours=self.ours,
+            theirs=self.theirs,
+            their_text=self.their_text,
+            our_ratio=our_ratio,
+            their_ratio=their_ratio,
+            verdict=verdict,
+            reason=reason,
+        )
+
+
 def judge(
     rows: Sequence[SweepRow],
     axes: Sequence[str],
@@ -230,9 +261,8 @@ def _judge_wer(row: SweepRow, published: Published) -> Judgement:
         verdict = "agrees" if inside else "differs"
         reason = "the published value lies " + ("inside" if inside else "outside")
         reason += " our 95 % interval"
-    return _judgement(
-        row, "wer_value", row.wer, published.wer, f"{published.wer:.4g}", verdict, reason
-    )
+    pair = _Pair(row.cell, "wer_value", row.wer, published.wer, f"{published.wer:.4g}")
+    return pair.judged(verdict, reason)
 
 
 def _judge_flops(row: SweepRow, published: Published) -> Judgement:
@@ -245,7 +275,8 @@ def _judge_flops(row: SweepRow, published: Published) -> Judgement:
         off = ours.value - published.flops
         verdict = "agrees" if abs(off) <= published.flops_rounding else "differs"
         reason = f"{off / published.flops:+.2%} of the published, rounded, value"
-    return _judgement(row, "flops", ours, published.flops, published.flops_text, verdict, reason)
+    pair = _Pair(row.cell, "flops", ours, published.flops, published.flops_text)
+    return pair.judged(verdict, reason)
 
 
 def _judge_ratio(
@@ -255,8 +286,8 @@ def _judge_ratio(
     base_published: Published | str,
     quantity: Literal["latency", "energy"],
 ) -> Judgement:
-    ours, theirs = _pair(row, published, quantity)
-    text = f"{theirs:.4g}"
+    ours, theirs = _values(row, published, quantity)
+    pair = _Pair(row.cell, quantity, ours, theirs, f"{theirs:.4g}")
     reason = published.unclear or _other_model(row) or _other_size(row) or _other_device(row)
     if not reason and base is row:
         reason = "the first row: the others' ratios are to this one"
@@ -265,18 +296,15 @@ def _judge_ratio(
     if not reason and isinstance(base_published, str):
         reason = base_published
     if reason or base is None or isinstance(base_published, str):
-        return _judgement(row, quantity, ours, theirs, text, "not comparable", reason)
-    base_ours, base_theirs = _pair(base, base_published, quantity)
+        return pair.judged("not comparable", reason)
+    base_ours, base_theirs = _values(base, base_published, quantity)
     our_ratio, their_ratio = ratio(ours, base_ours), theirs / base_theirs
     verdict, reason = _ratio_verdict(our_ratio, their_ratio)
     if verdict != "not comparable" and (caveat := _other_answers(row)):
         reason += f"; {caveat}, so output lengths are not the published run's"
         if row.config.dataset == "synthetic-random":
             reason += f", and every input is {row.text_length} tokens long"
-    return _judgement(
-        row, quantity, ours, theirs, text, verdict, reason, our_ratio=our_ratio,
-        their_ratio=their_ratio,
-    )  # fmt: skip
+    return pair.judged(verdict, reason, our_ratio=our_ratio, their_ratio=their_ratio)
 
 
 def _ratio_verdict(ours: Estimate, theirs: float) -> tuple[Verdict, str]:
@@ -291,7 +319,7 @@ def _ratio_verdict(ours: Estimate, theirs: float) -> tuple[Verdict, str]:
     )
 
 
-def _pair(
+def _values(
     row: SweepRow, published: Published, quantity: Literal["latency", "energy"]
 ) -> tuple[Estimate, float]:
     if quantity == "latency":
@@ -327,28 +355,3 @@ def _other_size(row: SweepRow) -> str:
 
 def _other_device(row: SweepRow) -> str:
     return "" if row.config.device == "cuda" else "measured on a CPU, the published row on a GPU"
-
-
-def _judgement(
-    row: SweepRow,
-    quantity: Quantity,
-    ours: Estimate,
-    theirs: float,
-    their_text: str,
-    verdict: Verdict,
-    reason: str,
-    *,
-    our_ratio: Estimate | None = None,
-    their_ratio: float | None = None,
-) -> Judgement:
-    return Judgement(
-        cell=row.cell,
-        quantity=quantity,
-        ours=ours,
-        theirs=theirs,
-        their_text=their_text,
-        our_ratio=our_ratio,
-        their_ratio=their_ratio,
-        verdict=verdict,
-        reason=reason,
-    )

@@ -35,7 +35,15 @@ from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.execute import execute
 from layerscope.sweep.models import KeptModel
 from layerscope.sweep.publish import publish
-from layerscope.sweep.run import Say, SweepResult, cells_path, run_sweep, say_plan
+from layerscope.sweep.run import (
+    PlannedSweep,
+    Say,
+    SweepResult,
+    Watcher,
+    cells_path,
+    run_sweep,
+    say_plan,
+)
 from layerscope.workload.checkpoint import weight_files
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.rows import resolve_revision
@@ -127,13 +135,9 @@ def reproduce(
     problems: dict[str, LayerscopeError] = {}
     for name, cells in prepared.cells.items():
         result = run_sweep(
-            prepared.configs[name],
-            cells,
-            prepared.root / name,
-            progress,
-            say,
+            PlannedSweep(prepared.configs[name], cells, prepared.root / name),
+            Watcher(progress, say, interrupted),
             executor=functools.partial(execute, models=models),
-            interrupted=interrupted,
             then=_publish,
         )
         if result.problem is not None:

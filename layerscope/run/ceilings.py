@@ -8,7 +8,7 @@ import torch
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument.environment import read_environment
-from layerscope.measure.ceilings import ceilings_for
+from layerscope.measure.ceilings import Board, ceilings_for
 from layerscope.records import Ceilings
 
 
@@ -32,8 +32,7 @@ def device_ceilings(device: str | None, *, remeasure: bool, cache: Path | None =
     environment = read_environment(cuda=chosen == "cuda")
     return ceilings_for(
         torch.device(chosen),
-        driver=environment.driver,
-        power_limit_w=environment.gpu_power_limit_w,
+        Board(environment.driver, environment.gpu_power_limit_w),
         cache=cache,
         remeasure=remeasure,
     )

@@ -20,7 +20,7 @@ from layerscope.instrument.first_calls import FirstConvolutionCalls
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.measure.flops import count_work
-from layerscope.measure.latency import BatchTimer, TimedBatch, synchronize
+from layerscope.measure.latency import BatchTimer, Target, TimedBatch, synchronize
 from layerscope.records import (
     CountedWork,
     LatencySample,
@@ -108,8 +108,7 @@ class Passes:
         self._timer = BatchTimer(
             self.generator,
             self._batcher,
-            config.device,
-            self._dtype,
+            Target(config.device, self._dtype),
             config.batch_size,
             for_warmup=self._to_the_limit() if graphed else None,
         )

@@ -17,13 +17,16 @@ from layerscope.core.run_name import run_name
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
 from layerscope.instrument.environment import read_environment
 from layerscope.joules.layer_energy import LayerEnergy
-from layerscope.measure.ceilings import ceilings_for, keep_raised
+from layerscope.measure.ceilings import Board, ceilings_for, keep_raised
 from layerscope.records import (
     Account,
+    AccountRecord,
     Ceilings,
     CountedWork,
     Environment,
     ModelRecord,
+    Prediction,
+    Quality,
     RunConfig,
     RunRecord,
     TracePass,
@@ -31,6 +34,7 @@ from layerscope.records import (
     save,
 )
 from layerscope.records.finding import Findings
+from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.provenance import Provenance, save_provenance
 from layerscope.report.figures import write_figures
 from layerscope.report.power import write_power_csv
@@ -46,7 +50,7 @@ from layerscope.run.optimized import (
     compiled_model,
     optimization_record,
 )
-from layerscope.run.passes import Measured, Passes
+from layerscope.run.passes import Counted, Measured, Passes, Traced
 from layerscope.run.quality import score_run
 from layerscope.runs.examine import Beside, Examined, examine, workings_of
 from layerscope.runs.export import class_names, tb_profiler_name
@@ -55,7 +59,8 @@ from layerscope.runs.replay_file import energy_of, with_layer_energy, write_laye
 from layerscope.scores.wer import rows as prediction_rows
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import SampleSource
-from layerscope.workload.model import LoadedModel, load_model
+from layerscope.workload.generation import Generator
+from layerscope.workload.model import load_model
 from layerscope.write.folder import RunFolder
 from layerscope.write.tables import account_record, write_tables, write_work
 
@@ -78,10 +83,8 @@ def profile(
     announce: Announce,
     *,
     load: Load = load_model,
-    name: str | None = None,
-    single: bool = True,
-    step: int = 0,
-    into: Path | None = None,
+    folder: RunFolder | None = None,
+    step: int | None = None,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -93,23 +96,57 @@ def profile(
         progress: told of every pass.
         announce: takes one line at a time about what is about to happen (a download, its size).
         load: yields the model; called after what can be refused without it.
-        name: of the run folder; None makes it from the time and the configuration.
-        single: draw figures and derive the file for torch-tb-profiler too; a sweep's cells do
-            without. That plugin starts a process for every such file when TensorBoard starts.
-        step: of its points in TensorBoard; a cell's place on the sweep's axis.
-        into: where the run folder is made; None: the configuration's `out`, which the record names
-            in any case.
+        folder: that the run is written to; None: one in the configuration's `out`, which the record
+            names in any case, with a name made from the time and the configuration.
+        step: of a sweep's cell, its place on the sweep's axis, in TensorBoard. A cell does without
+            figures and without the file for torch-tb-profiler: that plugin starts a process for every
+            such file when TensorBoard starts. None: a run of its own.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
             that cannot be written. Nothing is left behind then.
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
-    name = name or run_name(resolved.config, created)
-    with RunFolder(into or Path(resolved.config.out), name) as folder:
-        run = _Run(resolved, progress, announce, folder.path, load, single=single, step=step)
-        finished = run.execute(folder.name, created)
-    return dataclasses.replace(finished, folder=folder.path)
+    if folder is None:
+        folder = RunFolder(Path(resolved.config.out), run_name(resolved.config, created))
+    with folder as made:
+        run = _Run(resolved, progress, announce, made.path, load, step)
+        finished = run.execute(made.name, created)
+    return dataclasses.replace(finished, folder=made.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Passed:
+    """What the passes left, before it is accounted for."""
+
+    ready: Ready
+    environment: Environment
+    generator: Generator
+    measured: Measured
+    energy: EnergyResult
+    predictions: tuple[Prediction, ...]
+    quality: Quality
+    quality_by_form: dict[str, Quality]
+    traced: Traced | None
+    counted: Counted
+    optimization: OptimizationRecord | None
+    ceilings: Ceilings | None
+    provenance: Provenance | None
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """FQNs of the parts that ran compiled."""
+        return tuple(part.part for part in self.optimization.parts) if self.optimization else ()
+
+
+@dataclass(frozen=True)
+class _Accounted:
+    """What the account made of the trace; a run without a trace has none of it."""
+
+    examined: Examined | None = None
+    verdict: AccountRecord | None = None
+    ceilings: Ceilings | None = None
+    layer_energy: LayerEnergy | None = None
 
 
 class _Run:
@@ -122,12 +159,10 @@ class _Run:
         announce: Announce,
         folder: Path,
         load: Load,
-        *,
-        single: bool,
-        step: int,
+        step: int | None,
     ) -> None:
-        self._single = single
-        self._step = step
+        self._single = step is None
+        self._step = step or 0
         self._resolved = resolved
         self._progress = progress
         self._announce = announce
@@ -155,18 +190,25 @@ class _Run:
         name: str,
         created: datetime,
     ) -> FinishedRun:
-        loaded, config, choices = ready.model, ready.config, ready.choices
+        passed = self._passed(ready, compiled, source)
+        accounted = self._account(passed, created)
+        record = self._record(passed, accounted, source, name, created)
+        return self._written(record, passed, accounted)
+
+    def _passed(
+        self, ready: Ready, compiled: CompiledModel | None, source: SampleSource
+    ) -> _Passed:
+        """All that needs the model, but for the replay, which needs the account."""
+        loaded, config = ready.model, ready.config
         environment = read_environment(cuda=config.device == "cuda")
         passes = Passes(config, loaded, self._progress, compiled)
         measured = passes.measure(source)
         energy = measure_run_energy(config, passes.generator, measured.kept, self._progress)
         predictions = passes.predictions(measured.batches)
         quality, by_form = score_run(config, loaded.record, predictions)
-        traced: TracePass | None = None
-        failures: tuple[str, ...] = ()
+        traced: Traced | None = None
         if config.trace:
-            result = passes.trace(measured.batches[0], self._folder / TRACE_FILE)
-            traced, failures = result.record, result.failures
+            traced = passes.trace(measured.batches[0], self._folder / TRACE_FILE)
             self._files["trace"] = TRACE_FILE
         counted = passes.count(measured.batches[0])
         optimization = optimization_record(
@@ -174,82 +216,105 @@ class _Run:
             compiled.parts if compiled is not None else None,
             passes.against_eager(measured.batches),
         )
-        work = counted.work
         ceilings = self._ceilings(config, environment) if config.trace else None
-        regions = tuple(part.part for part in optimization.parts) if optimization else ()
         provenance = compiled.provenance() if compiled is not None else None
         if provenance is not None:
             self._files |= save_provenance(provenance, self._folder)
-        examined = self._examine(config, loaded, traced, work, ceilings, regions, provenance)
-        verdict = by_layer = None
-        if examined is not None and traced is not None:
-            ceilings = self._raised(ceilings, examined.ceilings)
-            examined, by_layer = self._replay(
-                examined,
-                Replay(config, loaded, passes.generator, measured, traced),
-                energy,
-                regions,
-            )
-            unseen = _unseen(config.device, examined.account)
-            further = (*failures, *counted.failures, *examined.failures, *unseen)
-            verdict = account_record(examined.account, further)
-            self._files |= write_tables(examined.account, self._folder)
-            self._files |= self._derive(examined, loaded.record, created)
-        record = RunRecord(
+        return _Passed(
+            ready=ready,
+            environment=environment,
+            generator=passes.generator,
+            measured=measured,
+            energy=energy,
+            predictions=predictions,
+            quality=quality,
+            quality_by_form=by_form,
+            traced=traced,
+            counted=counted,
+            optimization=optimization,
+            ceilings=ceilings,
+            provenance=provenance,
+        )
+
+    def _account(self, passed: _Passed, created: datetime) -> _Accounted:
+        """Account for the trace, replay layers where asked for, and write the tables."""
+        if passed.traced is None:
+            return _Accounted()
+        config, model = passed.ready.config, passed.ready.model.record
+        examined = self._examine(passed, passed.traced.record)
+        ceilings = self._raised(passed.ceilings, examined.ceilings)
+        examined, by_layer = self._replay(examined, passed, passed.traced.record)
+        unseen = _unseen(config.device, examined.account)
+        failures = (*passed.traced.failures, *passed.counted.failures)
+        verdict = account_record(examined.account, (*failures, *examined.failures, *unseen))
+        self._files |= write_tables(examined.account, self._folder)
+        self._files |= self._derive(examined, model, created)
+        return _Accounted(examined, verdict, ceilings, by_layer)
+
+    def _record(
+        self,
+        passed: _Passed,
+        accounted: _Accounted,
+        source: SampleSource,
+        name: str,
+        created: datetime,
+    ) -> RunRecord:
+        config, measured, energy = passed.ready.config, passed.measured, passed.energy.record
+        return RunRecord(
             name=name,
             created_utc=created.isoformat(timespec="seconds"),
-            choices=choices,
+            choices=passed.ready.choices,
             config=config,
-            environment=environment,
-            model=loaded.record,
+            environment=passed.environment,
+            model=passed.ready.model.record,
             workload=_workload(source, measured),
             latency=measured.latency,
             latency_stopped=measured.stopped,
             first_token=measured.first_token,
             first_call_us=measured.first_call_us,
-            energy=energy.record,
-            predictions=predictions,
-            quality=quality,
-            quality_by_answer_form=by_form,
-            trace=traced,
-            account=verdict,
-            ceilings=ceilings,
-            memory=counted.memory,
-            optimization=optimization,
-            report=headline(config, measured.latency, energy.record, quality, work),
+            energy=energy,
+            predictions=passed.predictions,
+            quality=passed.quality,
+            quality_by_answer_form=passed.quality_by_form,
+            trace=passed.traced.record if passed.traced else None,
+            account=accounted.verdict,
+            ceilings=accounted.ceilings,
+            memory=passed.counted.memory,
+            optimization=passed.optimization,
+            report=headline(config, measured.latency, energy, passed.quality, passed.counted.work),
             warnings=(*_warnings(source), *self._unmeasured),
         )
+
+    def _written(self, record: RunRecord, passed: _Passed, accounted: _Accounted) -> FinishedRun:
+        """Write what is left: work, answers, power, findings, figures, TensorBoard, the record."""
+        work, power = passed.counted.work, passed.energy.power
         self._files |= write_work(work, self._folder)
-        if predictions:
-            rows = prediction_rows(predictions, normalisation=config.normalisation)
-            self._files |= write_predictions_csv(rows, self._folder, scored=quality.reason is None)
-        if energy.power:
-            self._files |= write_power_csv(energy.power, self._folder)
-        seen = self._judge(record, examined, by_layer)
-        account = examined.account if examined else None
+        if passed.predictions:
+            rows = prediction_rows(passed.predictions, normalisation=record.config.normalisation)
+            scored = passed.quality.reason is None
+            self._files |= write_predictions_csv(rows, self._folder, scored=scored)
+        if power:
+            self._files |= write_power_csv(power, self._folder)
+        seen = self._judge(record, accounted.examined, accounted.layer_energy)
+        account = accounted.examined.account if accounted.examined else None
         events = write_events(
-            self._folder,
-            record,
-            account,
-            energy.power,
-            step=self._step,
-            in_sweep=not self._single,
+            self._folder, record, account, power, step=self._step, in_sweep=not self._single
         )
         self._files["tensorboard"] = events.name
         record = dataclasses.replace(record, files=dict(self._files))
         save(record, self._folder / RUN_FILE)
-        return FinishedRun(record, account, seen, work, self._folder, by_layer)
+        return FinishedRun(record, account, seen, work, self._folder, accounted.layer_energy)
 
     def _replay(
-        self, examined: Examined, replay: Replay, energy: EnergyResult, regions: tuple[str, ...]
+        self, examined: Examined, passed: _Passed, trace: TracePass
     ) -> tuple[Examined, LayerEnergy | None]:
         """Replay layers, where asked for, and lay their joules over the account."""
-        raw = replay.run(examined, energy.record, self._progress, regions)
+        measured, energy, regions = passed.measured, passed.energy.record, passed.regions
+        replay = Replay(passed.ready.config, passed.ready.model, passed.generator, measured, trace)
+        raw = replay.run(examined, energy, self._progress, regions)
         if raw is None:
             return examined, None
-        found = energy_of(
-            examined, raw, energy.record, replay.trace, replay.measured.latency, regions
-        )
+        found = energy_of(examined, raw, energy, trace, measured.latency, regions)
         self._files |= write_layer_energy(raw, found, self._folder)
         return with_layer_energy(examined, found), found
 
@@ -257,11 +322,8 @@ class _Run:
         """None, with a warning, where the device has no room left to measure in."""
         with self._progress.task("ceilings of this device", 1) as advance:
             try:
-                return ceilings_for(
-                    torch.device(config.device),
-                    driver=environment.driver,
-                    power_limit_w=environment.gpu_power_limit_w,
-                )
+                board = Board(environment.driver, environment.gpu_power_limit_w)
+                return ceilings_for(torch.device(config.device), board)
             except EnvironmentProblem as problem:
                 self._unmeasured = (str(problem),)
                 return None
@@ -274,28 +336,17 @@ class _Run:
             keep_raised(left, given.rates())
         return left
 
-    def _examine(
-        self,
-        config: RunConfig,
-        loaded: LoadedModel,
-        traced: TracePass | None,
-        work: CountedWork,
-        ceilings: Ceilings | None,
-        regions: tuple[str, ...],
-        provenance: Provenance | None,
-    ) -> Examined | None:
-        if traced is None:
-            return None
+    def _examine(self, passed: _Passed, traced: TracePass) -> Examined:
         with self._progress.task("account", 1) as advance:
             trace = self._folder / TRACE_FILE
             beside = Beside(
-                modules=loaded.record.modules,
+                modules=passed.ready.model.record.modules,
                 steps=traced.decoder_steps,
-                work=work,
-                ceilings=ceilings,
-                fp32_matmul=config.fp32_matmul,
-                compiled=regions,
-                provenance=provenance,
+                work=passed.counted.work,
+                ceilings=passed.ceilings,
+                fp32_matmul=passed.ready.config.fp32_matmul,
+                compiled=passed.regions,
+                provenance=passed.provenance,
             )
             examined = examine(workings_of(trace, beside), trace, beside)
             advance(1)

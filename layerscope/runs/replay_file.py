@@ -13,6 +13,7 @@ from layerscope.core.files import (
     read_json_if_there,
     write_json,
 )
+from layerscope.joules.end_to_end_energy import MeasuredWhole
 from layerscope.joules.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.records import EnergyRecord, LatencySample, TracePass
 from layerscope.records.layer_energy import ReplayRecord, ReplayWindow
@@ -30,7 +31,8 @@ def energy_of(
 ) -> LayerEnergy:
     """Energy by layer of a run, from its raw parts."""
     table = examined.account.table
-    return layer_energy(table, examined.idle, replay, energy, trace, latency, compiled)
+    whole = MeasuredWhole(energy, trace, latency)
+    return layer_energy(table, examined.idle, replay, whole, compiled)
 
 
 def with_layer_energy(examined: Examined, found: LayerEnergy) -> Examined:

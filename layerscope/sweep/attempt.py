@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError
@@ -16,6 +15,7 @@ from layerscope.records.sweep import Cell, CellFailure
 from layerscope.report.tensorboard.sweep_events import is_whole
 from layerscope.run.load import Announce, Load
 from layerscope.run.profile import profile
+from layerscope.write.folder import RunFolder
 
 # What CUDA says when the device or the process's context on it is gone.
 _LOST_MARK = "CUDA error"
@@ -31,34 +31,22 @@ class Missed:
 
 def attempt(
     cell: Cell,
-    name: str,
+    folder: RunFolder,
     models: Load,
     progress: Progress,
     announce: Announce,
     interrupted: Callable[[], bool],
-    *,
-    into: Path | None = None,
 ) -> Missed | None:
     """Run one cell; None when it is done.
 
     Args:
-        name: of its run folder.
+        folder: that the run is written to; made here.
         models: yields the model, kept from cell to cell.
         interrupted: whether Ctrl-C was pressed, for libraries that turn it into another error.
-        into: where the run folder is made; None: where the cell's configuration says.
     """
     resolved = Resolved(config=cell.config, choices=cell.choices)
     try:
-        profile(
-            resolved,
-            progress,
-            announce,
-            load=models,
-            name=name,
-            single=False,
-            step=step_of(cell),
-            into=into,
-        )
+        profile(resolved, progress, announce, load=models, folder=folder, step=step_of(cell))
     except LayerscopeError as error:
         if interrupted():
             raise KeyboardInterrupt from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from layerscope.config.plan import by_model
 from layerscope.core.errors import EnvironmentProblem
@@ -14,6 +15,7 @@ from layerscope.runs.sweep_folder import SweepFolder, settings_text
 from layerscope.sweep.attempt import Missed, attempt, failure, is_lost
 from layerscope.sweep.executor import Execution
 from layerscope.sweep.models import KeptModel, free_memory
+from layerscope.write.folder import RunFolder
 
 
 def execute(
@@ -45,8 +47,8 @@ def execute(
         if lost is not None and cell.config.device == "cuda":
             missed = Missed(_not_run(cell, lost))
         else:
-            name = folder.name_of(cell)
-            missed = attempt(cell, name, models, progress, announce, interrupted)
+            made = RunFolder(Path(cell.config.out), folder.name_of(cell))
+            missed = attempt(cell, made, models, progress, announce, interrupted)
             if missed is None:
                 ran.append(cell.id)
                 folder.forget_failure(cell.id)

@@ -26,6 +26,35 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class PlannedSweep:
+    """A sweep before it runs.
+
+    Attributes:
+        cells: from `layerscope.config.plan.plan` with `out` = `cells_path(root)`.
+        root: its folder.
+    """
+
+    config: SweepConfig
+    cells: tuple[Cell, ...]
+    root: Path
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who waits for a sweep.
+
+    Attributes:
+        progress: told of every pass of every cell.
+        say: takes one line at a time.
+        interrupted: whether Ctrl-C was pressed, as in `execute`.
+    """
+
+    progress: Progress
+    say: Say
+    interrupted: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
 class SweepResult:
     """A sweep after one go.
 
@@ -43,31 +72,25 @@ class SweepResult:
 
 
 def run_sweep(
-    config: SweepConfig,
-    cells: tuple[Cell, ...],
-    root: Path,
-    progress: Progress,
-    say: Say,
+    planned: PlannedSweep,
+    watcher: Watcher,
     *,
     fresh: bool = False,
     executor: Executor | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
     then: Callable[[SweepResult], None] = lambda result: None,
 ) -> SweepResult:
     """Run what is missing of a sweep; what is finished is kept and counts.
 
     Args:
-        cells: the plan, from `layerscope.config.plan.plan` with `out` = `cells_path(root)`.
-        say: takes one line at a time.
         fresh: remove what is finished first.
         executor: runs the cells; None: this process does.
-        interrupted: as in `execute`.
         then: takes the result while the folder is still locked; it writes the tables.
 
     Raises:
         EnvironmentProblem: another process writes to this folder, or it cannot be written.
         DataError: a file in it is damaged.
     """
+    config, cells, root, say = planned.config, planned.cells, planned.root, watcher.say
     folder = SweepFolder(root)
     with SweepLock(root):
         left = folder.clear_partial()
@@ -84,7 +107,7 @@ def run_sweep(
         ran = 0
         if missing:
             execution = (executor or _local())(
-                missing, folder, progress, say, interrupted=interrupted
+                missing, folder, watcher.progress, say, interrupted=watcher.interrupted
             )
             ran = len(execution.ran)
             place = {cell.id: index for index, cell in enumerate(cells)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from layerscope.core.rules import Rule
 from layerscope.published.derived import Derived, derive
 from layerscope.report.page import Page
 from layerscope.report.sweep.beside import beside_grid
@@ -13,7 +14,7 @@ from layerscope.report.sweep.grids import exponent_grid, reasons, sweep_grid
 from layerscope.report.sweep.markdown import front_text
 from layerscope.sweep.publish import publish
 from layerscope.sweep.run import SweepResult
-from layerscope.sweep.selection_rule import Rule, select
+from layerscope.sweep.selection_rule import select
 
 
 @dataclass(frozen=True, kw_only=True)

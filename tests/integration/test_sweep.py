@@ -27,7 +27,7 @@ from layerscope.report.progress import ProgressReporter
 from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.execute import execute
 from layerscope.sweep.models import KeptModel
-from layerscope.sweep.run import cells_path, run_sweep
+from layerscope.sweep.run import PlannedSweep, Watcher, cells_path, run_sweep
 
 BASE = (
     "base: {model: tiny, weights: random, device: cpu, dtype: fp32, dataset: synthetic-textvqa, "
@@ -45,6 +45,7 @@ SMALL = (
 )
 PLAIN = BASE + ", trace: false}\n"
 QUIET = ProgressReporter(Console(), quiet=True)
+ALONE = Watcher(QUIET, lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,7 @@ def test_one_load_per_model(tmp_path: Path) -> None:
     models = KeptModel()
     done = execute(cells, SweepFolder(root), QUIET, lambda line: None, models=models)
     assert (len(done.ran), done.failed, models.loads) == (4, (), 2)
-    result = run_sweep(config, cells, root, QUIET, lambda line: None)
+    result = run_sweep(PlannedSweep(config, cells, root), ALONE)
     assert (result.ran, result.problem) == (0, None)
     assert [row.status for row in result.rows] == ["done"] * 4
 
@@ -255,7 +256,7 @@ def test_one_bad_size_fails_alone_on_a_model_that_is_kept(tmp_path: Path) -> Non
         PLAIN.replace(", image_size: 56", "") + "grid: {image_size: [28, 57, 56], batch_size: [1]}"
     )
     config, cells, root = cells_of(tmp_path, "sizes", text)
-    result = run_sweep(config, cells, root, QUIET, lambda line: None)
+    result = run_sweep(PlannedSweep(config, cells, root), ALONE)
     assert [row.status for row in result.rows] == ["done", "failed", "done"]
     assert "not a multiple of the vision patch size" in str(result.rows[1].reason)
     assert result.problem is not None
@@ -359,10 +360,10 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
 
 def test_fresh_starts_anew(tmp_path: Path) -> None:
     config, cells, root = cells_of(tmp_path, "fresh", PLAIN + "grid: {batch_size: [1]}")
-    first = run_sweep(config, cells, root, QUIET, lambda line: None)
+    first = run_sweep(PlannedSweep(config, cells, root), ALONE)
     (kept,) = SweepFolder(root).finished().values()
     (root / ".partial-cells").mkdir()  # an earlier --fresh that was killed
-    again = run_sweep(config, cells, root, QUIET, lambda line: None, fresh=True)
+    again = run_sweep(PlannedSweep(config, cells, root), ALONE, fresh=True)
     (made,) = SweepFolder(root).finished().values()
     assert (first.ran, again.ran) == (1, 1)
     assert made.record.latency != kept.record.latency
@@ -375,7 +376,7 @@ def test_the_last_batch_by_rows_is_what_that_many_rows_cost(tmp_path: Path) -> N
         "samples: 2", "samples: 3"
     )
     config, cells, root = cells_of(tmp_path, "last", text + "grid: {batch_size: [1, 2]}")
-    one, two = run_sweep(config, cells, root, QUIET, lambda line: None).rows
+    one, two = run_sweep(PlannedSweep(config, cells, root), ALONE).rows
     assert one.flops is not None
     assert two.flops == 2 * one.flops
     assert two.flops_reference.value == one.flops
@@ -386,6 +387,6 @@ def test_a_last_batch_of_other_lengths_has_no_flops(tmp_path: Path) -> None:
         "max_input_len: 20", "max_input_len: 200"
     )
     config, cells, root = cells_of(tmp_path, "uneven", text + "grid: {batch_size: [1]}")
-    (only,) = run_sweep(config, cells, root, QUIET, lambda line: None).rows
+    (only,) = run_sweep(PlannedSweep(config, cells, root), ALONE).rows
     assert only.flops_reference.value is None
     assert "padded text" in str(only.flops_reference.reason)

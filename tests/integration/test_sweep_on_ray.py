@@ -28,7 +28,7 @@ from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.runs.sweep_places import read_places
 from layerscope.sweep.cluster.claim import Claim
 from layerscope.sweep.cluster.executor import RayExecutor
-from layerscope.sweep.run import cells_path, run_sweep
+from layerscope.sweep.run import PlannedSweep, Watcher, cells_path, run_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +41,7 @@ base: {model: tiny, weights: random, device: cpu, dtype: fp32, dataset: syntheti
 grid: {batch_size: [1, 2], max_input_len: [14, 16, 18, 20]}
 """
 QUIET = ProgressReporter(Console(), quiet=True)
+ALONE = Watcher(QUIET, lambda line: None)
 STORE = {"object_store_memory": 100 << 20}
 
 
@@ -79,7 +80,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def write(result: Any) -> None:
         publish(result, derive(result.config, result.rows, beside_reference=False))
 
-    assert run_sweep(config, cells, root, QUIET, lambda line: None, then=write).problem is None
+    assert run_sweep(PlannedSweep(config, cells, root), ALONE, then=write).problem is None
     return root
 
 
@@ -215,7 +216,9 @@ def test_two_cells_never_share_a_device_and_folders_come_back_without_a_shared_d
         wait_for_gpus(1, executor)
         two = cluster.add_node(num_cpus=2, num_gpus=2, **STORE)
         wait_for_gpus(3, executor)
-        result = run_sweep(config, cells, root, QUIET, said.append, executor=executor)
+        result = run_sweep(
+            PlannedSweep(config, cells, root), Watcher(QUIET, said.append), executor=executor
+        )
     assert result.problem is None
     assert "Ray: cells run at once on 3 GPUs" in said
     assert result.ran == len(cells)
@@ -244,5 +247,5 @@ def wait_for_gpus(count: int, executor: RayExecutor) -> None:
 def test_a_finished_sweep_needs_no_cluster(local: Path) -> None:
     config, cells, root = cells_of(local.parent, "local")
     with RayExecutor("127.0.0.1:1") as executor:
-        result = run_sweep(config, cells, root, QUIET, lambda line: None, executor=executor)
+        result = run_sweep(PlannedSweep(config, cells, root), ALONE, executor=executor)
     assert (result.ran, result.problem) == (0, None)

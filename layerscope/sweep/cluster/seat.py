@@ -124,14 +124,14 @@ class Seat:
         from layerscope.report.progress import ProgressReporter
         from layerscope.sweep.attempt import attempt
         from layerscope.sweep.models import KeptModel, free_memory
+        from layerscope.write.folder import RunFolder
 
         self._models = self._models or KeptModel()
         before, began = self._models.loads, _now()
         quiet = ProgressReporter(Console(stderr=True), quiet=True)
         with self._made_in(number) as into:
-            missed = attempt(
-                cell, name, self._models, quiet, _to_log, _never_interrupted, into=into
-            )
+            folder = RunFolder(into, name)
+            missed = attempt(cell, folder, self._models, quiet, _to_log, _never_interrupted)
             ended, loads = _now(), self._models.loads - before
             if missed is not None:
                 free_memory()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerscope.core.errors import AccountingError, UsageError
-from layerscope.joules.end_to_end_energy import end_to_end_of
+from layerscope.joules.end_to_end_energy import MeasuredWhole, end_to_end_of
 from layerscope.joules.energy_by_kind import by_kind
 from layerscope.joules.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.joules.reconcile import reconcile
@@ -142,9 +142,7 @@ def found(*units: ReplayUnit, energy: EnergyRecord = ENERGY, **more: object) -> 
         TABLE,
         IDLE,
         ReplayRecord(choice=ReplayChoice(), units=units),
-        energy,
-        TRACE,
-        (),
+        MeasuredWhole(energy, TRACE, ()),
         **more,  # type: ignore[arg-type]
     )
 
@@ -215,7 +213,7 @@ def test_a_pause_of_the_host_is_named_where_its_idle_joules_go(longest_ms: int, 
     rows = (*IDLE.rows[:2], replace(IDLE.rows[2], longest_ns=longest_ms * MS), *IDLE.rows[3:])
     energy = layer_energy(
         TABLE, replace(IDLE, rows=rows), ReplayRecord(choice=ReplayChoice(), units=(BLOCK_0,)),
-        ENERGY, TRACE, (),
+        MeasuredWhole(ENERGY, TRACE, ()),
     )  # fmt: skip
     words = "one wait of 30.0 ms before tower.layers.0 (vision) is 15% of the trace's idle time"
     assert any(note.startswith(words) for note in energy.notes) == said
@@ -375,7 +373,10 @@ def test_without_joules_there_is_a_reason_and_no_number() -> None:
     assert with_energy(TABLE, absent) is TABLE
     assert list(energy_lines(absent)) == ["energy by layer: not measured: no RAPL package counter"]
     lost = layer_energy(
-        TABLE, IDLE, ReplayRecord(choice=ReplayChoice(), reason="GPU is lost"), ENERGY, TRACE, ()
+        TABLE,
+        IDLE,
+        ReplayRecord(choice=ReplayChoice(), reason="GPU is lost"),
+        MeasuredWhole(ENERGY, TRACE, ()),
     )
     assert lost.reason == "GPU is lost"
 
