@@ -187,9 +187,9 @@ def node_without_the_folder(cluster: Any, hidden: Path) -> Iterator[None]:
         'mount -t tmpfs none "$0" && exec "$@" start --address "$ADDRESS" --num-cpus 1 --num-gpus 1 '
         "--object-store-memory 100000000 --block"
     )
-    command = Path(sys.executable).with_name("ray")
+    ray_command = [sys.executable, "-m", "ray.scripts.scripts"]
     process = subprocess.Popen(
-        ["unshare", "-rm", "sh", "-c", start, hidden, command],
+        ["unshare", "-rm", "sh", "-c", start, hidden, *ray_command],
         env={**os.environ, "ADDRESS": cluster.address},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
