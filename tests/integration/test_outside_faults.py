@@ -23,13 +23,13 @@ from unit.measure.fake_energy import FakeMachine
 
 from layerscope.account.account import account_of
 from layerscope.config.resolve import resolve
+from layerscope.core import run_name
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument import cupti, profiler
 from layerscope.measure.energy.nvml import find_devices
 from layerscope.records import load
 from layerscope.report.progress import ProgressReporter
 from layerscope.run import energy, profile
-from layerscope.write import folder
 from layerscope.write.tables import account_record
 
 SMALL: dict[str, Any] = {
@@ -93,7 +93,7 @@ class Jumping(datetime):
 def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, looks = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: real() + (-(10**6) if next(looks) % 2 else 10**6))
-    for module in (profile, folder):
+    for module in (profile, run_name):
         monkeypatch.setattr(module, "datetime", Jumping)
     resolved = resolve({**SMALL, "out": str(tmp_path / "out")}, cuda=False)
     began = time.monotonic_ns()
