@@ -165,6 +165,7 @@ def _account(
     )
     beside = Beside(
         modules=loaded.record.modules,
+        roles=loaded.record.roles,
         steps=traced.record.decoder_steps,
         work=counted.work,
         ceilings=ceilings,

@@ -20,6 +20,7 @@ from layerscope.account.side_tables import kernel_rows, operator_rows, step_rows
 from layerscope.account.structure import expected_calls
 from layerscope.account.tally import tally_of
 from layerscope.account.workings import Workings, work_out
+from layerscope.core.roles import Roles
 from layerscope.records import LayerTable, ModuleRecord, Whole
 from layerscope.records.captured import captured_in
 from layerscope.records.heavy import HeavyCount, differences
@@ -80,17 +81,20 @@ def work_out_known(
     columns: TraceColumns,
     modules: Sequence[ModuleRecord] = (),
     provenance: Provenance | None = None,
+    roles: Roles | None = None,
 ) -> Workings:
     """Work out a trace with what stands beside it, or else in it, where a capture wrote it."""
     captured = captured_in(columns.metadata)
     if captured is not None:
         modules, provenance = modules or captured.modules, provenance or captured.provenance
+        roles = roles or captured.roles
     return work_out(
         columns,
         # A run's own trace has layerscope's ranges, or no layers at all.
         our_layers(columns) if modules else find_layers(columns),
         provenance=provenance,
         fqns={module.fqn for module in modules},
+        roles=roles,
     )
 
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from layerscope.account.phases import Ranges
-from layerscope.core.vocabulary import BUCKETS, PHASES, group_of, layer_name
+from layerscope.core.groups import module_group
+from layerscope.core.instructblip import group_of
+from layerscope.core.roles import Roles
+from layerscope.core.vocabulary import BUCKETS, PHASES, layer_name
 from layerscope.records import LayerRow, ModuleRecord, parent_of
 
 if TYPE_CHECKING:
@@ -28,13 +31,26 @@ def build_rows(
     keys |= {(root, phase) for phase in phases} if layers else set()
     keys |= {(above, phase) for layer, phase in keys for above in _ancestors(layer, root)}
     totals = _Totals(_totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root))
-    known = {layer_name(module.fqn) or root: module for module in modules}
+    known = _Known({layer_name(module.fqn) or root: module for module in modules}, ranges.roles)
     ran = sorted(phases, key=_rank)
     rows = [(layer, phase) for layer in layers for phase in ran if (layer, phase) in keys]
     return (
         *(_layer_row(key, root, tally, known, totals, has_device=has_device) for key in rows),
         *_bucket_rows(tally, has_device=has_device),
     )
+
+
+class _Known(NamedTuple):
+    """What is known of a model's layers beside their time."""
+
+    modules: Mapping[str, ModuleRecord]
+    roles: Roles
+
+    def group(self, layer: str) -> str:
+        module = self.modules.get(layer)
+        if module is not None:
+            return module.group
+        return module_group(layer, "", self.roles) if self.roles else group_of(layer)
 
 
 class _Totals(NamedTuple):
@@ -46,22 +62,18 @@ def _layer_row(
     key: Key,
     root: str,
     tally: Tally,
-    known: Mapping[str, ModuleRecord],
+    known: _Known,
     totals: _Totals,
     *,
     has_device: bool,
 ) -> LayerRow:
     layer, phase = key
-    module = known.get(layer)
-    if module is not None:
-        group = module.group
-    else:
-        group = "other" if layer == root else group_of(layer)
+    module = known.modules.get(layer)
     return LayerRow(
         phase=phase,
         layer=layer,
         module=module.cls if module else "",
-        group=group,
+        group="other" if layer == root and module is None else known.group(layer),
         depth=0 if layer == root else layer.count(".") + 1,
         calls=tally.calls[key],
         kernels=tally.kernels[key],

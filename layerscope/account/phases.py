@@ -1,32 +1,30 @@
 """Layer ranges in, the phase and the decoder step of each out.
 
-InstructBLIP's phases follow from its module names and from counting the calls of `language_model`:
-the first under a root is `prefill`, later ones are `decode`, and so are calls that go on from the one
-before in a loop of the caller's own. Another model is one phase, `forward`,
-unless the user marked phases with ranges of their own.
+Both follow from the roles of the model's modules. A call of the decoder is a step; the first under a
+root, and those inside generate()'s own prefill, are `prefill`, later ones are `decode`, and so are calls
+that go on from the one before in a loop of the caller's own. A model without roles is one phase,
+`forward`, unless the user marked phases with ranges of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from layerscope.account.marked_phases import marks_at
+from layerscope.account.steps import Call, Steps
+from layerscope.core.instructblip import roles_by_name
+from layerscope.core.roles import Role, Roles, fixed_phase, role_of
 from layerscope.core.vocabulary import (
-    CONTINUED_RANGE,
     PHASE_FORWARD,
     PHASE_PREFIX,
     ROOT_FORWARD,
     ROOT_GENERATE,
     ROOTS,
     WINDOW_RANGE,
-    is_instructblip,
     name_in_range,
-    static_phase_of,
-    step_by_hand,
-    step_of,
 )
 from layerscope.trace.columns import TraceColumns
 from layerscope.trace.layer_source import Layers, our_layers
@@ -57,14 +55,16 @@ class Ranges:
 
     Attributes:
         root: name of the root row: `generate` where the trace has one, else `forward`.
-        known: whether the phases are InstructBLIP's.
+        known: whether the phases are those of roles; else there is one, `forward`.
         of_span: span index -> index into `items`.
+        roles: of the modules; those of InstructBLIP where a trace of its names says none.
     """
 
     items: tuple[LayerRange, ...]
     root: str
     known: bool
     of_span: dict[int, int]
+    roles: Roles = field(default_factory=dict)
 
     @property
     def resting_phase(self) -> str:
@@ -77,83 +77,60 @@ def read_ranges(
     tree: SpanTree,
     layers: Layers | None = None,
     modules: Collection[str] = (),
+    roles: Roles | None = None,
 ) -> Ranges:
     """Name every layer range's layer, phase and step.
 
     Args:
         modules: FQNs of the model's modules, if known; in a capture's block, where parts of it may be
-            called by themselves, they tell what model it is.
+            called by themselves, they tell what model it is where nothing says the roles.
+        roles: of the model's modules, as its run or its capture says them.
     """
     layers = layers or our_layers(columns)
     spans = tree.order[tree.is_layer[tree.order]].tolist()
     fqns = _paths(columns, tree, layers, spans)
     roots = _roots(columns, layers, spans, fqns)
-    names = modules if modules and WINDOW_RANGE in columns.names else fqns.values()
-    known = layers.source == "ranges" and is_instructblip(names)
-    root = _root_name(roots, fqns)
-    steps = _Steps(columns, tree, spans_of_generate=_named(roots, ROOT_GENERATE))
-    marks = _marks(columns, tree, spans)
-    items: list[LayerRange] = []
-    of_span: dict[int, int] = {}
-    for span in spans:
-        above = of_span.get(tree.layer_parent(span), NONE)
-        fqn = fqns[span]
-        step = items[above].step if above != NONE else NONE
-        step = steps.of(span, fqn, step, outermost=above == NONE) if known else step
-        phase = marks.get(span)
-        if phase is None and not known:
-            phase = PHASE_FORWARD
-        if phase is None:
-            phase = "other" if span in roots else static_phase_of(fqn)
-        of_span[span] = len(items)
-        layer = root if span in roots else fqn
-        phase = phase or steps.phase
-        items.append(LayerRange(span=span, layer=layer, phase=phase, step=step, above=above))
-    return Ranges(items=tuple(items), root=root, known=known, of_span=of_span)
-
-
-class _Steps:
-    """Counts decoder steps through the trace, and those since the prompt that they answer.
-
-    A root's first step is the prefill. In a capture's window there may be steps outside `generate()`,
-    in a loop of the caller's own: there one that does not go on from the one before begins anew,
-    and where the caller steps the decoder itself, its call is the step.
-    """
-
-    def __init__(self, columns: TraceColumns, tree: SpanTree, spans_of_generate: set[int]) -> None:
-        self._columns, self._tree = columns, tree
-        self._by_hand = WINDOW_RANGE in columns.names
-        self._generate = spans_of_generate
-        self._generating = False
-        self._count = 0
-        self._since_prompt = 0
-
-    @property
-    def phase(self) -> str:
-        """Of a decoder part; outside any step, before the first, it prepares the prefill."""
-        return "decode" if self._since_prompt > 1 else "prefill"
-
-    def of(self, span: int, fqn: str, step: int, *, outermost: bool) -> int:
-        """The step of a range; `step` is that of the range around it."""
-        if outermost:
-            self._generating = span in self._generate
-            if self._generating or not self._by_hand:
-                self._since_prompt = 0
-        by_hand = self._by_hand and not self._generating
-        if step != NONE or not (step_of(fqn) or (by_hand and step_by_hand(fqn))):
-            return step
-        if by_hand and not self._continued(span):
-            self._since_prompt = 0
-        self._since_prompt += 1
-        self._count += 1
-        return self._count - 1
-
-    def _continued(self, span: int) -> bool:
-        outer = int(self._tree.parent[span])
-        return (
-            outer != NONE
-            and self._columns.names[int(self._columns.spans.name[outer])] == CONTINUED_RANGE
+    if layers.source != "ranges":
+        roles = {}  # names of another kind
+    elif not roles:
+        roles = roles_by_name(
+            modules if modules and WINDOW_RANGE in columns.names else fqns.values()
         )
+    calls = _calls(tree, spans, fqns, roots, roles)
+    steps = Steps(columns, tree, calls, roles)
+    root = _root_name(roots, fqns)
+    marks = _marks(columns, tree, spans)
+    items = []
+    for index, call in enumerate(calls):
+        phase = marks.get(call.span) or (steps.phase_of(index) if roles else PHASE_FORWARD)
+        layer = root if call.root else call.fqn
+        items.append(LayerRange(call.span, layer, phase, steps.step_of[index], call.above))
+    of_span = {call.span: index for index, call in enumerate(calls)}
+    return Ranges(items=tuple(items), root=root, known=bool(roles), of_span=of_span, roles=roles)
+
+
+def _calls(
+    tree: SpanTree,
+    spans: list[int],
+    fqns: dict[int, str],
+    roots: dict[int, str],
+    roles: Roles,
+) -> list[Call]:
+    """Every range, parents before children, with the phase that its role fixes."""
+    calls: list[Call] = []
+    at: dict[int, int] = {}
+    known: dict[str, Role | None] = {}
+    for span in spans:
+        above, fqn, root = at.get(tree.layer_parent(span), NONE), fqns[span], roots.get(span, "")
+        if fqn not in known:
+            known[fqn] = role_of(fqn, roles)
+        role = None if root else known[fqn]
+        fixed = fixed_phase(role)
+        if role is None and not root and above != NONE:
+            fixed = calls[above].fixed  # a module without a role does its caller's work
+        at[span] = len(calls)
+        calls.append(Call(span, fqn, above, root, role, fixed))
+    return calls
 
 
 def _roots(
@@ -170,10 +147,6 @@ def _roots(
         if is_root[name] or (layers.source != "ranges" and fqns[span] in ROOTS):
             found[span] = fqns[span]
     return found
-
-
-def _named(roots: dict[int, str], root: str) -> set[int]:
-    return {span for span, name in roots.items() if name == root}
 
 
 def _root_name(roots: dict[int, str], fqns: dict[int, str]) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from layerscope.account.compiled_regions import region_of
-from layerscope.core.vocabulary import ROOT_GENERATE, is_instructblip
+from layerscope.core.instructblip import is_instructblip
+from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.records import ModuleRecord
 
 # Containers that hold modules and are never called themselves.

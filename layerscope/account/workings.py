@@ -14,7 +14,8 @@ from layerscope.account.host_time import ThreadTime, thread_times
 from layerscope.account.kernel_modules import Unasked, says_modules, with_modules
 from layerscope.account.marked_phases import marks_at, window_span
 from layerscope.account.phases import LayerRange, Ranges, phase_named, read_ranges
-from layerscope.core.vocabulary import BEFORE_WINDOW, NO_LAUNCH_RECORD, OUTSIDE_MODEL
+from layerscope.core.roles import Roles
+from layerscope.core.vocabulary import BEFORE_WINDOW, NO_LAUNCH_RECORD, OURS_PREFIX, OUTSIDE_MODEL
 from layerscope.records.provenance import Provenance
 from layerscope.records.tables import LayerSource
 from layerscope.trace.attribution import Attribution, attribute
@@ -22,6 +23,8 @@ from layerscope.trace.categories import COMPILER_RANGES
 from layerscope.trace.columns import Ints, TraceColumns
 from layerscope.trace.layer_source import Layers, our_layers
 from layerscope.trace.tree import NONE, SpanTree, build_tree
+
+_NO_OPERATORS = (*COMPILER_RANGES, OURS_PREFIX)
 
 Key = tuple[str, str]  # (layer, phase)
 
@@ -69,7 +72,7 @@ class Workings:
     @cached_property
     def operators(self) -> Ints:
         """Indices of the spans in a layer that are operators: no range, of ours or the compiler's."""
-        is_range = np.array([name.startswith(COMPILER_RANGES) for name in self.columns.names], bool)
+        is_range = np.array([name.startswith(_NO_OPERATORS) for name in self.columns.names], bool)
         tree = self.tree
         operators = np.flatnonzero(~tree.is_layer & ~tree.is_phase & (tree.layer != NONE))
         found: Ints = operators[~is_range[self.columns.spans.name[operators]]]
@@ -87,6 +90,7 @@ def work_out(
     *,
     provenance: Provenance | None = None,
     fqns: Collection[str] = (),
+    roles: Roles | None = None,
 ) -> Workings:
     """Nest the spans, name the ranges and attribute the device events of a trace.
 
@@ -95,11 +99,12 @@ def work_out(
     Args:
         provenance: of the compiled code that ran in the trace.
         fqns: the model's modules, if known: layers of compiled code are among them.
+        roles: of these, where the run or the capture says them.
     """
     layers = layers or our_layers(columns)
     columns = layers.columns
     tree = build_tree(columns, layers)
-    ranges = read_ranges(columns, tree, layers, fqns)
+    ranges = read_ranges(columns, tree, layers, fqns, roles)
     links = attribute(columns, tree)
     keys = _device_keys(columns, tree, ranges, links)
     compiled = None

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from layerscope.workload.module_list import plain_fqn
+from layerscope.models.plain_names import plain_fqn
 
 _NAME = re.compile(r"^([LG])\['([^']*)'\]")
 _STEP = re.compile(r"\.(\w+)|\[(?:'([^']*)'|(\d+))\]")

@@ -7,7 +7,7 @@ import sys
 
 from torch import nn
 
-from layerscope.workload.module_list import is_compiled_wrapper
+from layerscope.models.plain_names import is_compiled_wrapper
 
 
 def compiled_twins(model: nn.Module) -> list[nn.Module]:

@@ -21,23 +21,25 @@ import torch
 from torch._C._profiler import _RecordFunctionFast
 from torch.compiler import is_compiling
 
+from layerscope.core.roles import decoders
 from layerscope.core.vocabulary import (
     CONTINUED_RANGE,
+    PREFILL_RANGE,
     ROOT_FORWARD,
     ROOT_GENERATE,
-    is_instructblip,
     layer_range,
     root_range,
-    step_by_hand,
-    step_of,
 )
 from layerscope.instrument.decoder_steps import DecoderLoop
 from layerscope.instrument.module_copies import FaithfulCopies
 from layerscope.instrument.range_switch import RangeSwitch
-from layerscope.workload.module_list import is_compiled_wrapper, plain_fqn
+from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
+from layerscope.models.roles import roles_of
 
 _Call = Callable[..., Any]
 _MISSING = object()
+# generate()'s own prefill, a method of every model of transformers that generates.
+_PREFILL = "_prefill"
 # Ranges of calls that outlast the session in which they began. Closing one later would write into
 # memory that the profiler has freed, so they are kept instead, and never closed.
 _outlasting: list[_RecordFunctionFast] = []
@@ -153,8 +155,8 @@ class LayerRanges:
 
     def _wrap_all(self) -> None:
         modules = list(self._model.named_modules())
-        plain = [plain_fqn(fqn) for fqn, _ in modules]
-        loop = DecoderLoop() if is_instructblip(plain) else None
+        stepped = frozenset(decoders(roles_of(self._model)))
+        loop = DecoderLoop()
         compiled: list[str] = []
         scripted: list[str] = []
         for fqn, module in modules:
@@ -174,8 +176,10 @@ class LayerRanges:
                 compiled.append(f"{fqn}." if fqn else "")
                 self._wrap(module, "_compiled_call_impl", label)
             elif not any(fqn.startswith(part) for part in compiled):
-                steps = loop if step_of(fqn) or step_by_hand(fqn) else None
+                steps = loop if plain_fqn(fqn) in stepped else None
                 self._wrap(module, "forward", label, steps)
+            if callable(getattr(module, _PREFILL, None)):
+                self._wrap(module, _PREFILL, PREFILL_RANGE)
         if callable(getattr(self._model, ROOT_GENERATE, None)):
             self._wrap(self._model, ROOT_GENERATE, root_range(ROOT_GENERATE))
         for twin in self._twins:

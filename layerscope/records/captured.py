@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from layerscope.core.files import DAMAGED
+from layerscope.core.roles import Role
 from layerscope.records.provenance import Provenance
 from layerscope.records.run_record import ModuleRecord
 
@@ -37,6 +38,7 @@ class Captured:
         calls: range name -> calls that opened one, counted while they ran.
         warnings: what the user should know of the window, in words.
         steps: decoder steps counted by the caller; None where none were.
+        roles: of the modules, by FQN; empty for a model without any.
     """
 
     modules: tuple[ModuleRecord, ...]
@@ -44,6 +46,7 @@ class Captured:
     warnings: tuple[str, ...] = ()
     provenance: Provenance | None = None
     steps: int | None = None
+    roles: dict[str, Role] = field(default_factory=dict)
     format: int = field(default=_FORMAT)
 
 
@@ -61,6 +64,7 @@ def packed(captured: Captured) -> str:
             "trace: class names, parameters and groups are absent",
         ),
         steps=captured.steps,
+        roles=captured.roles,
     )
     return _text(bare)
 

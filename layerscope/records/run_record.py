@@ -11,6 +11,7 @@ from typing import Literal
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import RUN_FILE, parse_json, write_json
+from layerscope.core.roles import Role
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.optimization import OptimizationRecord
@@ -75,6 +76,7 @@ class ModelRecord:
     revision: str | None = None
     load_s: float | None = None  # from the call to the model on its device, a download included
     host_peak_bytes: int | None = None  # the process's largest resident memory until then
+    roles: dict[str, Role] = field(default_factory=dict)  # FQN -> what the module is for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerscope.core.vocabulary import PHASES, group_of
+from layerscope.core.instructblip import group_of
+from layerscope.core.vocabulary import PHASES
 from layerscope.records.tables import AttentionRow
 from layerscope.report.csv_lines import write_csv
 

@@ -99,6 +99,7 @@ class Capture:
             warnings=self._described.warnings,
             provenance=provenance,
             steps=self.steps,
+            roles=dict(self._described.roles),
         )
         self._session.add_metadata(METADATA_KEY, packed(captured))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from layerscope.instrument.ranges import LayerRanges
+from layerscope.models.roles import roles_of
 from layerscope.records.run_record import ModuleRecord
 from layerscope.workload.module_list import is_uninitialised, records_of
 
@@ -17,13 +18,15 @@ class CapturedModel:
     """The modules of a model when the block began.
 
     Attributes:
+        roles: of the modules, by FQN.
         warnings: what changed inside, in words; known once the block has ended.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
         self._at_start = list(model.named_modules())
-        self._records = records_of(self._at_start)
+        self.roles = roles_of(model)
+        self._records = records_of(self._at_start, self.roles)
         self._lazy = any(is_uninitialised(p) for p in model.parameters())
         self.warnings: tuple[str, ...] = ()
 
@@ -36,7 +39,7 @@ class CapturedModel:
         """The modules' records; of lazy modules, as their first call made them."""
         if not self._lazy:
             return self._records
-        return records_of(self._at_start)
+        return records_of(self._at_start, self.roles)
 
     def look_back(self, ranges: LayerRanges) -> None:
         """Say what the block changed; the ranges are still in place."""

@@ -341,6 +341,7 @@ class _Run:
             trace = self._folder / TRACE_FILE
             beside = Beside(
                 modules=passed.ready.model.record.modules,
+                roles=passed.ready.model.record.roles,
                 steps=traced.decoder_steps,
                 work=passed.counted.work,
                 ceilings=passed.ceilings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from layerscope.account.account import Workings, account, with_heavy_count, work
 from layerscope.account.devices import of_device
 from layerscope.account.heavy_count import heavy_count
 from layerscope.core.errors import AccountingError
+from layerscope.core.roles import Roles
 from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord, RunRecord
 from layerscope.records.heavy import differences
 from layerscope.records.provenance import Provenance
@@ -31,6 +32,7 @@ class Beside:
     """
 
     modules: Sequence[ModuleRecord] = ()
+    roles: Roles = field(default_factory=dict)
     steps: int | None = None
     work: CountedWork | None = None
     ceilings: Ceilings | None = None
@@ -43,6 +45,7 @@ def beside_of(record: RunRecord, work: CountedWork | None, provenance: Provenanc
     """What a run's record and files say beside its trace."""
     return Beside(
         modules=record.model.modules,
+        roles=record.model.roles,
         steps=record.trace.decoder_steps if record.trace else None,
         work=work,
         ceilings=record.ceilings,
@@ -82,7 +85,7 @@ def workings_of(trace: Path, beside: Beside = NOTHING, device: str | None = None
     columns = read_trace(trace)
     if device is not None:
         columns = of_device(columns, device)
-    return work_out_known(columns, beside.modules, beside.provenance)
+    return work_out_known(columns, beside.modules, beside.provenance, beside.roles)
 
 
 def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Examined:

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from layerscope.core.vocabulary import group_of, writable_text
+from layerscope.core.groups import module_group
+from layerscope.core.roles import Roles
+from layerscope.core.vocabulary import writable_text
+from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
+from layerscope.models.roles import roles_of
 from layerscope.records import ModelRecord, ModuleRecord
 
 if TYPE_CHECKING:
@@ -18,16 +22,6 @@ if TYPE_CHECKING:
 _PARTS = {"vision": "vision_config", "qformer": "qformer_config", "language": "text_config"}
 
 
-def is_compiled_wrapper(module: nn.Module) -> bool:
-    """Whether `torch.compile(module)` made it: the module itself is its `_orig_mod`."""
-    return "_orig_mod" in module._modules and type(module).__name__ == "OptimizedModule"
-
-
-def plain_fqn(name: str) -> str:
-    """A module's name as it is without `torch.compile`, which puts `_orig_mod` into it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
-
 def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
     """Every module in `named_modules()` order, the root first with FQN "".
 
@@ -35,10 +29,10 @@ def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
     so that the sum over all modules is the number of the model's parameters. `dtype` names those
     of all parameters the module holds, tied ones included.
     """
-    return records_of(list(model.named_modules()))
+    return records_of(list(model.named_modules()), roles_of(model))
 
 
-def records_of(modules: Sequence[tuple[str, nn.Module]]) -> tuple[ModuleRecord, ...]:
+def records_of(modules: Sequence[tuple[str, nn.Module]], roles: Roles) -> tuple[ModuleRecord, ...]:
     """The records of modules by name, as they are now; see `list_modules`."""
     seen: set[int] = set()
     records = []
@@ -52,7 +46,7 @@ def records_of(modules: Sequence[tuple[str, nn.Module]]) -> tuple[ModuleRecord, 
             ModuleRecord(
                 fqn=fqn,
                 cls=cls,
-                group=group_of(fqn, cls),
+                group=module_group(fqn, cls, roles),
                 params=sum(elements(p) for p in own if id(p) not in seen),
                 dtype="+".join(sorted({_name(p.dtype) for p in own})) or None,
             )
@@ -127,6 +121,7 @@ def model_record(
         dtypes=dict(sorted(dtypes.items())),
         attention=attention_in_use(model),
         modules=list_modules(model),
+        roles=dict(roles_of(model)),
         revision=revision,
     )
 

@@ -12,8 +12,9 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.instructblip import static_phase_of
 from layerscope.core.units import size_text
-from layerscope.core.vocabulary import ROOT_GENERATE, static_phase_of
+from layerscope.core.vocabulary import ROOT_GENERATE
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.vocabulary import ROOT_GENERATE, is_instructblip
+from layerscope.core.instructblip import is_instructblip
+from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.measure.flops.against_fvcore import check_against_fvcore, fvcore_name
 from layerscope.measure.flops.architecture import ENCODER, architecture_of, workload_of
 from layerscope.measure.flops.attempt import absent, attempted, reason_of

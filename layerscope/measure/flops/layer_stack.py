@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.vocabulary import PHASE_FORWARD, is_instructblip, static_phase_of, step_of
+from layerscope.core.instructblip import is_instructblip, static_phase_of, step_of
+from layerscope.core.vocabulary import PHASE_FORWARD
 
 if TYPE_CHECKING:
     import torch

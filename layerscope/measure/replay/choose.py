@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerscope.core.vocabulary import static_phase_of
+from layerscope.core.instructblip import static_phase_of
 from layerscope.records.layer_energy import ReplayChoice, ReplayUnit
 from layerscope.records.layer_table import LayerRow
 

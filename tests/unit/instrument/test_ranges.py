@@ -196,5 +196,5 @@ def test_a_foreign_transformers_model_adds_up() -> None:
     assert found["generate"] == 1
     assert found["transformer.h.0"] == found["transformer.h.1"] == found["lm_head"] == 4
     assert found["transformer.h"] == 0
-    assert {row.phase for row in cap.table.rows} == {"forward"}
+    assert {row.phase for row in cap.table.rows} == {"prefill", "decode", "other"}
     assert any("not described" in note for note in cap.table.notes)

@@ -1,0 +1,67 @@
+"""Roles of a model's modules, and the phase that follows from a role.
+
+A role says what a module is for: the vision tower, the decoder, its head. It is found on the model
+object, saved with the run and in the trace, and is all that an account needs to tell phases: no rule
+here knows a model by its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+Role = Literal[
+    "vision", "audio", "qformer", "projection", "encoder", "decoder", "head", "embedding"
+]
+# FQN -> role. A module without a role is of the nearest one around it.
+Roles = Mapping[str, Role]
+
+# A role whose modules are always of one phase; those of the others follow the decoder's step.
+_PHASE_OF: dict[Role, str] = {
+    "vision": "vision",
+    "audio": "audio",
+    "qformer": "qformer",
+    "projection": "projection",
+    "encoder": "encoder",
+}
+# What stands before the decoder and is no part of its step, though its call may lie inside.
+APART: frozenset[Role] = frozenset({"vision", "audio", "qformer", "projection"})
+
+
+def role_of(fqn: str, roles: Roles) -> Role | None:
+    """The role of a module, or of the nearest module around it that has one."""
+    while fqn:
+        if fqn in roles:
+            return roles[fqn]
+        fqn = fqn.rpartition(".")[0]
+    return None
+
+
+def inside_role(fqn: str, roles: Roles) -> str:
+    """A module's name below the module whose role it has; "" for that module, or without a role."""
+    above = fqn
+    while above:
+        if above in roles:
+            return fqn[len(above) + 1 :]
+        above = above.rpartition(".")[0]
+    return ""
+
+
+def fixed_phase(role: Role | None) -> str | None:
+    """The phase that a role always has; None where the decoder's step decides."""
+    return _PHASE_OF.get(role) if role is not None else None
+
+
+def decoders(roles: Roles) -> tuple[str, ...]:
+    """The modules each call of which is a decoder step."""
+    return tuple(fqn for fqn, role in roles.items() if role == "decoder")
+
+
+def around(fqns: Collection[str]) -> frozenset[str]:
+    """Every module around these, but for the root."""
+    found = set()
+    for fqn in fqns:
+        while above := fqn.rpartition(".")[0]:
+            found.add(above)
+            fqn = above
+    return frozenset(found)

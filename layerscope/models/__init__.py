@@ -1,0 +1,1 @@
+"""A model object in, what its modules are for out."""

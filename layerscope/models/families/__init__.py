@@ -1,0 +1,22 @@
+"""Models whose own methods do not say what their modules are for; a few lines each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+# Model type, as the config says it -> file. Every other model says its roles itself.
+_FILES = {
+    "git": "git",
+    "instructblip": "instructblip",
+    "instructblipvideo": "instructblip",
+    "pix2struct": "image_encoder",
+    "vision-encoder-decoder": "image_encoder",
+    "whisper": "audio_encoder",
+}
+
+
+def family_of(model_type: str) -> ModuleType | None:
+    """The file of a family; None for a model that needs none."""
+    name = _FILES.get(model_type)
+    return import_module(f"layerscope.models.families.{name}") if name else None

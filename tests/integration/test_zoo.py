@@ -1,0 +1,169 @@
+"""Models of many architectures, captured: phases by roles, steps, outputs and the saved account."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.shared import SHARED
+
+import layerscope
+from layerscope.models.roles import roles_of
+from layerscope.runs.run import Run
+
+Built = tuple[torch.nn.Module, dict[str, Any]]
+NEW_TOKENS = 5
+# Not for generate(): one call of the model.
+NOT_GENERATING = {"vit_cls": {"forward"}, "clip": {"vision", "encoder", "projection", "other"}}
+BEFORE_THE_PREFILL = {
+    "vision": ("llava", "qwen2_5_vl", "idefics3", "florence2", "donut", "git", "pix2struct"),
+    "projection": ("llava", "blip2_opt", "gemma3", "florence2", "git"),
+    "qformer": ("blip2_opt", "blip2_t5", "instructblip_vicuna"),
+    "encoder": ("blip2_t5", "florence2", "plain_t5"),
+    "audio": ("whisper",),
+}
+
+
+def zoo() -> dict[str, Callable[[], Built]]:
+    path = SHARED / "cases" / "zoo.py"
+    if not path.exists():
+        return {}
+    spec = importlib.util.spec_from_file_location("zoo", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Callable[[], Built]] = module.ZOO
+    return found
+
+
+ZOO = zoo()
+
+
+def run(model: Any, inputs: dict[str, Any], name: str) -> Any:
+    with torch.no_grad():
+        if name in NOT_GENERATING:
+            return model(**inputs)[0]
+        return model.generate(
+            **inputs, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False
+        )
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_model_of_the_zoo(name: str, tmp_path: Path) -> None:
+    model, inputs = ZOO[name]()
+    wanted = run(model, inputs, name)
+    before = {fqn: dict(module.__dict__) for fqn, module in model.named_modules()}
+    with layerscope.capture(model, tmp_path / "t.json.gz") as window:
+        found = run(model, inputs, name)
+    assert torch.equal(found, wanted)
+    for fqn, module in model.named_modules():
+        assert module.__dict__.keys() == before[fqn].keys(), fqn
+
+    account = window.account
+    account.table.check()
+    phases = {row.phase for row in account.table.rows if not row.is_bucket}
+    saved = Run.open(tmp_path / "t.json.gz")
+    assert saved.account.table == account.table
+    assert saved.account.steps == account.steps
+    if name in NOT_GENERATING:
+        assert phases == NOT_GENERATING[name]
+        return
+    assert {"prefill", "decode", "other"} <= phases
+    assert "forward" not in phases
+    for phase, names in BEFORE_THE_PREFILL.items():
+        if name in names:
+            assert phase in phases
+    assert Counter(step.phase for step in account.steps) == {"prefill": 1, "decode": NEW_TOKENS - 1}
+
+    modules = layerscope_modules(model)
+    other = sum(params for group, params in modules if group == "other")
+    assert other <= 0.05 * sum(params for _, params in modules)
+
+
+def layerscope_modules(model: torch.nn.Module) -> list[tuple[str, int]]:
+    from layerscope.workload.module_list import list_modules
+
+    return [(module.group, module.params) for module in list_modules(model)]
+
+
+def steps_of(model: Any, inputs: dict[str, Any], **how: Any) -> Counter[str]:
+    with torch.no_grad(), layerscope.capture(model) as window:
+        model.generate(**inputs, max_new_tokens=5, min_new_tokens=5, **{"do_sample": False, **how})
+    window.table.check()
+    return Counter(step.phase for step in window.account.steps)
+
+
+@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
+def test_ways_to_generate() -> None:
+    model, inputs = ZOO["llava"]()
+    assert steps_of(model, inputs, num_beams=2) == {"prefill": 1, "decode": 4}
+    chunks = steps_of(model, inputs, prefill_chunk_size=10)
+    assert chunks == {"prefill": 3, "decode": 4}  # 28 positions in chunks of 10
+    looked_up = steps_of(
+        model, inputs | {k: v[:1] for k, v in inputs.items()}, prompt_lookup_num_tokens=2
+    )
+    assert looked_up["prefill"] == 1
+    assert looked_up["decode"] >= 1
+
+
+@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "plain_llama", "plain_t5"])
+def test_a_loop_of_ones_own(name: str) -> None:
+    """Two prompts, one after the other: each has a prefill and three later steps."""
+    model, inputs = ZOO[name]()
+    with torch.no_grad(), layerscope.capture(model) as window:
+        for _ in range(2):
+            by_hand(model, inputs)
+    window.table.check()
+    phases = [step.phase for step in window.account.steps]
+    assert phases == ["prefill", "decode", "decode", "decode"] * 2
+
+
+def by_hand(model: Any, inputs: dict[str, Any]) -> None:
+    text = "decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"
+    given = dict(inputs)
+    if text == "decoder_input_ids":
+        given[text] = torch.zeros((2, 1), dtype=torch.long)
+    out = model(**given, use_cache=True)
+    for _ in range(3):
+        token = out.logits[:, -1:].argmax(-1)
+        later = {text: token, "past_key_values": out.past_key_values, "use_cache": True}
+        if text == "decoder_input_ids":
+            later["encoder_outputs"] = (out.encoder_last_hidden_state,)
+        out = model(**later)
+
+
+class Around(torch.nn.Module):
+    """A wrapper of someone's own that passes unknown names on, as PEFT's does."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.inner, name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+
+@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
+def test_a_wrapper_changes_no_role() -> None:
+    model, _ = ZOO["llava"]()
+    plain, wrapped = roles_of(model), roles_of(Around(model))
+    assert plain == {
+        "model.vision_tower": "vision",
+        "model.multi_modal_projector": "projection",
+        "model.language_model": "decoder",
+        "lm_head": "head",
+    }
+    assert wrapped == {f"inner.{fqn}": role for fqn, role in plain.items()}
