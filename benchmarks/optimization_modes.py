@@ -201,7 +201,7 @@ def _account(
         ).floor_ns,
         "optimization": record,
         "cache_bytes": counted.memory.kv_cache_bytes,
-        "attention": attention_line(examined.account.attention),
+        "attention": attention_line(examined.account),
     }
 
 

@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerscope.core.instructblip import group_of
 from layerscope.core.vocabulary import PHASES
-from layerscope.records.tables import AttentionRow
+from layerscope.records.tables import Account, AttentionRow
 from layerscope.report.csv_lines import write_csv
 
 
-def attention_line(rows: Sequence[AttentionRow]) -> str:
-    """`vision.attention: cuDNN in 39 layers, 39 calls; …`; "" where none ran."""
+def attention_line(account: Account) -> str:
+    """`vision.attention: cuDNN in 39 layers, 39 calls; …`; "" where none ran.
+
+    A layer whose group is `other` is named itself.
+    """
+    rows, groups = account.attention, {row.layer: row.group for row in account.table.rows}
     calls: Counter[tuple[str, str, str]] = Counter()
     layers: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
-        group = group_of(row.layer)
+        group = groups.get(row.layer, "other")
         key = (row.phase, row.layer if group == "other" else group, row.backend)
         calls[key] += row.calls
         layers[key] += 1

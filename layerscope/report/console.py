@@ -219,7 +219,7 @@ def _use(page: Page, account: Account, work: CountedWork, record: RunRecord) -> 
 
 
 def _attention(page: Page, account: Account) -> None:
-    line = attention_line(account.attention)
+    line = attention_line(account)
     if line:
         page.line(f"attention that ran: {line}")
 

@@ -11,8 +11,8 @@ import { lanesOf, lastBegun, nearest, search, sliceOf } from "./trace_lanes.js";
 const GUTTER = 176, AXIS = 22, LANE = 17, GAP = 5;
 const LEAST_NS = 200; // the deepest zoom: a fifth of a microsecond across
 // Told apart by colour-blind readers too; a phase has one colour wherever it is drawn.
-const PHASES = { vision: "#56b4e9", qformer: "#cc79a7", projection: "#f0e442", encoder: "#e69f00",
-                 prefill: "#009e73", decode: "#0072b2", forward: "#0072b2", other: "#999999" };
+const PHASES = { vision: "#56b4e9", audio: "#d55e00", qformer: "#cc79a7", projection: "#f0e442",
+                 encoder: "#e69f00", prefill: "#009e73", decode: "#0072b2", forward: "#0072b2", other: "#999999" };
 const HIT = "#d00060";
 const KINDS = { operator: "#c8ced6", launch: "#7d8894", wait: "#f6ddcf" };
 const DARK = ["#0072b2", "#009e73", "#7d8894"]; // a name on them is white
