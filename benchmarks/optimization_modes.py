@@ -76,14 +76,14 @@ def serve(mode: Mode, setting: Setting, pipe: Connection) -> None:
 
 def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, Any]]:
     import torch
+    from layerscope.run.optimized import compiled_model
+    from layerscope.run.passes import Passes
 
     from layerscope.config.resolve import resolve
     from layerscope.measure.latency import BatchTimer
+    from layerscope.passes.energy import measure_run_energy
+    from layerscope.passes.load import load_for
     from layerscope.report.progress import ProgressReporter
-    from layerscope.run.energy import measure_run_energy
-    from layerscope.run.load import load_for
-    from layerscope.run.optimized import compiled_model
-    from layerscope.run.passes import Passes
     from layerscope.workload.batching import Batcher
     from layerscope.workload.data.catalogue import open_samples
     from layerscope.workload.dtype_layout import torch_dtype
@@ -139,13 +139,13 @@ def _account(
 ) -> dict[str, Any]:  # fmt: skip
     """Trace, count, compare and account for one batch; the tables stay, the trace does not."""
     import torch
+    from layerscope.run.optimized import optimization_record
 
     from layerscope.account.heavy_count import heavy_count
     from layerscope.instrument.environment import read_environment
     from layerscope.measure.ceilings import ceilings_for
     from layerscope.records.provenance import save_provenance
     from layerscope.report.attention import attention_line
-    from layerscope.run.optimized import optimization_record
     from layerscope.runs.examine import Beside, examine, workings_of
     from layerscope.work.floor import floor_of
     from layerscope.work.rates import rates_of
