@@ -42,8 +42,8 @@ T = TypeVar("T")
 class Draft:
     """A run so far: None and empty are what no pass has found yet.
 
-    Any pass may add to the last three; the record takes them as they are. A pass whose results have a
-    place of their own in the record adds fields here.
+    Any pass may add to the last three, which end in the record; to failures before `tables`, which gives
+    the verdict. A pass whose results have a place of their own in the record adds fields here.
 
     Attributes:
         first: the samples of the first batch.

@@ -94,6 +94,11 @@ def test_every_room_stands_on_a_floor() -> None:
     assert rooms - {"__init__", "__main__", "__pycache__", "configs", "py"} == set(ORDER)
 
 
+def test_every_bridge_has_a_bank_on_either_side() -> None:
+    for name in BRIDGES:
+        assert any(ROOMS[other] in READ for other in IMPORTS[name]), name
+
+
 @pytest.mark.parametrize("room", ORDER)
 def test_a_room_knows_only_what_stands_before_it(room: str) -> None:
     allowed = set(ORDER[: ORDER.index(room) + 1])
