@@ -52,10 +52,10 @@ def _replayed(session: Session, draft: Draft, choice: ReplayChoice) -> ReplayRec
             idle_w=whole.idle_w,
             states=found.states,
         )
-        return _on(bench, units, choice, session, draft)
+        return _play(bench, units, choice, session, draft)
 
 
-def _on(
+def _play(
     bench: Bench,
     units: Sequence[ReplayUnit],
     choice: ReplayChoice,
