@@ -50,10 +50,10 @@ def main(
     from rich.console import Console
 
     from layerscope.config.resolve import resolve
+    from layerscope.passes.profile import profile
     from layerscope.report.layer_energy import energy_lines
     from layerscope.report.markdown import energy_markdown
     from layerscope.report.progress import ProgressReporter
-    from layerscope.run.profile import profile
 
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

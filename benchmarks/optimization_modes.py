@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -75,18 +76,13 @@ def serve(mode: Mode, setting: Setting, pipe: Connection) -> None:
 
 
 def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, Any]]:
-    import torch
-
     from layerscope.config.resolve import resolve
-    from layerscope.measure.latency import BatchTimer
+    from layerscope.passes.draft import Draft
+    from layerscope.passes.energy import energy
+    from layerscope.passes.latency import latency
+    from layerscope.passes.session import Destination, opened
+    from layerscope.passes.warm_up import warm_up
     from layerscope.report.progress import ProgressReporter
-    from layerscope.run.energy import measure_run_energy
-    from layerscope.run.load import load_for
-    from layerscope.run.optimized import compiled_model
-    from layerscope.run.passes import Passes
-    from layerscope.workload.batching import Batcher
-    from layerscope.workload.data.catalogue import open_samples
-    from layerscope.workload.dtype_layout import torch_dtype
 
     given = {
         "model": setting.model, "weights": "random", "dataset": "synthetic-random",
@@ -97,111 +93,85 @@ def _work(mode: Mode, setting: Setting, pipe: Connection) -> Iterator[dict[str, 
         "measure_limit_s": 0.5,
     }  # fmt: skip
     resolved = resolve(given, cuda=setting.device == "cuda")
-    torch.set_float32_matmul_precision(resolved.config.fp32_matmul)
-    source = open_samples(resolved.config)
     progress = ProgressReporter(sys.stderr, quiet=True)
+    folder = setting.out / mode.name
+    folder.mkdir(parents=True, exist_ok=True)
+    destination = Destination(folder=folder, name=mode.name, created=datetime.now(UTC))
     began = time.monotonic()
-    ready = load_for(resolved, progress, lambda line: None)
-    loaded_s = time.monotonic() - began
-    config = ready.config
-    with compiled_model(ready.model.model, config.optimization, tuned=mode.tuned) as compiled:
-        parts = compiled.parts if compiled is not None else None
-        passes = Passes(config, ready.model, progress, compiled)
-        measured = passes.measure(source)  # compiles and warms up; the rounds time it again
-        timer = BatchTimer(
-            passes.generator,
-            Batcher(config, ready.model.processor, ready.model.model.config),
-            config.device,
-            torch_dtype(config.dtype),
-            config.batch_size,
-        )
+    with opened(resolved, progress, lambda line: None, destination) as session:
+        loaded_s = time.monotonic() - began
+        draft = Draft()
+        warm_up(session, draft)  # compiles
+        latency(session, draft)  # the rounds time it again
+        kept, timer = draft.kept, session.timer
         yield {"ready": True, "load_s": loaded_s, "ready_s": time.monotonic() - began}
         while (asked := pipe.recv()) != "stop":
             if asked == "round":
-                timer.again(measured.kept[0], 0)  # the other process's caches and clocks
+                timer.again(kept[0], 0)  # the other process's caches and clocks
                 samples, started = [], time.monotonic()
                 while time.monotonic() - started < setting.round_s or len(samples) < 3:
-                    kept = measured.kept[len(samples) % len(measured.kept)]
-                    samples.append(timer.again(kept, len(samples)).sample.generate_ns)
+                    again = timer.again(kept[len(samples) % len(kept)], len(samples))
+                    samples.append(again.sample.generate_ns)
                 yield {"generate_ns": samples}
             elif asked == "energy":
-                energy = measure_run_energy(config, passes.generator, measured.kept[:1], progress)
-                yield {"energy": energy.record}
+                draft.kept = kept[:1]
+                energy(session, draft)
+                yield {"energy": draft.energy}
             elif asked == "account":
-                yield _account(
-                    mode, setting, config, ready.model, passes, measured, compiled, parts
-                )
+                yield _account(session, draft, keep_trace=setting.keep_traces)
 
 
-def _account(
-    mode: Mode, setting: Setting, config: Any, loaded: Any, passes: Any, measured: Any,
-    compiled: Any, parts: Any,
-) -> dict[str, Any]:  # fmt: skip
+def _account(session: Any, draft: Any, *, keep_trace: bool) -> dict[str, Any]:
     """Trace, count, compare and account for one batch; the tables stay, the trace does not."""
-    import torch
-
     from layerscope.account.heavy_count import heavy_count
-    from layerscope.instrument.environment import read_environment
-    from layerscope.measure.ceilings import ceilings_for
-    from layerscope.records.provenance import save_provenance
+    from layerscope.core.files import LAYERS_PARQUET_FILE, TRACE_FILE
+    from layerscope.passes import order
     from layerscope.report.attention import attention_line
-    from layerscope.run.optimized import optimization_record
-    from layerscope.runs.examine import Beside, examine, workings_of
     from layerscope.work.floor import floor_of
     from layerscope.work.rates import rates_of
-    from layerscope.write.tables import write_tables
 
-    folder = setting.out / mode.name
-    folder.mkdir(parents=True, exist_ok=True)
-    trace = folder / "trace.json.gz"
-    traced = passes.trace(measured.batches[0], trace)
-    counted = passes.count(measured.batches[0])
-    record = optimization_record(config.optimization, parts, passes.against_eager(measured.batches))
-    environment = read_environment(cuda=config.device == "cuda")
-    ceilings = ceilings_for(
-        torch.device(config.device),
-        driver=environment.driver,
-        power_limit_w=environment.gpu_power_limit_w,
+    wanted = (
+        "trace",
+        "count",
+        "eager_guard",
+        "optimized",
+        "ceilings",
+        "provenance",
+        "account",
+        "tables",
     )
-    beside = Beside(
-        modules=loaded.record.modules,
-        roles=loaded.record.roles,
-        steps=traced.record.decoder_steps,
-        work=counted.work,
-        ceilings=ceilings,
-        fp32_matmul=config.fp32_matmul,
-        compiled=tuple(part.part for part in record.parts) if record is not None else (),
-        provenance=compiled.provenance() if compiled is not None else None,
-    )
-    examined = examine(workings_of(trace, beside), trace, beside)
-    write_tables(examined.account, folder)
-    if compiled is not None:
-        save_provenance(compiled.provenance(), folder)
-    if not setting.keep_traces:
-        trace.unlink()
-    (folder / "layers.parquet").unlink()
-    table = examined.account.table
-    heavy = heavy_count(examined.workings)
+    for each in order.PASSES:
+        if each.run.__name__ in wanted and each.when(session, draft):
+            each.run(session, draft)
+    if not keep_trace:
+        (session.folder / TRACE_FILE).unlink()
+    (session.folder / LAYERS_PARQUET_FILE).unlink()
+    account, environment = draft.examined.account, session.environment
+    table = account.table
+    heavy = heavy_count(draft.examined.workings)
     layers = [row for row in table.rows if not row.is_bucket and row.layer != table.root]
+    compiled = session.compiled is not None
     inside = [row for row in layers if row.attribution != "range"] if compiled else layers
+    floor_ns = None
+    if draft.ceilings is not None:
+        rates = rates_of(draft.ceilings, session.config.fp32_matmul)
+        floor_ns = floor_of(draft.work.parts, rates).floor_ns
     return {
         "device": environment.gpu_name or environment.cpu_model,
         "torch": environment.torch,
         "whole": table.whole,
         "difference_ns": table.device_difference_ns,
-        "failures": (*table.failures(), *traced.failures, *counted.failures, *examined.failures),
+        "failures": draft.account.failures,
         "notes": table.notes,
         "heavy_operators": heavy.known.total(),
         "heavy_unknown": heavy.unknown.total(),
         "on_layers_ns": sum(row.gpu_self_ns or 0 for row in layers),
         "on_layers_inside_ns": sum(row.gpu_self_ns or 0 for row in inside),
         "modelled_ns": sum(row.modelled_ns or 0 for row in layers),
-        "floor_ns": floor_of(
-            counted.work.parts, rates_of(examined.ceilings or ceilings, config.fp32_matmul)
-        ).floor_ns,
-        "optimization": record,
-        "cache_bytes": counted.memory.kv_cache_bytes,
-        "attention": attention_line(examined.account),
+        "floor_ns": floor_ns,
+        "optimization": draft.optimization,
+        "cache_bytes": draft.memory.kv_cache_bytes,
+        "attention": attention_line(account),
     }
 
 

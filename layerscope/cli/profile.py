@@ -11,7 +11,7 @@ from layerscope.cli.options import read_options, run_options
 from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
-    from layerscope.run.profile import FinishedRun
+    from layerscope.passes.profile import FinishedRun
 
 
 @verb("profile")
@@ -46,8 +46,8 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
 
     from layerscope.config.resolve import resolve
     from layerscope.core.errors import AccountingError, EnvironmentProblem
+    from layerscope.passes.profile import profile
     from layerscope.report.progress import ProgressReporter
-    from layerscope.run.profile import profile
 
     resolved = resolve(said, cuda=torch.cuda.is_available(), where=where)
     silent = quiet or as_json

@@ -1,1 +1,1 @@
-"""The passes of a run in their order: a resolved config in, a finished run folder out."""
+"""What runs a model outside of a run's passes: capture(), doctor, counted FLOPs, ceilings."""

@@ -14,9 +14,9 @@ from layerscope.instrument.environment import read_environment
 from layerscope.measure.flops import count_work
 from layerscope.measure.flops.closed_form import closed_form
 from layerscope.measure.flops.cross_check import ClosedFormula, cross_check
+from layerscope.passes.load import Announce, load_for
 from layerscope.records.cross_check import CrossChecked, difference_text
 from layerscope.records.work import Check, CountedWork
-from layerscope.run.load import Announce, load_for
 from layerscope.workload.batching import Batcher, iter_batches
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.dtype_layout import torch_dtype

@@ -11,10 +11,10 @@ from layerscope.config.resolve import Resolved
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError
 from layerscope.core.progress import Progress
 from layerscope.core.words import kind_and_first_line
+from layerscope.passes.load import Announce, Load
+from layerscope.passes.profile import profile
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.report.tensorboard.sweep_events import is_whole
-from layerscope.run.load import Announce, Load
-from layerscope.run.profile import profile
 from layerscope.write.folder import RunFolder
 
 # What CUDA says when the device or the process's context on it is gone.

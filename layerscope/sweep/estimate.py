@@ -22,8 +22,8 @@ def windows_s(cell: Cell) -> float:
 
     The energy windows are left out on a CPU, where most machines have no counter.
     """
-    from layerscope.run.energy import MIN_WINDOWS
-    from layerscope.run.passes import KEPT_BATCHES
+    from layerscope.passes.energy import MIN_WINDOWS
+    from layerscope.passes.latency import KEPT_BATCHES
 
     config = cell.config
     full = config.samples // config.batch_size

@@ -9,8 +9,8 @@ from pathlib import Path
 from layerscope.config.plan import by_model
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
+from layerscope.passes.load import Announce
 from layerscope.records.sweep import Cell, CellFailure
-from layerscope.run.load import Announce
 from layerscope.runs.sweep_folder import SweepFolder, settings_text
 from layerscope.sweep.attempt import Missed, attempt, failure, is_lost
 from layerscope.sweep.executor import Execution

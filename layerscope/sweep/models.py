@@ -9,8 +9,8 @@ import torch
 
 from layerscope.config.plan import LoadKey, load_key
 from layerscope.core.errors import LayerscopeError
+from layerscope.passes.load import Announce, Load
 from layerscope.records import RunConfig
-from layerscope.run.load import Announce, Load
 from layerscope.workload.model import LoadedModel, check_inputs, load_model
 
 # A second equal refusal is not about one cell's inputs: the rest of the group is not tried.

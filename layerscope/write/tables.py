@@ -1,11 +1,12 @@
-"""An account and a folder in, the folder's table files out."""
+"""What a run found and a folder in, the folder's table files out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from layerscope.core.files import RUN_FILES, WORK_FILE, write_json
-from layerscope.records import AccountRecord, CountedWork
+from layerscope.records import AccountRecord, CountedWork, PowerSample, Prediction, Quality
 from layerscope.records.tables import Account
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.csv import (
@@ -15,6 +16,9 @@ from layerscope.report.csv import (
     write_steps_csv,
 )
 from layerscope.report.parquet import write_layers_parquet
+from layerscope.report.power import write_power_csv
+from layerscope.report.predictions import write_predictions_csv
+from layerscope.scores.wer import rows
 
 
 def write_tables(account: Account, folder: Path) -> dict[str, str]:
@@ -36,6 +40,19 @@ def write_work(work: CountedWork, folder: Path) -> dict[str, str]:
     """Write the counted work beside the tables: the account is made again from it."""
     write_json(folder / WORK_FILE, work, indented=False)
     return {"work": WORK_FILE}
+
+
+def write_answers(
+    predictions: Sequence[Prediction], quality: Quality, folder: Path
+) -> dict[str, str]:
+    """Write `predictions.csv`, scored where the answers mean something; returns role -> file name."""
+    scores = rows(predictions, normalisation=quality.normalisation)
+    return write_predictions_csv(scores, folder, scored=quality.reason is None)
+
+
+def write_power(power: Sequence[PowerSample], folder: Path) -> dict[str, str]:
+    """Write `power.csv`; returns role -> file name."""
+    return write_power_csv(power, folder)
 
 
 def account_record(account: Account, further: tuple[str, ...] = ()) -> AccountRecord:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from layerscope.config.resolve import resolve
+from layerscope.passes.answers import predictions_of
 from layerscope.records import Prediction, RunConfig
-from layerscope.run.predictions import predictions_of
 from layerscope.scores.wer import score
 from layerscope.workload.architecture import bundled_folder, find_architecture
 from layerscope.workload.batching import Batch, Batcher

@@ -314,7 +314,7 @@ def test_a_batch_that_memory_cannot_hold(tmp_path: Path) -> None:
     """
     held = (
         "import re, resource, sys\n"
-        "import layerscope.run.profile, transformers.models.instructblip.modeling_instructblip\n"
+        "import layerscope.passes.profile, transformers.models.instructblip.modeling_instructblip\n"
         "taken = int(re.search(r'VmData:\\s+(\\d+) kB', open('/proc/self/status').read())[1]) << 10\n"
         "limit = taken + (300 << 20)\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))\n"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from layerscope.config.resolve import resolve
+from layerscope.passes.answers import predictions_of
 from layerscope.records import Prediction, RunConfig
-from layerscope.run.predictions import predictions_of
 from layerscope.scores.wer import score
 from layerscope.workload.batching import Batcher
 from layerscope.workload.data.catalogue import open_samples

@@ -20,9 +20,9 @@ from layerscope.core.errors import DataError
 from layerscope.measure.energy import rapl
 from layerscope.measure.energy.energy_pass import measure_energy
 from layerscope.measure.energy.window import WindowTiming
+from layerscope.passes import energy as energy_pass
+from layerscope.passes import replay as replay_pass
 from layerscope.records import load
-from layerscope.run import energy as energy_pass
-from layerscope.run import layer_energy as replay_pass
 from layerscope.runs.replay_file import read_replay
 from layerscope.runs.run import Run
 

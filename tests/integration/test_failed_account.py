@@ -12,10 +12,10 @@ from support.command import layerscope
 from torch import nn
 
 from layerscope.config.resolve import resolve
+from layerscope.passes.load import Announce
+from layerscope.passes.profile import profile
 from layerscope.records import RunConfig, load
 from layerscope.report.progress import ProgressReporter
-from layerscope.run.load import Announce
-from layerscope.run.profile import profile
 from layerscope.workload.model import LoadedModel, load_model
 from layerscope.workload.module_list import list_modules
 

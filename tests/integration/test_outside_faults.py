@@ -26,10 +26,12 @@ from layerscope.config.resolve import resolve
 from layerscope.core import run_name
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.instrument import cupti, profiler
+from layerscope.measure.energy import nvml
 from layerscope.measure.energy.nvml import find_devices
+from layerscope.passes import account, energy, meters, profile
+from layerscope.passes.draft import Draft
 from layerscope.records import load
 from layerscope.report.progress import ProgressReporter
-from layerscope.run import energy, profile
 from layerscope.write.tables import account_record
 
 SMALL: dict[str, Any] = {
@@ -131,10 +133,10 @@ def test_a_profiler_that_sees_no_device(tmp_path: Path) -> None:
     """As on CUDA with CUPTI taken: the trace of a run on a device holds the host's events alone."""
     writer = TraceWriter()
     writer.layer("generate", 0, 100)
-    account = account_of(writer.write(tmp_path / "t.json"))
-    assert profile._unseen("cpu", account) == ()
-    assert profile._unseen("cuda", account) == (cupti.NO_DEVICE_EVENTS,)
-    verdict = account_record(account, profile._unseen("cuda", account))
+    found = account_of(writer.write(tmp_path / "t.json"))
+    assert account._unseen("cpu", found) == ()
+    assert account._unseen("cuda", found) == (cupti.NO_DEVICE_EVENTS,)
+    verdict = account_record(found, account._unseen("cuda", found))
     assert verdict.status == "failed"
     assert "layerscope doctor" in verdict.failures[-1]
 
@@ -174,16 +176,20 @@ def energy_of(at: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Failing]:
         def describe(self, tokens: str) -> Any:
             return SimpleNamespace(new_tokens=(4,))
 
-    batch = SimpleNamespace(to=lambda *_: {}, record=SimpleNamespace(index=0), samples=("one",))
-    monkeypatch.setattr(energy, "device_uuids", lambda: ["GPU-aaaa-0"])
+    batch: Any = SimpleNamespace(record=SimpleNamespace(index=0), samples=("one",))
+    monkeypatch.setattr(meters, "device_uuids", lambda: ["GPU-aaaa-0"])
     monkeypatch.setattr(energy, "SystemClock", lambda: machine)
-    monkeypatch.setattr(energy, "synchronize", lambda _: None)
-    monkeypatch.setattr(energy, "_power", lambda *_: ())
-    monkeypatch.setattr(energy.nvml, "open_devices", lambda ids: find_devices(library, ids))
-    config: Any = SimpleNamespace(device="cuda", dtype="fp16")
-    kept: Any = [batch]
-    generator: Any = Generator()
-    return energy.measure_run_energy(config, generator, kept, QUIET).record, library
+    monkeypatch.setattr(meters, "synchronize", lambda _: None)
+    monkeypatch.setattr(nvml, "open_devices", lambda ids: find_devices(library, ids))
+    session: Any = SimpleNamespace(
+        config=SimpleNamespace(device="cuda"),
+        generator=Generator(),
+        progress=QUIET,
+        inputs=lambda _: {},
+    )
+    draft = Draft(kept=(batch,))
+    energy.energy(session, draft)
+    return draft.energy, library
 
 
 def test_nvml_that_is_lost_at_any_call(monkeypatch: pytest.MonkeyPatch) -> None:

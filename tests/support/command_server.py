@@ -41,7 +41,7 @@ _MODULES = (
     "layerscope.cli.export",
     "layerscope.cli.configs",
     "layerscope.cli.doctor",
-    "layerscope.run.profile",
+    "layerscope.passes.profile",
     "layerscope.run.flops",
     "layerscope.sweep.run",
     "tensorboard.summary.writer.event_file_writer",

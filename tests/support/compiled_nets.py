@@ -23,8 +23,8 @@ import layerscope
 from layerscope.account.account import work_out, work_out_known
 from layerscope.account.heavy_count import heavy_count
 from layerscope.instrument.profiler import ProfilerSession
+from layerscope.passes.captures import captures_noted
 from layerscope.records.heavy import HeavyCount, differences
-from layerscope.run.captures import captures_noted
 from layerscope.trace.columns import read_trace
 
 WIDTH = 16

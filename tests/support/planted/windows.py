@@ -13,7 +13,7 @@ import torch
 import layerscope
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.provenance import ProvenanceWatch
-from layerscope.run.captures import captures_noted
+from layerscope.passes.captures import captures_noted
 from support.planted.in_threads import in_threads
 from support.planted.operators import DELAYS, Execution, calibrate
 from support.planted.planting import Plant, called_layers, choose, planted

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layerscope.account.graph_replays import captured_launches
-from layerscope.account.workings import work_out
 from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.provenance import ProvenanceWatch
-from layerscope.trace.columns import read_trace
+from layerscope.passes.account import note_captures
 
 
 @contextmanager
@@ -26,6 +24,4 @@ def captures_noted(watch: ProvenanceWatch, *, cuda: bool) -> Iterator[None]:
         with ProfilerSession(cuda=cuda) as session:
             yield
         session.export(path)
-        workings = work_out(read_trace(path), provenance=watch.record())
-    if workings.compiled is not None:
-        watch.captures = captured_launches(workings.columns, workings.tree, workings.compiled)
+        note_captures(path, watch)

@@ -1,7 +1,8 @@
-"""An optimized run's tokens and its inputs in; the same samples run eagerly, and what differs, out."""
+"""The quality guard of an optimized run: the same samples run eagerly, and what differs."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,11 @@ import torch
 
 from layerscope.instrument.cache_size import CacheSize
 from layerscope.measure.latency import TimedBatch
+from layerscope.passes.draft import Draft
+from layerscope.passes.session import Session
 from layerscope.records import RunConfig
 from layerscope.records.optimization import TokenDifference, TokensAgainstEager
+from layerscope.workload.compiled import uncompiled
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
 
@@ -21,6 +25,18 @@ class EagerRun:
 
     tokens: TokensAgainstEager
     cache_bytes: int | None
+
+
+def eager_guard(session: Session, draft: Draft) -> None:
+    """Compare the tokens of the batches that are kept with eager ones."""
+    eager = dataclasses.replace(session.config, optimization="eager")
+    full = [item for item in draft.batches if item.batch.inputs and item.sample.full]
+    with (
+        session.progress.task("the same samples, eagerly", 1) as advance,
+        uncompiled(session.parts),
+    ):
+        draft.eager = against_eager(session.model.model, eager, full)
+        advance(1)
 
 
 def against_eager(

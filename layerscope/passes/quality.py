@@ -1,31 +1,31 @@
-"""Predictions in, their scores out, or the reason why there are none."""
+"""The scores of the answers, or the reason why there are none."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
+from layerscope.passes.draft import Draft
+from layerscope.passes.session import Session
 from layerscope.records import ModelRecord, Prediction, Quality, RunConfig
 from layerscope.scores.wer import score
 
 
-def score_run(
-    config: RunConfig, model: ModelRecord, predictions: Sequence[Prediction]
-) -> tuple[Quality, dict[str, Quality]]:
-    """Scores against the references the run asked for, and of lettered questions in both forms."""
-    reason = _absent(config, model, predictions)
+def quality(session: Session, draft: Draft) -> None:
+    """Score against the references the run asked for, and lettered questions in both forms."""
+    predictions, normalisation = draft.predictions, session.config.normalisation
+    reason = _absent(session.config, session.model.record, predictions)
     if reason is not None:
-        nothing = Quality(
-            samples=len(predictions), normalisation=config.normalisation, reason=reason
+        draft.quality = Quality(
+            samples=len(predictions), normalisation=normalisation, reason=reason
         )
-        return nothing, {}
-    quality = score(predictions, normalisation=config.normalisation)
-    by_form = {
-        form: score(answered, normalisation=config.normalisation)
+        return
+    draft.quality = score(predictions, normalisation=normalisation)
+    draft.quality_by_form = {
+        form: score(answered, normalisation=normalisation)
         for form in ("letter", "text")
         if (answered := _in_form(predictions, form))
     }
-    return quality, by_form
 
 
 def _absent(config: RunConfig, model: ModelRecord, predictions: Sequence[Prediction]) -> str | None:

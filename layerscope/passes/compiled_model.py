@@ -1,4 +1,4 @@
-"""A run's optimization mode in; its model compiled in parts, and the record of how it went, out."""
+"""A model and a run's optimization mode in; the model with its parts compiled out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import torch
 from layerscope.core.run_config import Optimization
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
-from layerscope.records.optimization import OptimizationRecord
 from layerscope.records.provenance import Provenance
-from layerscope.run.eager_guard import EagerRun
 from layerscope.workload.compiled import CompiledParts
 
 
@@ -57,20 +55,3 @@ def compiled_model(
     watch = ProvenanceWatch(model) if not reason else None
     with watch or nullcontext(), parts:
         yield CompiledModel(parts, watch, reason)
-
-
-def optimization_record(
-    mode: Optimization, parts: CompiledParts | None, eager: EagerRun | None
-) -> OptimizationRecord | None:
-    """What was compiled, what ran, and how the answers compare; None for eager."""
-    if parts is None:
-        return None
-    return OptimizationRecord(
-        mode=mode,
-        parts=parts.counts(),
-        graph_breaks=parts.graph_breaks(),
-        cudagraph_skips=parts.cudagraph_skips() if mode == "cudagraphs" else None,
-        tuned_graphs=parts.tuned_graphs(),
-        tokens=eager.tokens if eager is not None else None,
-        growing_cache_bytes=eager.cache_bytes if eager is not None else None,
-    )

@@ -11,8 +11,8 @@ from support.small_model import small_inputs, small_model
 
 from layerscope.config.resolve import resolve
 from layerscope.measure.latency import TimedBatch
+from layerscope.passes.eager_guard import against_eager
 from layerscope.records import BatchRecord, LatencySample
-from layerscope.run.eager_guard import against_eager
 from layerscope.workload.batching import Batch
 from layerscope.workload.data import Sample
 from layerscope.workload.generation import Generator

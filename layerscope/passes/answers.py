@@ -1,12 +1,25 @@
-"""A batch and what was generated for it in, a prediction for each of its samples out."""
+"""What was generated for each sample, as text."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from layerscope.passes.draft import Draft
+from layerscope.passes.session import Session
 from layerscope.records import Prediction
 from layerscope.workload.batching import Batch
 from layerscope.workload.generation import Generated
+
+
+def answers(session: Session, draft: Draft) -> None:
+    """Decode what the measured batches generated; nothing without a processor."""
+    processor = session.model.processor
+    if processor is not None:
+        draft.predictions = tuple(
+            prediction
+            for item in draft.batches
+            for prediction in predictions_of(processor, item.batch, item.generated)
+        )
 
 
 def predictions_of(processor: Any, batch: Batch, generated: Generated) -> tuple[Prediction, ...]:

@@ -1,33 +1,21 @@
-"""Raw samples of a run in, the four numbers of the reference out, each with its definition."""
+"""The four numbers of the reference, each with its definition."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 
-from layerscope.records import (
-    CountedWork,
-    EnergyRecord,
-    LatencySample,
-    Quality,
-    Report,
-    Reported,
-    RunConfig,
-)
+from layerscope.passes.draft import Draft, known
+from layerscope.passes.session import Session
+from layerscope.records import Report, Reported
 from layerscope.stats.energy_summary import summarise_energy
 
 
-def headline(
-    config: RunConfig,
-    latency: Sequence[LatencySample],
-    energy: EnergyRecord,
-    quality: Quality,
-    work: CountedWork,
-) -> Report:
-    """The reference's four numbers."""
-    full = [s.generate_ns for s in latency if s.full and not s.warmup]
-    joules = summarise_energy(energy, seed=config.seed)
-    return Report(
+def headline(session: Session, draft: Draft) -> None:
+    """Word error rate, latency, energy and FLOPs, from the raw samples."""
+    config, quality, work = session.config, known(draft.quality), known(draft.work)
+    full = [s.generate_ns for s in draft.latency if s.full and not s.warmup]
+    joules = summarise_energy(known(draft.energy), seed=config.seed)
+    draft.report = Report(
         wer_value=Reported(
             value=quality.wer_value,
             unit="",

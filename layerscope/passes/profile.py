@@ -1,0 +1,99 @@
+"""A resolved configuration in, a finished run folder out: the passes, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerscope.config.resolve import Resolved
+from layerscope.core.files import RUN_FILE
+from layerscope.core.progress import Progress
+from layerscope.core.run_name import run_name
+from layerscope.passes import order
+from layerscope.passes.draft import Draft, known
+from layerscope.passes.load import Announce, Load
+from layerscope.passes.record import record_of
+from layerscope.passes.session import Destination, Session, opened
+from layerscope.records import Account, CountedWork, RunRecord, save
+from layerscope.records.finding import Findings
+from layerscope.workload.model import load_model
+from layerscope.write.folder import RunFolder
+
+if TYPE_CHECKING:
+    from layerscope.joules.layer_energy import LayerEnergy
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose folder has its final name. `account` is None for a run without a trace."""
+
+    record: RunRecord
+    account: Account | None
+    findings: Findings | None
+    work: CountedWork
+    folder: Path
+    layer_energy: LayerEnergy | None = None
+
+
+def profile(
+    resolved: Resolved,
+    progress: Progress,
+    announce: Announce,
+    *,
+    load: Load = load_model,
+    folder: RunFolder | None = None,
+    step: int | None = None,
+) -> FinishedRun:
+    """Run one configuration and write its folder.
+
+    An account that does not add up is no exception here: the folder is kept, its record says
+    `failed`, and the caller decides how to end.
+
+    Args:
+        resolved: the configuration.
+        progress: told of every pass.
+        announce: takes one line at a time about what is about to happen (a download, its size).
+        load: yields the model; called after what can be refused without it.
+        folder: that the run is written to; None: one in the configuration's `out`, which the record
+            names in any case, with a name made from the time and the configuration.
+        step: of a sweep's cell, its place on the sweep's axis, in TensorBoard. A cell does without
+            figures and without the file for torch-tb-profiler: that plugin starts a process for every
+            such file when TensorBoard starts. None: a run of its own.
+
+    Raises:
+        LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
+            that cannot be written. Nothing is left behind then.
+    """
+    created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
+    if folder is None:
+        folder = RunFolder(Path(resolved.config.out), run_name(resolved.config, created))
+    with folder as made:
+        destination = Destination(folder=made.path, name=made.name, created=created, step=step)
+        with opened(resolved, progress, announce, destination, load) as session:
+            finished = _finished(session, _passed(session))
+    return dataclasses.replace(finished, folder=made.path)
+
+
+def _passed(session: Session) -> Draft:
+    draft = Draft()
+    for each in order.PASSES:
+        if each.when(session, draft):
+            each.run(session, draft)
+    return draft
+
+
+def _finished(session: Session, draft: Draft) -> FinishedRun:
+    """The draft as a record, which is saved as the last of the folder's files."""
+    record = record_of(session, draft)
+    save(record, session.folder / RUN_FILE)
+    return FinishedRun(
+        record=record,
+        account=draft.examined.account if draft.examined else None,
+        findings=draft.findings,
+        work=known(draft.work),
+        folder=session.folder,
+        layer_energy=draft.layer_energy,
+    )

@@ -1,0 +1,35 @@
+"""An examined run in, its findings and figures in its folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from layerscope.joules.layer_energy import LayerEnergy
+from layerscope.records import RunRecord
+from layerscope.records.finding import Findings
+from layerscope.report import figures
+from layerscope.runs.examine import Examined
+from layerscope.runs.judge import findings_of, write_findings
+
+
+def judge(
+    examined: Examined, record: RunRecord, by_layer: LayerEnergy | None, folder: Path
+) -> tuple[Findings, dict[str, str]]:
+    """The findings of a run, written too; beside them role -> file name."""
+    seen = findings_of(examined.account, examined.idle, record, by_layer)
+    return seen, write_findings(seen, folder)
+
+
+def write_figures(
+    examined: Examined, record: RunRecord, by_layer: LayerEnergy | None, folder: Path
+) -> dict[str, str]:
+    """Draw what was measured; returns role -> file name."""
+    drawn = figures.write_figures(
+        examined.account,
+        folder,
+        idle=examined.idle,
+        ceilings=record.ceilings,
+        name=record.name,
+        layer_energy=by_layer,
+    )
+    return drawn.files
