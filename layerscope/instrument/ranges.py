@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch._C._profiler import _RecordFunctionFast
 from torch.compiler import is_compiling
 
 from layerscope.core.vocabulary import (
@@ -34,13 +33,15 @@ from layerscope.core.vocabulary import (
 from layerscope.instrument.decoder_steps import DecoderLoop
 from layerscope.instrument.module_copies import FaithfulCopies
 from layerscope.instrument.range_switch import RangeSwitch
+from layerscope.private.modules import COMPILED_CALL, compiled_call, original_of
+from layerscope.private.profiler import fast_range
 from layerscope.workload.module_list import is_compiled_wrapper, plain_fqn
 
 _Call = Callable[..., Any]
 _MISSING = object()
 # Ranges of calls that outlast the session in which they began. Closing one later would write into
 # memory that the profiler has freed, so they are kept instead, and never closed.
-_outlasting: list[_RecordFunctionFast] = []
+_outlasting: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,11 @@ class LayerRanges:
             if is_compiled_wrapper(module):
                 compiled.append(f"{fqn}." if fqn else "")
                 self._wrap(module, "forward", label)
-            elif getattr(module, "_compiled_call_impl", None) is not None:
+            elif compiled_call(module) is not None:
                 # Set by module.compile() and called instead of forward. A changed `forward`
                 # below it would make torch compile again, in the middle of the traced run.
                 compiled.append(f"{fqn}." if fqn else "")
-                self._wrap(module, "_compiled_call_impl", label)
+                self._wrap(module, COMPILED_CALL.attribute, label)
             elif not any(fqn.startswith(part) for part in compiled):
                 steps = loop if step_of(fqn) or step_by_hand(fqn) else None
                 self._wrap(module, "forward", label, steps)
@@ -183,7 +184,7 @@ class LayerRanges:
 
     def _wrap_twin(self, twin: torch.nn.Module) -> None:
         """While compiled code runs, the wrappers below step aside: torch would compile it again."""
-        original = twin._modules["_orig_mod"]
+        original = original_of(twin)
         assert original is not None
         below = {id(module) for module in original.modules()}
         aside = [at for at in self._wrapped if id(at.module) in below and at.name == "forward"]
@@ -276,6 +277,7 @@ def _looked_up(module: torch.nn.Module, name: str, method: _Call) -> _Call:
 
 def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int]) -> _Call:
     inside = switch.inside
+    new_range = fast_range()
 
     # A new range object per call: one object cannot be entered again by a recursive call.
     @functools.wraps(call)
@@ -291,7 +293,7 @@ def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int
             if switch.ending:
                 switch.hold(thread)
             else:
-                opened = _RecordFunctionFast(label)
+                opened = new_range(label)
                 opened.__enter__()
                 tick()
             return call(*args, **kwargs)
@@ -341,7 +343,7 @@ def _stepping_aside(call: _Call, aside: Sequence[_Wrapped]) -> _Call:
 @contextmanager
 def open_range(label: str, still_on: Callable[[], bool]) -> Iterator[None]:
     """A range that is closed only while its session lasts; see `_outlasting`."""
-    opened = _RecordFunctionFast(label)
+    opened = fast_range()(label)
     opened.__enter__()
     try:
         yield

@@ -8,6 +8,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from layerscope.core.vocabulary import group_of, writable_text
+from layerscope.private.generation import attention_of
+from layerscope.private.modules import ORIGINAL, original_of
 from layerscope.records import ModelRecord, ModuleRecord
 
 if TYPE_CHECKING:
@@ -20,12 +22,12 @@ _PARTS = {"vision": "vision_config", "qformer": "qformer_config", "language": "t
 
 def is_compiled_wrapper(module: nn.Module) -> bool:
     """Whether `torch.compile(module)` made it: the module itself is its `_orig_mod`."""
-    return "_orig_mod" in module._modules and type(module).__name__ == "OptimizedModule"
+    return original_of(module) is not None
 
 
 def plain_fqn(name: str) -> str:
     """A module's name as it is without `torch.compile`, which puts `_orig_mod` into it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    return ".".join(part for part in name.split(".") if part != ORIGINAL.attribute)
 
 
 def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
@@ -85,11 +87,12 @@ def attention_in_use(model: nn.Module) -> dict[str, str]:
     config = getattr(model, "config", None)
     found = {}
     for part, attribute in _PARTS.items():
-        implementation = getattr(getattr(config, attribute, None), "_attn_implementation", None)
+        implementation = attention_of(getattr(config, attribute, None))
         if implementation is not None:
-            found[part] = str(implementation)
-    if not found and getattr(config, "_attn_implementation", None) is not None:
-        found["model"] = str(getattr(config, "_attn_implementation", None))
+            found[part] = implementation
+    whole = attention_of(config)
+    if not found and whole is not None:
+        found["model"] = whole
     return found
 
 

@@ -1,0 +1,14 @@
+"""All private names, in one list: what `layerscope doctor` tries and docs/private-names.md shows."""
+
+from __future__ import annotations
+
+from layerscope.private import compiler, generation, modules, operators, profiler
+from layerscope.private.names import PrivateName
+
+PRIVATE_NAMES: tuple[PrivateName, ...] = (
+    *profiler.NAMES,
+    *modules.NAMES,
+    *compiler.NAMES,
+    *operators.NAMES,
+    *generation.NAMES,
+)
