@@ -38,6 +38,7 @@ from layerscope.private.compiler import (
     notes_kept,
 )
 from layerscope.private.names import PrivateName, require
+from layerscope.private.operators import IN_GRAPHS
 from layerscope.private.profiler import fast_range, recording_flag
 from layerscope.records.provenance import CallSite, CapturedLaunches, CompiledGraph, Provenance
 
@@ -68,7 +69,7 @@ class ProvenanceWatch:
         self.captures: tuple[CapturedLaunches, ...] = ()
 
     def __enter__(self) -> ProvenanceWatch:
-        require(NOTED)
+        require((*NOTED, *IN_GRAPHS))
         self._slot = next(number for number in range(len(_open) + 1) if number not in _open)
         self._exits = ExitStack()
         try:

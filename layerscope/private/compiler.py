@@ -13,6 +13,10 @@ from layerscope.private.names import Feature, PrivateName, is_function, is_of, t
 _NOTES = Feature(
     "layers of compiled code", "Each compiled part is one row; all else in the account stays."
 )
+_REPEATS = Feature(
+    "layers of a region that compiled code calls several times",
+    "Such a region is one row; all else in the account stays.",
+)
 _COMPILING = Feature(
     "--optimization compile and cudagraphs", "Use --optimization eager, which needs none of it."
 )
@@ -157,7 +161,7 @@ INPUT_SOURCE = PrivateName(
     module="torch.fx",
     path="Node._dynamo_source",
     what_for="which module holds an input of a compiled graph as its parameter",
-    feature=_NOTES,
+    feature=_REPEATS,
     probe=_knows_a_parameter,
     sample=_held_input,
     trial=True,

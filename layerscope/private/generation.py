@@ -197,7 +197,7 @@ def padding_of(generation_config: Any) -> Any:
     """The padding token as a tensor, None where there is none.
 
     Raises:
-        EnvironmentProblem: this version keeps it elsewhere.
+        NoSuchName: this version keeps it elsewhere.
     """
     if not hasattr(generation_config, PADDING.attribute):
         raise PADDING.missing()
@@ -225,7 +225,7 @@ def supports_flash(model_class: Any) -> bool:
     """Whether a model's class declares FlashAttention.
 
     Raises:
-        EnvironmentProblem: this version declares it otherwise.
+        NoSuchName: this version declares it otherwise.
     """
     SUPPORTS_FLASH.get()
     return bool(getattr(model_class, SUPPORTS_FLASH.attribute, False))
@@ -235,7 +235,7 @@ def class_of(auto_class: Any, model_config: Any) -> Any:
     """The class that an auto class of transformers has for a configuration.
 
     Raises:
-        EnvironmentProblem: this version keeps them elsewhere.
+        NoSuchName: this version keeps them elsewhere.
     """
     CLASS_OF_CONFIG.get()
     return getattr(auto_class, CLASS_OF_CONFIG.attribute)[type(model_config)]
@@ -245,7 +245,7 @@ def kept_in_fp32_names(model: Any, *, strictly: bool) -> set[str]:
     """The patterns of parameter names that a model keeps in fp32 for fp16; strictly: for bf16, too.
 
     Raises:
-        EnvironmentProblem: this version's classes declare it otherwise.
+        NoSuchName: this version's classes declare it otherwise.
     """
     name = KEPT_STRICTLY if strictly else KEPT
     name.get()

@@ -94,7 +94,7 @@ def compiled_call(module: nn.Module) -> Callable[..., Any] | None:
     """What `module.compile()` has put in place of the module's forward; None where it was not called.
 
     Raises:
-        EnvironmentProblem: this torch keeps it elsewhere, and something was compiled in this process.
+        NoSuchName: this torch keeps it elsewhere, and something was compiled in this process.
     """
     if not hasattr(module, COMPILED_CALL.attribute):
         if "torch._dynamo" in sys.modules:
@@ -110,10 +110,16 @@ def set_compiled_call(module: nn.Module, call: Callable[..., Any] | None) -> Non
 
 
 def original_of(module: nn.Module) -> nn.Module | None:
-    """The module that `torch.compile(module)` was given; None for all that it did not make."""
+    """The module that `torch.compile(module)` was given; None for all that it did not make.
+
+    Raises:
+        NoSuchName: this torch keeps it under another name.
+    """
     if type(module).__name__ != TWINS.attribute:
         return None
-    found: nn.Module | None = dict(module.named_children()).get(ORIGINAL.attribute)
+    found = dict(module.named_children()).get(ORIGINAL.attribute)
+    if found is None and type(module).__module__ == TWINS.module:
+        raise ORIGINAL.missing()
     return found
 
 
@@ -121,7 +127,7 @@ def twin_class() -> type | None:
     """The class of what torch.compile makes of modules; None where nothing was compiled.
 
     Raises:
-        EnvironmentProblem: this torch calls it otherwise.
+        NoSuchName: this torch calls it otherwise.
     """
     if TWINS.module not in sys.modules:
         return None
@@ -138,7 +144,7 @@ def replicate() -> Callable[..., Any] | None:
     """What nn.DataParallel copies a module with; None where torch has no DataParallel.
 
     Raises:
-        EnvironmentProblem: it has, and copies in another way: with our wrappers, on the wrong weights.
+        NoSuchName: it has, and copies in another way: with our wrappers, on the wrong weights.
     """
     import torch
 

@@ -17,6 +17,18 @@ TRANSFORMERS = ("5.17", "5.24")
 _LONGEST = 200
 
 
+class NoSuchName(EnvironmentProblem):
+    """A library has a private name no more.
+
+    Attributes:
+        name: the dotted name.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 @dataclass(frozen=True)
 class Feature:
     """What a user loses where a name is gone.
@@ -107,7 +119,7 @@ class PrivateName:
         """The module, class or instance that holds the attribute.
 
         Raises:
-            EnvironmentProblem: this version has none.
+            NoSuchName: this version has none.
         """
         try:
             return self.sample() if self.sample is not None else self._holder()
@@ -118,7 +130,7 @@ class PrivateName:
         """The value.
 
         Raises:
-            EnvironmentProblem: this version has none; it says what is lost.
+            NoSuchName: this version has none; it says what is lost.
         """
         owner = self.owner()
         try:
@@ -130,17 +142,18 @@ class PrivateName:
         """ "" where the name is there and behaves as we need it; else why not, in one line."""
         try:
             return self.probe(self.get())
-        except EnvironmentProblem:
+        except NoSuchName:
             return f"{self.library} {version_of(self.library)} has no such name"
         except Exception as error:  # what a changed private name raises is not ours to list
             first = next(iter(str(error).splitlines()), "")
             return f"{type(error).__name__}: {first}"[:_LONGEST].rstrip(": ")
 
-    def missing(self) -> EnvironmentProblem:
+    def missing(self) -> NoSuchName:
         """The refusal of what needs this name."""
-        return EnvironmentProblem(
-            f"{self.feature.name} is not possible: {self.library} {version_of(self.library)} has no "
-            f"{self.name} (tried with {self.library} {', '.join(self.tried)}). {self.degrades}"
+        return NoSuchName(
+            self.name,
+            f"{self.feature.name}: not with {self.library} {version_of(self.library)}, which has no "
+            f"{self.name} (tried with {self.library} {', '.join(self.tried)}). {self.degrades}",
         )
 
     def _holder(self) -> Any:
@@ -154,7 +167,7 @@ def require(names: Iterable[PrivateName]) -> None:
     """Look whether names are there before something that must not end half way begins.
 
     Raises:
-        EnvironmentProblem: the first that is not; it says what is lost.
+        NoSuchName: the first that is not; it says what is lost.
     """
     for name in names:
         if not name.trial:

@@ -20,6 +20,13 @@ _REPLAY = Feature("energy by layer", "Leave --energy-per-layer out; energy of wh
 _CACHE = Feature(
     "--optimization compile and cudagraphs", "Use --optimization eager, which needs none of it."
 )
+_TRITON = Feature(
+    "the name of a Triton kernel",
+    "Its FLOPs are absent and it is listed as the operator that launches it.",
+)
+_NOTES = Feature(
+    "layers of compiled code", "Each compiled part is one row; all else in the account stays."
+)
 _DISPATCH = "torch.utils._python_dispatch"
 
 
@@ -137,7 +144,7 @@ PACKET = PrivateName(
     module="torch._ops",
     path="OpOverloadPacket",
     what_for="the same of an operator with all its overloads, as a model may call it",
-    feature=_COUNTING,
+    feature=_NOTES,
     probe=_is_of_packets,
 )
 SCHEMA = PrivateName(
@@ -160,7 +167,7 @@ OPERATOR_NAME = PrivateName(
     module="torch._ops",
     path="OpOverload._opname",
     what_for="whether an operation of a compiled graph is a view",
-    feature=_COUNTING,
+    feature=_NOTES,
     probe=lambda value: "" if value == "mm" else f"that of aten.mm.default is {value}",
     sample=_product,
 )
@@ -231,7 +238,7 @@ TRITON_KERNEL = PrivateName(
     module="torch._higher_order_ops.triton_kernel_wrap",
     path="get_kernel",
     what_for="the function of a Triton kernel, to list it by its name",
-    feature=_COUNTING,
+    feature=_TRITON,
     probe=takes("kernel_idx"),
 )
 ATTENTION_COUNT = PrivateName(
@@ -300,6 +307,7 @@ ZERO_ALL = PrivateName(
 COUNTED = (OVERLOAD, SCHEMA, PACKET_OF, KERNELS, HAS_KERNEL, COMPOSITE, MODE, IS_WRAPPER,
            IS_WRAPPER_CLASS, FAKE, ATTENTION_COUNT, FORMULAS, MKLDNN, STORAGE_KEY, INDICES,
            VALUES)  # fmt: skip
+IN_GRAPHS = (OVERLOAD, SCHEMA, PACKET, OPERATOR_NAME)
 REPLAYED = (WRITES, COPY_ALL)
 NAMES = (*COUNTED, PACKET, OPERATOR_NAME, FLATTEN, UNFLATTEN, TRITON_KERNEL, *REPLAYED, ZERO_ALL)
 

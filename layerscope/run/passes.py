@@ -21,6 +21,9 @@ from layerscope.instrument.profiler import ProfilerSession
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.measure.flops import count_work
 from layerscope.measure.latency import BatchTimer, TimedBatch, synchronize
+from layerscope.private.names import require
+from layerscope.private.operators import COUNTED
+from layerscope.private.profiler import FAST_RANGE, SESSION
 from layerscope.records import (
     CountedWork,
     LatencySample,
@@ -86,7 +89,11 @@ class Counted:
 
 
 class Passes:
-    """The passes of one run over one loaded model."""
+    """The passes of one run over one loaded model.
+
+    Raises:
+        EnvironmentProblem: this torch lacks what one of them needs.
+    """
 
     def __init__(
         self,
@@ -95,6 +102,8 @@ class Passes:
         progress: Progress,
         compiled: CompiledModel | None = None,
     ) -> None:
+        # Here, not after minutes of measuring.
+        require((*COUNTED, FAST_RANGE, *SESSION) if config.trace else COUNTED)
         self._compiled = compiled.parts if compiled is not None else None
         graphed = config.optimization == "cudagraphs"
         self._watch = compiled.watch if compiled is not None and graphed else None

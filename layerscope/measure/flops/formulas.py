@@ -17,6 +17,7 @@ from layerscope.measure.flops import attention_formulas, product_formulas, recur
 from layerscope.measure.flops.operands import Operands, named_operands
 from layerscope.measure.flops.operator_kinds import base_name
 from layerscope.measure.flops.sparse_formulas import SPARSE
+from layerscope.private.names import NoSuchName
 from layerscope.private.operators import (
     attention_count,
     is_operator,
@@ -158,10 +159,10 @@ def _triton_function(operator: Any, kwargs: dict[str, Any]) -> Any:
     if str(operator) not in _triton_wrappers() or "kernel_idx" not in kwargs:
         return None
     try:
+        kernel = triton_kernel(kwargs["kernel_idx"])
         from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
+    except (ImportError, NoSuchName):
         return None
-    kernel = triton_kernel(kwargs["kernel_idx"])
     while not isinstance(kernel, JITFunction):
         kernel = getattr(kernel, "fn", None)
         if kernel is None:
