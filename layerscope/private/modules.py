@@ -17,8 +17,8 @@ _COMPILED = Feature(
     "What runs compiled cannot be told from what does not; uncompiled models are profiled as before.",
 )
 _REPLICAS = Feature(
-    "ranges around layers",
-    "No account by layer: replicas that nn.DataParallel makes would compute with the original's "
+    "ranges around layers that nn.DataParallel may copy",
+    "No account by layer: its replicas would compute with the original's "
     "weights; `layerscope profile --no-trace` measures latency and energy.",
 )
 
