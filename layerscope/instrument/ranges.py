@@ -11,7 +11,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from types import TracebackType
@@ -311,12 +311,13 @@ def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int
 
 def _continuing(call: _Call, switch: RangeSwitch, loop: DecoderLoop) -> _Call:
     """Mark a call that goes on from the one before."""
+    new_range = fast_range()
 
     @functools.wraps(call)
     def continuing(*args: Any, **kwargs: Any) -> Any:
         if is_compiling() or not switch.on or not loop.goes_on(args, kwargs):
             return call(*args, **kwargs)
-        with open_range(CONTINUED_RANGE, lambda: switch.on):
+        with _held_open(new_range(CONTINUED_RANGE), lambda: switch.on):
             return call(*args, **kwargs)
 
     return continuing
@@ -340,10 +341,13 @@ def _stepping_aside(call: _Call, aside: Sequence[_Wrapped]) -> _Call:
     return alone
 
 
-@contextmanager
-def open_range(label: str, still_on: Callable[[], bool]) -> Iterator[None]:
+def open_range(label: str, still_on: Callable[[], bool]) -> AbstractContextManager[None]:
     """A range that is closed only while its session lasts; see `_outlasting`."""
-    opened = fast_range()(label)
+    return _held_open(fast_range()(label), still_on)
+
+
+@contextmanager
+def _held_open(opened: Any, still_on: Callable[[], bool]) -> Iterator[None]:
     opened.__enter__()
     try:
         yield
