@@ -8,17 +8,12 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from layerscope.private.features import COMPILING, NOTES
 from layerscope.private.names import Feature, PrivateName, is_function, is_of, takes
 
-_NOTES = Feature(
-    "layers of compiled code", "Each compiled part is one row; all else in the account stays."
-)
 _REPEATS = Feature(
     "layers of a region that compiled code calls several times",
     "Such a region is one row; all else in the account stays.",
-)
-_COMPILING = Feature(
-    "--optimization compile and cudagraphs", "Use --optimization eager, which needs none of it."
 )
 _INDUCTOR = "torch._inductor.compile_fx"
 _CONFIG = "torch._inductor.config"
@@ -72,90 +67,90 @@ GRAPH = PrivateName(
     module="torch._inductor.output_code",
     path="CompiledFxGraph",
     what_for="a compiled graph: what is called, and what holds our notes",
-    feature=_NOTES,
+    feature=NOTES,
 )
 COMPILE_FX = PrivateName(
     module=_INDUCTOR,
     path="compile_fx",
     what_for="compiles one graph: called with settings of ours, and wrapped to see what dynamo traced",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=takes("model_", "example_inputs_", "config_patches"),
 )
 JOINT_PASSES = PrivateName(
     module=_INDUCTOR,
     path="_recursive_joint_graph_passes",
     what_for="wrapped: products are marked before the first passes rewrite them",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_function,
 )
 POST_GRAD_PASSES = PrivateName(
     module=_INDUCTOR,
     path="_recursive_post_grad_passes",
     what_for="wrapped: products are followed through the last passes",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_function,
 )
 DUMP_NOTES = PrivateName(
     module="torch._inductor.debug",
     path="dump_inductor_provenance_info",
     what_for="wrapped: our notes are stored beside inductor's own, in its cache, too",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_function,
 )
 POST_COMPILE = PrivateName(
     module=GRAPH.module,
     path="CompiledFxGraph.post_compile",
     what_for="wrapped: a graph is ready, compiled now or from the cache",
-    feature=_NOTES,
+    feature=NOTES,
     probe=takes("self", "example_inputs"),
 )
 CALL_GRAPH = PrivateName(
     module=GRAPH.module,
     path="CompiledFxGraph.__call__",
     what_for="wrapped: a range around each call of a compiled graph",
-    feature=_NOTES,
+    feature=NOTES,
     probe=takes("self", "inputs"),
 )
 SOURCE_CODE = PrivateName(
     module=GRAPH.module,
     path="CompiledFxGraph.source_code",
     what_for="the code inductor wrote, in which call sites are found",
-    feature=_NOTES,
+    feature=NOTES,
     sample=_stored_fields,
 )
 MAPPING = PrivateName(
     module=GRAPH.module,
     path="CompiledFxGraph.inductor_provenance_mapping_str",
     what_for="inductor's own notes and ours: which operations a kernel was made of",
-    feature=_NOTES,
+    feature=NOTES,
     sample=_stored_fields,
 )
 LEVEL = PrivateName(
     module=_CONFIG,
     path="trace.provenance_tracking_level",
     what_for="1: have inductor note which operations a kernel was made of",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_of(int),
 )
 KERNEL_PROFILE = PrivateName(
     module=_CONFIG,
     path="cpp.enable_kernel_profile",
     what_for="have C++ kernels appear in a trace by name",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_of(bool),
 )
 CACHE_TAG = PrivateName(
     module="torch.compiler.config",
     path="cache_key_tag",
     what_for="keep code with our notes apart from code cached without",
-    feature=_NOTES,
+    feature=NOTES,
     probe=is_of(str),
 )
 ORIGIN = PrivateName(
     module="torch.fx.traceback",
     path="NodeSource",
     what_for="meta['from_node']: which traced operation one of inductor's graph came from",
-    feature=_NOTES,
+    feature=NOTES,
 )
 INPUT_SOURCE = PrivateName(
     module="torch.fx",
@@ -170,35 +165,35 @@ LIMIT = PrivateName(
     module=_DYNAMO,
     path="recompile_limit",
     what_for="raised while our parts are compiled: one graph a shape",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=is_of(int),
 )
 SUM_LIMIT = PrivateName(
     module=_DYNAMO,
     path="accumulated_recompile_limit",
     what_for="the same over all of one code's graphs",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=is_of(int),
 )
 COUNTERS = PrivateName(
     module="torch._dynamo.utils",
     path="counters",
     what_for="graph breaks and graphs that were not captured as CUDA graphs",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=_counts,
 )
 CUDAGRAPHS = PrivateName(
     module=_CONFIG,
     path="triton.cudagraphs",
     what_for="capture a compiled graph as a CUDA graph",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=_patches("triton.cudagraphs"),
 )
 TUNING = PrivateName(
     module=_CONFIG,
     path="coordinate_descent_tuning",
     what_for="tune the kernels of graphs with a product of one row",
-    feature=_COMPILING,
+    feature=COMPILING,
     probe=_patches("coordinate_descent_tuning"),
 )
 NOTED = (JOINT_PASSES, POST_GRAD_PASSES, DUMP_NOTES, POST_COMPILE, CALL_GRAPH, SOURCE_CODE, MAPPING,

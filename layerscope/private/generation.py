@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from layerscope.private.features import COMPILING
 from layerscope.private.names import (
     TRANSFORMERS,
     Feature,
@@ -19,9 +20,6 @@ from layerscope.private.names import (
 _CUDAGRAPHS = Feature(
     "--optimization cudagraphs",
     "Use --optimization compile or eager, whose loop is generate()'s own.",
-)
-_STATIC = Feature(
-    "--optimization compile and cudagraphs", "Use --optimization eager, which needs none of it."
 )
 _MEMORY = Feature(
     "the phase in which memory ran out",
@@ -142,7 +140,7 @@ ALLOCATE = _name(
     "transformers",
     "StaticCache.early_initialization",
     "a static cache's tensors before the first step, so that their addresses stay",
-    _STATIC,
+    COMPILING,
     _allocates,
 )
 PREFILL = _name(

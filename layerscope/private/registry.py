@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerscope.private import compiler, generation, modules, operators, profiler
+from layerscope.private import compiler, generation, modules, operators, profiler, tensors
 from layerscope.private.names import PrivateName
 
 PRIVATE_NAMES: tuple[PrivateName, ...] = (
@@ -10,5 +10,6 @@ PRIVATE_NAMES: tuple[PrivateName, ...] = (
     *modules.NAMES,
     *compiler.NAMES,
     *operators.NAMES,
+    *tensors.NAMES,
     *generation.NAMES,
 )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from layerscope.private.generation import allocate
-from layerscope.private.operators import zero_all
+from layerscope.private.tensors import zero_all
 
 
 class StaticCaches:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.private.operators import flatten, unflatten
+from layerscope.private.tensors import flatten, unflatten
 
 if TYPE_CHECKING:
     import torch

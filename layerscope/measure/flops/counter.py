@@ -23,8 +23,8 @@ from layerscope.private.operators import (
     decomposes,
     dispatch_mode,
     operator_class,
-    wrapper_test,
 )
+from layerscope.private.tensors import wrapper_test
 from layerscope.records.heavy import heavy_kind
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
 

@@ -7,7 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from layerscope.measure.flops.tensors import tensors_in
-from layerscope.private.operators import plain_layouts, schema_of
+from layerscope.private.operators import (
+    schema_of,
+)
+from layerscope.private.tensors import plain_layouts
 
 if TYPE_CHECKING:
     import torch

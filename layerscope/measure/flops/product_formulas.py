@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from layerscope.private.operators import is_fake
+from layerscope.private.tensors import is_fake
 
 if TYPE_CHECKING:
     from layerscope.measure.flops.operands import Operands

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from layerscope.private.operators import indices_of, plain_layouts, values_of
+from layerscope.private.tensors import indices_of, plain_layouts, values_of
 
 if TYPE_CHECKING:
     import torch

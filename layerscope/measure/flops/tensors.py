@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from layerscope.private.operators import indices_of, is_wrapper, values_of
+from layerscope.private.tensors import indices_of, is_wrapper, values_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from layerscope.measure.flops.operands import Operands, named_operands
 from layerscope.measure.flops.operator_kinds import LOOKUPS, SCATTERS
 from layerscope.measure.flops.regions import LARGEST_MAP, bytes_in, region_of
 from layerscope.measure.flops.tensors import tensors_in
-from layerscope.private.operators import is_fake
+from layerscope.private.tensors import is_fake
 
 if TYPE_CHECKING:
     import torch

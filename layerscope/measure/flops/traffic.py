@@ -16,7 +16,10 @@ from layerscope.measure.flops.operator_kinds import OVERWRITES, SCATTERS, base_n
 from layerscope.measure.flops.regions import Region, bytes_in, region_of
 from layerscope.measure.flops.tensors import parts_of, tensors_in
 from layerscope.measure.flops.touched import Touched, touched_by
-from layerscope.private.operators import schema_of, storage_key
+from layerscope.private.operators import (
+    schema_of,
+)
+from layerscope.private.tensors import storage_key
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ import torch
 from layerscope.measure.replay.inputs import Held, hold, storage_bytes, tensors_of
 from layerscope.private.modules import COMPILED_CALL, compiled_call
 from layerscope.private.names import require
-from layerscope.private.operators import REPLAYED
+from layerscope.private.tensors import REPLAYED
 
 Call = tuple[str, int]  # FQN, number of the call from 0
 Generate = Callable[[], object]

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from layerscope.private.operators import copy_all, writes_so_far
+from layerscope.private.tensors import copy_all, writes_so_far
 
 # An integer tensor of no more elements that a call changes is a counter, not data.
 _COUNTER_ELEMENTS = 8

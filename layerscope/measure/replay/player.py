@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from layerscope.measure.replay.inputs import Held, is_counter, put_back
-from layerscope.private.operators import writes_so_far
+from layerscope.private.tensors import writes_so_far
 
 # Long enough that the synchronisation after a run of passes costs nothing, short enough that a
 # window of half a second ends close to half a second.

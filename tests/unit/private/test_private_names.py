@@ -23,7 +23,7 @@ from layerscope.measure.flops.attempt import attempted
 from layerscope.measure.flops.captured import CapturedCall, tensors_only
 from layerscope.measure.flops.formulas import label_of
 from layerscope.measure.replay.capture import capture
-from layerscope.private import compiler, generation, modules, operators, profiler
+from layerscope.private import compiler, generation, modules, operators, profiler, tensors
 from layerscope.private.names import TORCH, TRANSFORMERS, Feature, NoSuchName, PrivateName
 from layerscope.private.registry import PRIVATE_NAMES
 from layerscope.records.work import Check
@@ -145,8 +145,8 @@ _IN_A_REFUSAL = [
     *needing((modules.TWINS,), captured),
     *needing(compiler.COMPILED, compiled),
     *needing(operators.COUNTED, flops),
-    *needing(operators.REPLAYED, replayed),
-    *needing((operators.ZERO_ALL, generation.ALLOCATE), static_cache),
+    *needing(tensors.REPLAYED, replayed),
+    *needing((tensors.ZERO_ALL, generation.ALLOCATE), static_cache),
     *needing(generation.OWN_LOOP, own_loop),
     *needing((generation.SUPPORTS_FLASH, generation.CLASS_OF_CONFIG), flash),
     *needing((generation.KEPT, generation.KEPT_STRICTLY), dtypes),
@@ -157,7 +157,7 @@ _IN_A_REASON = [
     *needing((compiler.GRAPH, compiler.COMPILE_FX), notes),
     *needing(tuple(n for n in compiler.NOTED if n not in _TRIAL), notes),
     *needing(operators.IN_GRAPHS, notes),
-    *needing((operators.FLATTEN, operators.UNFLATTEN), traced_by_fvcore),
+    *needing((tensors.FLATTEN, tensors.UNFLATTEN), traced_by_fvcore),
 ]
 # Each of these has a test of its own below.
 _OTHERWISE = (modules.COMPILED_CALL, modules.ORIGINAL, operators.TRITON_KERNEL, generation.PADDING,
