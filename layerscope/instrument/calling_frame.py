@@ -11,18 +11,16 @@ import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
 
 from layerscope.models.plain_names import plain_fqn
+from layerscope.private.modules import call_codes, original_of
 
 _NAME = re.compile(r"^([LG])\['([^']*)'\]")
 _STEP = re.compile(r"\.(\w+)|\[(?:'([^']*)'|(\d+))\]")
-_CALLS = frozenset(
-    {torch.nn.Module._call_impl.__code__, torch.nn.Module._wrapped_call_impl.__code__}
-)
 _ITSELF = "L['self']"
 _DEEPEST = 200
 
@@ -41,6 +39,7 @@ class CallingFrames:
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
         self._fqns: dict[int, str] = {}
+        self._calls = call_codes()
 
     def aliases(self) -> dict[str, str]:
         """Further names of modules -> the first, under which a range is opened."""
@@ -66,7 +65,7 @@ class CallingFrames:
             if frame is None or not waiting:
                 break
             for base in sorted(waiting):
-                module = _module(frame, base)
+                module = _module(frame, base, self._calls)
                 if module is not None:
                     found[base] = self._start(module)
                     waiting.discard(base)
@@ -98,7 +97,7 @@ class CallingFrames:
             return False
 
 
-def _module(frame: FrameType, base: str) -> torch.nn.Module | None:
+def _module(frame: FrameType, base: str, calls: Collection[CodeType]) -> torch.nn.Module | None:
     """The module that a frame holds under this name."""
     name = base or _ITSELF
     named = _NAME.match(name)
@@ -109,10 +108,10 @@ def _module(frame: FrameType, base: str) -> torch.nn.Module | None:
     value = getattr(value, "__self__", value)  # a bound method
     if not isinstance(value, torch.nn.Module) or isinstance(value, torch.fx.GraphModule):
         return None
-    inner = getattr(value, "_orig_mod", None)
-    module = inner if isinstance(inner, torch.nn.Module) else value
+    inner = original_of(value)
+    module = value if inner is None else inner
     # Only the innermost call of a module decides to whom its own operations belong.
-    return module if base or _is_forward(frame, module) else None
+    return module if base or _is_forward(frame, module, calls) else None
 
 
 def _behind(value: Any, way: str) -> Any:
@@ -133,13 +132,13 @@ def _behind(value: Any, way: str) -> Any:
     return value
 
 
-def _is_forward(frame: FrameType, module: torch.nn.Module) -> bool:
+def _is_forward(frame: FrameType, module: torch.nn.Module, calls: Collection[CodeType]) -> bool:
     """Whether a frame is a module's `forward`, decorated or not, or what is left of it after a break.
 
     A replaced `forward` need not know its module: then it is the call of the module that does.
     """
     name = frame.f_code.co_name
-    if "forward" in name or frame.f_code in _CALLS:
+    if "forward" in name or frame.f_code in calls:
         return True
     code = getattr(type(module).forward, "__code__", None)
     if code is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import sys
+from typing import Any
 
 from torch import nn
 
-from layerscope.models.plain_names import is_compiled_wrapper
+from layerscope.private.modules import original_of, twin_class
 
 
 def compiled_twins(model: nn.Module) -> list[nn.Module]:
@@ -16,15 +16,9 @@ def compiled_twins(model: nn.Module) -> list[nn.Module]:
     torch keeps no list of these, so all objects are looked at: tens of ms in a large process, and
     none where nothing was compiled.
     """
-    frames = sys.modules.get("torch._dynamo.eval_frame")
-    if frames is None:
+    made = twin_class()
+    if made is None:
         return []
     parts = {id(module) for module in model.modules()}
-    found = [item for item in gc.get_objects() if type(item) is frames.OptimizedModule]
-    return [
-        twin
-        for twin in found
-        if is_compiled_wrapper(twin)
-        and id(twin._modules["_orig_mod"]) in parts
-        and id(twin) not in parts
-    ]
+    found: list[Any] = [item for item in gc.get_objects() if type(item) is made]
+    return [twin for twin in found if id(original_of(twin)) in parts and id(twin) not in parts]

@@ -12,7 +12,16 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch.nn.modules.conv import _ConvNd
+from torch import nn
+
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 class FirstConvolutionCalls:
@@ -26,7 +35,7 @@ class FirstConvolutionCalls:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._modules = [(n, m) for n, m in model.named_modules() if isinstance(m, _ConvNd)]
+        self._modules = [(n, m) for n, m in model.named_modules() if isinstance(m, _CONVOLUTIONS)]
         self._wrapped: list[torch.nn.Module] = []
         self.us: dict[str, float] = {}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from layerscope.private.operators import name_of_target
 from layerscope.records.heavy import heavy_kind
 
 _SERIAL = re.compile(r"_\d+$")
@@ -58,8 +59,4 @@ def _nodes(args: Any) -> tuple[torch.fx.Node, ...]:
 
 
 def _called(node: torch.fx.Node) -> str:
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload):
-        return target._schema.name.partition("::")[2]
-    name = getattr(target, "__name__", "") or getattr(target, "_name", "")
-    return str(name).removesuffix("_hop")
+    return name_of_target(node.target).removesuffix("_hop")

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from layerscope.private.modules import replicate, set_replicate
+
 # Attributes of a module in, the same without wrappers out.
 Unwrap = Callable[[dict[str, Any]], dict[str, Any]]
 # A replica in; its wrappers become its own.
@@ -30,9 +32,8 @@ class FaithfulCopies:
     def __enter__(self) -> FaithfulCopies:
         unwrap, rewrap = self._unwrap, self._rewrap
         self._reduce = nn.Module.__dict__.get("__reduce_ex__")
-        self._replicate = nn.Module.__dict__.get("_replicate_for_data_parallel")
+        self._replicate = copy = replicate()
         reduce = nn.Module.__reduce_ex__
-        replicate = self._replicate
 
         def reduced(module: nn.Module, protocol: Any) -> Any:
             parts = reduce(module, protocol)
@@ -41,13 +42,14 @@ class FaithfulCopies:
             return parts
 
         def replicated(module: nn.Module) -> Any:
-            replica = replicate(module)  # type: ignore[misc] # only set where torch has it
+            assert copy is not None  # else it stands nowhere
+            replica = copy(module)
             rewrap(replica)
             return replica
 
         setattr(nn.Module, "__reduce_ex__", reduced)  # noqa: B010 # mypy forbids the plain form
-        if replicate is not None:
-            nn.Module._replicate_for_data_parallel = replicated  # type: ignore[method-assign]
+        if copy is not None:
+            set_replicate(replicated)
         return self
 
     def __exit__(
@@ -61,4 +63,4 @@ class FaithfulCopies:
         else:
             setattr(nn.Module, "__reduce_ex__", self._reduce)  # noqa: B010
         if self._replicate is not None:
-            nn.Module._replicate_for_data_parallel = self._replicate  # type: ignore[method-assign]
+            set_replicate(self._replicate)

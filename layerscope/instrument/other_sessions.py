@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch.autograd.profiler
 from torch.autograd.profiler import profile
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.private.profiler import PREPARE, START, any_records, is_prepared
 
 _ours = threading.Lock()
 
@@ -43,7 +43,7 @@ def refuse_beside_another() -> None:
     Raises:
         EnvironmentProblem: there is one, recording or warming up.
     """
-    if torch.autograd.profiler._is_profiler_enabled or torch._C._autograd._profiler_enabled():
+    if any_records():
         state = "records"
     elif _any_prepared():
         state = "warms up"
@@ -60,14 +60,10 @@ def _any_prepared() -> bool:
 
     torch keeps no list of these, so all objects are looked at: tens of ms in a large process.
     """
-    if not any(_is_prepared(item) for item in gc.get_objects() if type(item) is profile):
+    if not any(is_prepared(item) for item in gc.get_objects() if type(item) is profile):
         return False
     gc.collect()  # one that was given up, maybe
-    return any(_is_prepared(item) for item in gc.get_objects() if type(item) is profile)
-
-
-def _is_prepared(session: profile) -> bool:
-    return session.entered and session.kineto_results is None
+    return any(is_prepared(item) for item in gc.get_objects() if type(item) is profile)
 
 
 class ForeignStarts:
@@ -78,13 +74,11 @@ class ForeignStarts:
         call: what to call then.
     """
 
-    _METHODS = ("_prepare_trace", "_start_trace")
-
     def __init__(self) -> None:
         self.seen = False
         self.call: Callable[[], None] = _nothing
         self._before: dict[str, Callable[..., Any]] = {
-            name: getattr(profile, name) for name in self._METHODS
+            name.attribute: name.get() for name in (PREPARE, START)
         }
         for name, method in self._before.items():
             setattr(profile, name, self._noting(method))

@@ -20,6 +20,7 @@ import torch
 
 from layerscope.core.frame_names import layer_of
 from layerscope.instrument.heavy_operators import heavy_operator, product_operands
+from layerscope.private.operators import short_name
 
 _MARK = "layerscope_products"
 _LAYER = "layerscope_layer"
@@ -216,7 +217,7 @@ def _input_below(node: torch.fx.Node) -> str:
     """The graph input of which the node is a view; "" where something is computed in between."""
     views = ("permute", "transpose", "t", "view", "reshape", "expand", "unsqueeze", "squeeze")
     while node.op == "call_function" and node.all_input_nodes:
-        if getattr(node.target, "_opname", "") not in views:
+        if short_name(node.target) not in views:
             return ""
         node = node.all_input_nodes[0]
     return node.name if node.op == "placeholder" else ""

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -25,6 +24,8 @@ from layerscope.instrument.other_sessions import (
     refuse_beside_another,
     start_our_session,
 )
+from layerscope.private.names import require
+from layerscope.private.profiler import SESSION, all_threads, give_up, was_taken_over
 
 # Level 9, torch's own choice, takes three times as long for 4 % less.
 _COMPRESSION = 5
@@ -64,12 +65,13 @@ class ProfilerSession:
         return self
 
     def _start(self) -> None:
+        require(SESSION)  # a session that started must not fail at its end
         try:
             refuse_beside_another()
             _warm(cuda=self._cuda)
             self._profile = profile(
                 activities=_activities(cuda=self._cuda),
-                experimental_config=_of_all_threads() if self._all_threads else None,
+                experimental_config=all_threads() if self._all_threads else None,
             )
             self._synchronize()
             with without_library_noise():
@@ -104,9 +106,9 @@ class ProfilerSession:
                     # Ending a session that another one has taken over would end that one.
                     with without_library_noise():
                         self._profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
-                    self._taken = _is_empty(self._profile)
-                elif self._profile.profiler is not None:
-                    self._profile.profiler.entered = False  # given up: no session waits in it
+                    self._taken = was_taken_over(self._profile)
+                else:
+                    give_up(self._profile)
             finally:
                 end_our_session()
 
@@ -173,16 +175,6 @@ class ProfilerSession:
     def _synchronize(self) -> None:
         if self._cuda:
             torch.cuda.synchronize()
-
-
-def _of_all_threads() -> Any:
-    return torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
-
-
-def _is_empty(ended: profile) -> bool:
-    """Whether the session had been taken over before it was ended; asking more of it would crash."""
-    results = ended.profiler.kineto_results if ended.profiler is not None else None
-    return results is None or results.trace_start_ns() == 0
 
 
 def _activities(*, cuda: bool) -> list[ProfilerActivity]:

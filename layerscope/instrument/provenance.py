@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch._C._profiler import _RecordFunctionFast
 
 from layerscope.core.frame_names import parts_of
 from layerscope.core.vocabulary import COMPILED_PREFIX
@@ -26,6 +25,22 @@ from layerscope.instrument.calling_frame import CallingFrames, Start
 from layerscope.instrument.graph_notes import NOTES, noted, read_notes
 from layerscope.instrument.products import Followed, mark
 from layerscope.instrument.traced_graph import TracedGraph, traced_graph
+from layerscope.private.compiler import (
+    CALL_GRAPH,
+    COMPILE_FX,
+    DUMP_NOTES,
+    JOINT_PASSES,
+    MAPPING,
+    NOTED,
+    POST_COMPILE,
+    POST_GRAD_PASSES,
+    SOURCE_CODE,
+    cache_tagged,
+    notes_kept,
+)
+from layerscope.private.names import PrivateName, require
+from layerscope.private.operators import IN_GRAPHS
+from layerscope.private.profiler import fast_range, recording_flag
 from layerscope.records.provenance import CallSite, CapturedLaunches, CompiledGraph, Provenance
 
 _CACHE_TAG = "layerscope-provenance-2"
@@ -55,23 +70,18 @@ class ProvenanceWatch:
         self.captures: tuple[CapturedLaunches, ...] = ()
 
     def __enter__(self) -> ProvenanceWatch:
-        from torch._inductor import compile_fx as inductor
-        from torch._inductor import config, debug
-        from torch._inductor.output_code import CompiledFxGraph
-        from torch.compiler import config as cache_config
-
+        require((*NOTED, *IN_GRAPHS))
         self._slot = next(number for number in range(len(_open) + 1) if number not in _open)
         self._exits = ExitStack()
         try:
-            notes = {"trace.provenance_tracking_level": 1, "cpp.enable_kernel_profile": True}
-            self._exits.enter_context(config.patch(notes))
-            self._exits.enter_context(cache_config.patch(cache_key_tag=_CACHE_TAG))  # type: ignore[attr-defined]
-            self._patch(inductor, "compile_fx", self._noting)
-            self._patch(inductor, "_recursive_joint_graph_passes", self._marking)
-            self._patch(inductor, "_recursive_post_grad_passes", self._following)
-            self._patch(debug, "dump_inductor_provenance_info", self._storing)
-            self._patch(CompiledFxGraph, "post_compile", self._adding)
-            self._patch(CompiledFxGraph, "__call__", self._ranged)
+            self._exits.enter_context(notes_kept())
+            self._exits.enter_context(cache_tagged(_CACHE_TAG))
+            self._patch(COMPILE_FX, self._noting)
+            self._patch(JOINT_PASSES, self._marking)
+            self._patch(POST_GRAD_PASSES, self._following)
+            self._patch(DUMP_NOTES, self._storing)
+            self._patch(POST_COMPILE, self._adding)
+            self._patch(CALL_GRAPH, self._ranged)
         except BaseException:
             self._exits.close()
             raise
@@ -96,10 +106,10 @@ class ProvenanceWatch:
             aliases=self._frames.aliases(),
         )
 
-    def _patch(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
-        before = getattr(owner, name)
-        self._exits.callback(setattr, owner, name, before)
-        setattr(owner, name, around(before))
+    def _patch(self, name: PrivateName, around: Callable[..., Any]) -> None:
+        owner, before = name.owner(), name.get()
+        self._exits.callback(setattr, owner, name.attribute, before)
+        setattr(owner, name.attribute, around(before))
 
     # ---- while a graph is compiled
 
@@ -115,14 +125,12 @@ class ProvenanceWatch:
 
     @contextmanager
     def _tracing(self, graph: torch.fx.GraphModule) -> Iterator[None]:
-        from torch.compiler import config as cache_config
-
         self._lost = ""
         with self._surviving():
             self._traced = traced_graph(graph)
         tag = f"{_CACHE_TAG}-{self._traced.fingerprint if self._traced is not None else self._lost}"
         try:
-            with cache_config.patch(cache_key_tag=tag):  # type: ignore[attr-defined]
+            with cache_tagged(tag):
                 yield
         finally:
             self._traced, self._notes = None, None
@@ -195,12 +203,12 @@ class ProvenanceWatch:
         return adding
 
     def _add(self, graph: Any) -> None:
-        stored = json.loads(graph.inductor_provenance_mapping_str or "{}")
+        stored = json.loads(getattr(graph, MAPPING.attribute) or "{}")
         traced = self._traced
         found = Sites((), self._lost)
         with self._surviving():
             found = call_sites(
-                graph.source_code,
+                getattr(graph, SOURCE_CODE.attribute),
                 stored.get("cppCodeToPost") or {},
                 stored.get("postToPre") or {},
                 traced.nodes if traced is not None else {},
@@ -219,13 +227,15 @@ class ProvenanceWatch:
     # ---- while a graph is called
 
     def _ranged(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        is_recording, new_range = recording_flag(), fast_range()
+
         def ranged(graph: Any, inputs: Any) -> Any:
             number = graph.__dict__.get(_NUMBERS, {}).get(id(self))
             # Asked as torch itself does here; without a profiler this costs a look-up a graph.
-            if number is None or not torch.autograd.profiler._is_profiler_enabled:
+            if number is None or not is_recording():
                 return call(graph, inputs)
             number, frame = self._bind(number)
-            with _RecordFunctionFast(f"{COMPILED_PREFIX}{number}:{frame}"):
+            with new_range(f"{COMPILED_PREFIX}{number}:{frame}"):
                 return call(graph, inputs)
 
         return ranged

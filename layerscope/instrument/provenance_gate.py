@@ -8,9 +8,7 @@ import torch
 
 from layerscope.core.words import kind_and_first_line
 from layerscope.instrument.provenance import ProvenanceWatch
-
-# Tried with every test, or on a GPU by hand; others may work, and the trial below decides.
-TRIED = ("2.11", "2.13", "2.14")
+from layerscope.private.names import TORCH, NoSuchName
 
 
 def why_not_understood() -> str:
@@ -31,6 +29,8 @@ def why_not_understood() -> str:
             for site in graph.sites
             if site.operator and site.layers
         ]
+    except NoSuchName as gone:
+        return _reason(f"it has no {gone.name}")
     except Exception as error:  # a private interface may fail in any way; the run goes on without
         return _reason(kind_and_first_line(error))
     return "" if found == wanted else _reason(f"two linear layers gave {found or 'no call sites'}")
@@ -60,5 +60,5 @@ def _trial() -> torch.nn.Module:
 def _reason(why: str) -> str:
     return (
         f"the compiler of torch {torch.__version__} is not understood ({why}); compiled parts are one "
-        f"row each. Tried with torch {', '.join(TRIED)}."
+        f"row each. Tried with torch {', '.join(TORCH)}."
     )

@@ -11,14 +11,13 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch._C._profiler import _RecordFunctionFast
 from torch.compiler import is_compiling
 
 from layerscope.core.roles import decoders
@@ -35,14 +34,15 @@ from layerscope.instrument.module_copies import FaithfulCopies
 from layerscope.instrument.range_switch import RangeSwitch
 from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
 from layerscope.models.roles import roles_of
+from layerscope.private.generation import prefill_function
+from layerscope.private.modules import COMPILED_CALL, compiled_call, original_of
+from layerscope.private.profiler import fast_range
 
 _Call = Callable[..., Any]
 _MISSING = object()
-# generate()'s own prefill, a method of every model of transformers that generates.
-_PREFILL = "_prefill"
 # Ranges of calls that outlast the session in which they began. Closing one later would write into
 # memory that the profiler has freed, so they are kept instead, and never closed.
-_outlasting: list[_RecordFunctionFast] = []
+_outlasting: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class LayerRanges:
     def _wrap_all(self) -> None:
         modules = list(self._model.named_modules())
         stepped = frozenset(decoders(roles_of(self._model)))
-        loop = DecoderLoop()
+        loop, prefill = DecoderLoop(), prefill_function()
         compiled: list[str] = []
         scripted: list[str] = []
         for fqn, module in modules:
@@ -170,16 +170,16 @@ class LayerRanges:
             if is_compiled_wrapper(module):
                 compiled.append(f"{fqn}." if fqn else "")
                 self._wrap(module, "forward", label)
-            elif getattr(module, "_compiled_call_impl", None) is not None:
+            elif compiled_call(module) is not None:
                 # Set by module.compile() and called instead of forward. A changed `forward`
                 # below it would make torch compile again, in the middle of the traced run.
                 compiled.append(f"{fqn}." if fqn else "")
-                self._wrap(module, "_compiled_call_impl", label)
+                self._wrap(module, COMPILED_CALL.attribute, label)
             elif not any(fqn.startswith(part) for part in compiled):
                 steps = loop if plain_fqn(fqn) in stepped else None
                 self._wrap(module, "forward", label, steps)
-            if callable(getattr(module, _PREFILL, None)):
-                self._wrap(module, _PREFILL, PREFILL_RANGE)
+            if prefill and callable(getattr(module, prefill, None)):
+                self._wrap(module, prefill, PREFILL_RANGE)
         if callable(getattr(self._model, ROOT_GENERATE, None)):
             self._wrap(self._model, ROOT_GENERATE, root_range(ROOT_GENERATE))
         for twin in self._twins:
@@ -187,7 +187,7 @@ class LayerRanges:
 
     def _wrap_twin(self, twin: torch.nn.Module) -> None:
         """While compiled code runs, the wrappers below step aside: torch would compile it again."""
-        original = twin._modules["_orig_mod"]
+        original = original_of(twin)
         assert original is not None
         below = {id(module) for module in original.modules()}
         aside = [at for at in self._wrapped if id(at.module) in below and at.name == "forward"]
@@ -280,6 +280,7 @@ def _looked_up(module: torch.nn.Module, name: str, method: _Call) -> _Call:
 
 def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int]) -> _Call:
     inside = switch.inside
+    new_range = fast_range()
 
     # A new range object per call: one object cannot be entered again by a recursive call.
     @functools.wraps(call)
@@ -295,7 +296,7 @@ def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int
             if switch.ending:
                 switch.hold(thread)
             else:
-                opened = _RecordFunctionFast(label)
+                opened = new_range(label)
                 opened.__enter__()
                 tick()
             return call(*args, **kwargs)
@@ -313,12 +314,13 @@ def _ranged(call: _Call, label: str, switch: RangeSwitch, tick: Callable[[], int
 
 def _continuing(call: _Call, switch: RangeSwitch, loop: DecoderLoop) -> _Call:
     """Mark a call that goes on from the one before."""
+    new_range = fast_range()
 
     @functools.wraps(call)
     def continuing(*args: Any, **kwargs: Any) -> Any:
         if is_compiling() or not switch.on or not loop.goes_on(args, kwargs):
             return call(*args, **kwargs)
-        with open_range(CONTINUED_RANGE, lambda: switch.on):
+        with _held_open(new_range(CONTINUED_RANGE), lambda: switch.on):
             return call(*args, **kwargs)
 
     return continuing
@@ -342,10 +344,13 @@ def _stepping_aside(call: _Call, aside: Sequence[_Wrapped]) -> _Call:
     return alone
 
 
-@contextmanager
-def open_range(label: str, still_on: Callable[[], bool]) -> Iterator[None]:
+def open_range(label: str, still_on: Callable[[], bool]) -> AbstractContextManager[None]:
     """A range that is closed only while its session lasts; see `_outlasting`."""
-    opened = _RecordFunctionFast(label)
+    return _held_open(fast_range()(label), still_on)
+
+
+@contextmanager
+def _held_open(opened: Any, still_on: Callable[[], bool]) -> Iterator[None]:
     opened.__enter__()
     try:
         yield

@@ -14,6 +14,8 @@ from layerscope.core.frame_names import IN_NO_MODULE, layer_of, raw_layer
 from layerscope.instrument.call_sites import TracedNode
 from layerscope.instrument.heavy_operators import heavy_name
 from layerscope.instrument.products import graphs_of, products_of, size_hint
+from layerscope.private.compiler import HELD, input_source
+from layerscope.private.operators import is_operator_or_packet
 
 # What a model calls by other names than the operators that run.
 _CALLED = {"linear": "mm", "matmul": "bmm", "scaled_dot_product_attention": "sdpa"}
@@ -127,12 +129,8 @@ def _origins(node: torch.fx.Node) -> Iterator[tuple[int, str]]:
 
 def _holder(node: torch.fx.Node) -> str | None:
     """The raw layer of the module that holds this input as a parameter or buffer."""
-    source: Any = getattr(node, "_dynamo_source", None)
-    try:
-        name = source.name if isinstance(source.name, str) else source.name()
-    except Exception:  # private, and not every source has a name
-        return None
-    for kind in ("._parameters[", "._buffers["):
+    name = input_source(node)
+    for kind in HELD:
         holder, found, _ = name.partition(kind)
         if found:
             return raw_layer(holder)
@@ -150,8 +148,7 @@ def _heavy(node: torch.fx.Node) -> tuple[str, int]:
 
 def _operator(node: torch.fx.Node) -> str:
     """The registered operator that the model calls here (`lib.op_`); "" for anything else."""
-    kinds = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-    return str(node.target) if isinstance(node.target, kinds) else ""
+    return str(node.target) if is_operator_or_packet(node.target) else ""
 
 
 def _bytes(value: Any) -> int:

@@ -84,8 +84,8 @@ def _decoder(model: Any) -> Any:
             return None
         deeper = _asked(found, found.get_decoder) if hasattr(found, "get_decoder") else None
         if deeper is None or not _holds(found, deeper):
-            own = found._modules.get("decoder")
-            deeper = own if own is not None and "encoder" in found._modules else None
+            own = dict(found.named_children()).get("decoder")
+            deeper = own if own is not None and hasattr(found, "encoder") else None
         if deeper is None:
             return found
         found = deeper

@@ -16,8 +16,12 @@ from layerscope.config.resolve import Resolved
 from layerscope.core.progress import Progress
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.latency import BatchTimer, Target
+from layerscope.measure.matmul_precision import matmul_precision
 from layerscope.passes.compiled_model import CompiledModel, compiled_model
 from layerscope.passes.load import Announce, Load, Ready, load_for
+from layerscope.private.names import require
+from layerscope.private.operators import COUNTED
+from layerscope.private.profiler import FAST_RANGE, SESSION
 from layerscope.records import Environment, RunConfig
 from layerscope.workload.batching import Batch, Batcher
 from layerscope.workload.compiled import CompiledParts
@@ -95,7 +99,7 @@ def opened(
     destination: Destination,
     load: Load = load_model,
 ) -> Iterator[Session]:
-    """Load the model, compile what the configuration asks for, and take that back at the end.
+    """Load the model, set and compile what the configuration asks for; take that back at the end.
 
     Args:
         load: yields the model; called after what can be refused without it.
@@ -103,28 +107,30 @@ def opened(
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded.
     """
-    torch.set_float32_matmul_precision(resolved.config.fp32_matmul)
-    source = open_samples(resolved.config)
-    ready = load_for(resolved, progress, announce, load)
-    config, model = ready.config, ready.model
-    tuned = config.coordinate_descent_tuning
-    with compiled_model(model.model, config.optimization, tuned=tuned) as compiled:
-        environment = read_environment(cuda=config.device == "cuda")
-        generator = Generator(model.model, config)
-        yield Session(
-            config=config,
-            choices=ready.choices,
-            model=model,
-            source=source,
-            chunks=_chunks(source, config.samples, config.batch_size),
-            generator=generator,
-            timer=_timer(ready, generator),
-            compiled=compiled,
-            environment=environment,
-            progress=progress,
-            announce=announce,
-            destination=destination,
-        )
+    with matmul_precision(resolved.config.fp32_matmul):
+        source = open_samples(resolved.config)
+        ready = load_for(resolved, progress, announce, load)
+        config, model = ready.config, ready.model
+        # Now, not after minutes of measuring.
+        require((*COUNTED, FAST_RANGE, *SESSION) if config.trace else COUNTED)
+        tuned = config.coordinate_descent_tuning
+        with compiled_model(model.model, config.optimization, tuned=tuned) as compiled:
+            environment = read_environment(cuda=config.device == "cuda")
+            generator = Generator(model.model, config)
+            yield Session(
+                config=config,
+                choices=ready.choices,
+                model=model,
+                source=source,
+                chunks=_chunks(source, config.samples, config.batch_size),
+                generator=generator,
+                timer=_timer(ready, generator),
+                compiled=compiled,
+                environment=environment,
+                progress=progress,
+                announce=announce,
+                destination=destination,
+            )
 
 
 def _timer(ready: Ready, generator: Generator) -> BatchTimer:

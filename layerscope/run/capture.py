@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import warnings
+import weakref
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +51,7 @@ class Capture:
         self._trace = trace
         self._account: Account | None = None
         self._ended = False
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self.steps: int | None = None
 
     def __enter__(self) -> Capture:
@@ -116,8 +118,10 @@ class Capture:
         if self._trace is not None:
             return self._trace
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="layerscope-")
-        return Path(self._folder.name) / TRACE_FILE
+            self._folder = Path(tempfile.mkdtemp(prefix="layerscope-"))
+            # A TemporaryDirectory would warn where it goes with this object, as it is meant to.
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder / TRACE_FILE
 
     @property
     def account(self) -> Account:

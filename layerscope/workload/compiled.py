@@ -12,15 +12,20 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.private.compiler import COMPILED, counters, inductor, recompile_limits
+from layerscope.private.modules import compiled_call, set_compiled_call
+from layerscope.private.names import require
 from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
 
 CompiledMode = Literal["compile", "cudagraphs"]
+# Graphs of one code, over all that is compiled: a model calls one code from many layers.
+_LEAST_LIMIT_OF_SUMS = 1024
 PARTS = ("vision_model", "qformer", "language_model.encoder", "language_model")
 
 
@@ -70,33 +75,33 @@ class CompiledParts:
         self._warming = False
 
     def __enter__(self) -> CompiledParts:
-        from torch._dynamo import config, reset
-        from torch._dynamo.utils import counters
-
-        reset()
-        counters.clear()
-        self._quiet = warnings.catch_warnings()
-        self._quiet.__enter__()
+        require(COMPILED)
+        torch.compiler.reset()
+        counters().clear()
+        self._exits = ExitStack()
+        self._exits.enter_context(warnings.catch_warnings())
         # Of the code that inductor wrote, once for every variant tried; of TF32, where a finding of
         # ours says what it would save.
         warnings.filterwarnings("ignore", module=r"triton\.")
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-        self._limits = config.recompile_limit, config.accumulated_recompile_limit
-        config.recompile_limit = RECOMPILE_LIMIT
-        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 1024)
+        self._exits.enter_context(recompile_limits(RECOMPILE_LIMIT, _LEAST_LIMIT_OF_SUMS))
         for fqn, module in self._parts.items():
             module.compile(backend=self._counting(fqn), dynamic=False)
-            module._compiled_call_impl = self._watched(fqn, module._compiled_call_impl)
+            call = compiled_call(module)
+            assert call is not None
+            set_compiled_call(module, self._watched(fqn, call))
         return self
 
     def __exit__(self, *_: object) -> None:
-        from torch._dynamo import config, reset
-
         for module in self._parts.values():
-            module._compiled_call_impl = None
-        self._quiet.__exit__(None, None, None)
-        config.recompile_limit, config.accumulated_recompile_limit = self._limits
-        reset()
+            set_compiled_call(module, None)
+        self._exits.close()
+        torch.compiler.reset()
+
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """The parts' modules."""
+        return tuple(self._parts.values())
 
     @contextmanager
     def warming_up(self) -> Iterator[None]:
@@ -123,30 +128,24 @@ class CompiledParts:
 
     def graph_breaks(self) -> dict[str, int]:
         """Why graphs were broken -> how often; empty where each part is one graph a shape."""
-        from torch._dynamo.utils import counters
-
-        return {_line(reason): int(count) for reason, count in counters["graph_break"].items()}
+        return {_line(reason): int(count) for reason, count in counters()["graph_break"].items()}
 
     def cudagraph_skips(self) -> int:
         """Graphs that inductor did not capture as CUDA graphs though asked to."""
-        from torch._dynamo.utils import counters
-
-        return int(counters["inductor"]["cudagraph_skips"])
+        return int(counters()["inductor"]["cudagraph_skips"])
 
     def tuned_graphs(self) -> int | None:
         """Graphs that were tuned by coordinate descent; None where it was not asked for."""
         return self._tuned
 
     def _inductor(self, graph: Any, inputs: Any) -> Any:
-        from torch._inductor.compile_fx import compile_fx
-
         patches: dict[str, Any] = {"triton.cudagraphs": self._cudagraphs}
         if self._tuned is not None and has_matvec(graph):
             # Not for the other graphs: it tries some ten variants of every kernel, and what pays is
             # that with this setting inductor makes code of its own for products of one row.
             patches["coordinate_descent_tuning"] = True
             self._tuned += 1
-        return compile_fx(graph, inputs, config_patches=patches)
+        return inductor(graph, inputs, patches)
 
     def _counting(self, fqn: str) -> Callable[..., Any]:
         """A backend that counts the graphs it compiles and the calls of what it made."""
@@ -182,14 +181,14 @@ def uncompiled(parts: CompiledParts | None) -> Iterator[None]:
     if parts is None:
         yield
         return
-    kept = {fqn: module._compiled_call_impl for fqn, module in parts._parts.items()}
-    for module in parts._parts.values():
-        module._compiled_call_impl = None
+    kept = [(module, compiled_call(module)) for module in parts.modules]
+    for module, _ in kept:
+        set_compiled_call(module, None)
     try:
         yield
     finally:
-        for fqn, module in parts._parts.items():
-            module._compiled_call_impl = kept[fqn]
+        for module, call in kept:
+            set_compiled_call(module, call)
 
 
 def has_matvec(graph: torch.fx.GraphModule) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from layerscope.core.run_config import Dtype, DtypeLayout
+from layerscope.private.generation import kept_in_fp32_names
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +35,9 @@ def kept_in_fp32(model: nn.Module, dtype: torch.dtype) -> re.Pattern[str] | None
 
     names: set[str] = set()
     if dtype == torch.float16:
-        names |= set(getattr(model, "_keep_in_fp32_modules", None) or ())
+        names |= kept_in_fp32_names(model, strictly=False)
     if dtype in (torch.float16, torch.bfloat16):
-        names |= set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
+        names |= kept_in_fp32_names(model, strictly=True)
     if not names:
         return None
     return re.compile("|".join(name.replace("*", ".*") for name in sorted(names)))

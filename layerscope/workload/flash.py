@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.private.generation import class_of, supports_flash
 from layerscope.records import RunConfig
 
 # Part of the model -> its key in transformers' request for an attention implementation.
@@ -89,9 +90,6 @@ def _classes(model_config: Any) -> dict[str, tuple[str, bool]]:
     classes: dict[str, Any] = {
         "vision_model": modeling.InstructBlipVisionModel,
         "qformer": modeling.InstructBlipQFormerModel,
-        "language_model": auto._model_mapping[type(model_config.text_config)],
+        "language_model": class_of(auto, model_config.text_config),
     }
-    return {
-        part: (cls.__name__, bool(getattr(cls, "_supports_flash_attn", False)))
-        for part, cls in classes.items()
-    }
+    return {part: (cls.__name__, supports_flash(cls)) for part, cls in classes.items()}

@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 import torch
 
+from layerscope.private.generation import OWN_LOOP, next_inputs, padding_of
+from layerscope.private.names import require
+
 
 class GreedyLoop:
     """For `generate(custom_generate=...)`: the tokens of its own greedy search, from an empty cache.
@@ -24,6 +27,7 @@ class GreedyLoop:
     """
 
     def __init__(self) -> None:
+        require(OWN_LOOP)
         self.steps = 0
         self._flags: dict[torch.device, _LateFlag] = {}
 
@@ -47,7 +51,7 @@ class GreedyLoop:
         encoder_decoder = bool(model.config.is_encoder_decoder)
         limit: int | None = stopping_criteria.max_length
         pads = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
-        pad: torch.Tensor | None = generation_config._pad_token_tensor
+        pad: torch.Tensor | None = padding_of(generation_config)
         ended = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
         all_ended = self._flag(input_ids.device)
         self.steps = 0
@@ -58,8 +62,8 @@ class GreedyLoop:
         while True:
             outputs = model(**inputs, return_dict=True)
             self.steps += 1
-            model_kwargs = model._update_model_kwargs_for_generation(
-                outputs, model_kwargs, is_encoder_decoder=encoder_decoder
+            model_kwargs = next_inputs(
+                model, outputs, model_kwargs, encoder_decoder=encoder_decoder
             )
             # A copy, for the next replay of the graph overwrites its outputs. No reference to them
             # is kept: a graph is captured for one set of outputs alive before it.

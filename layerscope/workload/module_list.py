@@ -12,6 +12,7 @@ from layerscope.core.roles import Roles
 from layerscope.core.vocabulary import writable_text
 from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
 from layerscope.models.roles import roles_of
+from layerscope.private.generation import attention_of
 from layerscope.records import ModelRecord, ModuleRecord
 
 if TYPE_CHECKING:
@@ -79,11 +80,12 @@ def attention_in_use(model: nn.Module) -> dict[str, str]:
     config = getattr(model, "config", None)
     found = {}
     for part, attribute in _PARTS.items():
-        implementation = getattr(getattr(config, attribute, None), "_attn_implementation", None)
+        implementation = attention_of(getattr(config, attribute, None))
         if implementation is not None:
-            found[part] = str(implementation)
-    if not found and getattr(config, "_attn_implementation", None) is not None:
-        found["model"] = str(getattr(config, "_attn_implementation", None))
+            found[part] = implementation
+    whole = attention_of(config)
+    if not found and whole is not None:
+        found["model"] = whole
     return found
 
 

@@ -15,6 +15,7 @@ from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.instructblip import static_phase_of
 from layerscope.core.units import size_text
 from layerscope.core.vocabulary import ROOT_GENERATE
+from layerscope.private.generation import prefill_function
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _CPU_MARK = "DefaultCPUAllocator"
 _ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(bytes|[KMG]iB)")
 _UNIT_BYTES = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-# transformers runs the first decoder step in this method and the later ones outside it.
-_PREFILL_FUNCTION = "_prefill"
 # The allocator loses some memory to fragments, and later phases may need more than this one did.
 _USABLE = 0.9
 
@@ -73,12 +72,15 @@ def place_of(error: BaseException, model: nn.Module) -> tuple[str, str]:
     """
     names = {id(module): fqn for fqn, module in model.named_modules()}
     layer, prefill = "", False
+    # transformers runs the first decoder step in this method and the later ones outside it.
+    first_step = prefill_function()
     for frame in _frames(error.__traceback__):
         layer = names.get(id(frame.f_locals.get("self"))) or layer
-        prefill = prefill or frame.f_code.co_name == _PREFILL_FUNCTION
+        prefill = prefill or frame.f_code.co_name == first_step
     if not layer:
         return ROOT_GENERATE, ""
-    return static_phase_of(layer) or ("prefill" if prefill else "decode"), layer
+    step = "prefill" if prefill else "decode" if first_step else "prefill or decode"
+    return static_phase_of(layer) or step, layer
 
 
 def fitting_batch(

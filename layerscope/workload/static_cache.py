@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from layerscope.private.generation import allocate
+from layerscope.private.tensors import zero_all
+
 
 class StaticCaches:
     """The static caches of a T5 or a decoder-only language model, one for each shape.
@@ -69,13 +72,14 @@ class StaticCaches:
             else next(self._language.parameters())
         )
         cache = StaticCache(config=config, max_cache_len=length)
-        cache.early_initialization(rows, heads, width, reference.dtype, reference.device)
+        allocate(cache, rows, heads, width, reference.dtype, reference.device)
         return cache
 
 
 class _Kept:
     def __init__(self, cache: Any, parts: list[Any]) -> None:
         self.cache = cache
+        self._zero_all = zero_all()
         self._updated: dict[int, bool] | None = getattr(cache, "is_updated", None)
         self._tensors = [
             value
@@ -92,7 +96,7 @@ class _Kept:
     def empty(self) -> None:
         """As new, at the same addresses, in a few launches where `reset()` takes three a layer."""
         for tensors in self._alike.values():
-            torch._foreach_zero_(tensors)
+            self._zero_all(tensors)
         if self._updated is not None:
             self._updated.update(dict.fromkeys(self._updated, False))
 

@@ -12,6 +12,7 @@ NAMES = [
     "python",
     "torch",
     "transformers",
+    "private_names",
     "tiny_model",
     "host_tracing",
     "device_tracing",

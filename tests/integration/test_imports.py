@@ -22,7 +22,7 @@ READ = (
     "trace", "account", "timeline", "work", "joules", "findings", "differences", "report", "web",
     "runs", "tab",
 )  # fmt: skip
-DO = ("models", "workload", "instrument", "measure", "write", "passes", "run")
+DO = ("private", "models", "workload", "instrument", "measure", "write", "passes", "run")
 BOTH = ("sweep", "reproduce", "cli")
 FLOORS = (BASE, COMMON, READ, DO, BOTH)
 ORDER = [room for floor in FLOORS for room in floor]

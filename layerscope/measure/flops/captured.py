@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerscope.private.tensors import flatten, unflatten
+
 if TYPE_CHECKING:
     import torch
 
@@ -70,9 +72,8 @@ def tensors_only(call: CapturedCall) -> tuple[torch.nn.Module, tuple[torch.Tenso
     The part hangs in it as `part`, so that FQNs inside read `part.<name>`.
     """
     import torch
-    from torch.utils._pytree import tree_flatten, tree_unflatten
 
-    leaves, shape = tree_flatten((call.args, call.kwargs))
+    leaves, shape = flatten((call.args, call.kwargs))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
     class TensorsOnly(torch.nn.Module):
@@ -84,8 +85,8 @@ def tensors_only(call: CapturedCall) -> tuple[torch.nn.Module, tuple[torch.Tenso
             filled = list(leaves)
             for place, tensor in zip(places, tensors, strict=True):
                 filled[place] = tensor
-            args, kwargs = tree_unflatten(filled, shape)
-            result, _ = tree_flatten(self.part(*args, **kwargs))
+            args, kwargs = unflatten(filled, shape)
+            result, _ = flatten(self.part(*args, **kwargs))
             return tuple(leaf for leaf in result if isinstance(leaf, torch.Tensor))
 
     wrapped = TensorsOnly()

@@ -17,6 +17,14 @@ from layerscope.measure.flops.operands import dtype_name, named_operands, operan
 from layerscope.measure.flops.operator_kinds import Kind, kind_of
 from layerscope.measure.flops.tensors import tensors_in
 from layerscope.measure.flops.traffic import Moved, is_packed, reads, storages_of, writes
+from layerscope.private.names import require
+from layerscope.private.operators import (
+    COUNTED,
+    decomposes,
+    dispatch_mode,
+    operator_class,
+)
+from layerscope.private.tensors import wrapper_test
 from layerscope.records.heavy import heavy_kind
 from layerscope.records.work import CountedWork, OperatorCount, PartWork, WorkRow
 
@@ -148,33 +156,26 @@ def _decomposes(operator: Any) -> bool:
     `generate()` runs under no_grad, where such operators still reach a dispatch mode whole in
     inference mode; counted whole they would hide the matmuls inside.
     """
-    import torch
-
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    return key in operator.py_kernels or torch._C._dispatch_has_kernel_for_dispatch_key(
-        operator.name(), key
-    )
+    return decomposes(operator)
 
 
 def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
     """The dispatch mode that runs each operator and books it."""
     import torch
-    from torch.utils._python_dispatch import (
-        TorchDispatchMode,
-        is_traceable_wrapper_subclass_type,
-    )
 
-    class WorkMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    plain, is_wrapper_class, base = operator_class(), wrapper_test(), dispatch_mode()
+
+    class WorkMode(base):  # type: ignore[misc,valid-type]
         supports_higher_order_operators = True
 
         def __torch_dispatch__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
             kwargs = kwargs or {}
-            if any(is_traceable_wrapper_subclass_type(t) for t in types):
+            if any(is_wrapper_class(t) for t in types):
                 # What the subclass makes of it comes back here, operator by operator.
                 return NotImplemented
-            is_plain = isinstance(func, torch._ops.OpOverload)
+            is_plain = isinstance(func, plain)
             # A nested tensor has kernels of its own where others take an operator apart.
             nested = any(t.is_nested for t in tensors_in((args, kwargs)))
             known = nested or func is torch.ops.prim.device.default
@@ -189,7 +190,7 @@ def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
             ledger.book(func, args, kwargs, result)
             return result
 
-    return WorkMode()  # type: ignore[no-untyped-call]
+    return WorkMode()
 
 
 def count_work(
@@ -212,10 +213,12 @@ def count_work(
         once.
 
     Raises:
+        EnvironmentProblem: this torch does not let operators be counted as layerscope does it.
         Whatever `run` raises; the hooks are removed first.
     """
     import torch
 
+    require(COUNTED)
     meter = meter_for(model)
     stack = LayerStack(model, root, meter)
     ledger = WorkLedger(model, stack)

@@ -17,6 +17,14 @@ from layerscope.measure.flops import attention_formulas, product_formulas, recur
 from layerscope.measure.flops.operands import Operands, named_operands
 from layerscope.measure.flops.operator_kinds import base_name
 from layerscope.measure.flops.sparse_formulas import SPARSE
+from layerscope.private.names import NoSuchName
+from layerscope.private.operators import (
+    attention_count,
+    is_operator,
+    packet_of,
+    registered_formulas,
+    triton_kernel,
+)
 
 Formula = Callable[..., int]
 
@@ -45,10 +53,8 @@ def attention_flops(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: An
     Returns:
         2·batch·heads·queries·keys·(d_qk + d_v).
     """
-    from torch.utils.flop_counter import sdpa_flop_count
-
     shapes = (tuple(getattr(t, "shape", t)) for t in (query, key, value))
-    return int(sdpa_flop_count(*shapes))  # type: ignore[no-untyped-call]
+    return attention_count(*shapes)
 
 
 def extra_formulas() -> dict[Any, Formula]:
@@ -66,9 +72,7 @@ class Formulas:
     """Every formula the counter uses, as registered when this was made."""
 
     def __init__(self) -> None:
-        from torch.utils.flop_counter import flop_registry
-
-        self._registered: dict[Any, Formula] = {**extra_formulas(), **flop_registry}
+        self._registered: dict[Any, Formula] = {**extra_formulas(), **registered_formulas()}
 
     def know(self, operator: Any, kwargs: dict[str, Any]) -> bool:
         """Whether a formula stands for this operator."""
@@ -82,7 +86,7 @@ class Formulas:
 
         It takes sparse operands for full ones and complex numbers for real ones.
         """
-        registered = self._registered.get(getattr(operator, "_overloadpacket", operator))
+        registered = self._registered.get(packet_of(operator))
         try:
             return 0 if registered is None else int(registered(*args, **kwargs, out_val=out))
         except Exception:  # torch's counter would end in this; ours has counted the call already
@@ -115,16 +119,15 @@ class Formulas:
         return flops * operands.per_product if is_aten else flops
 
     def _of_torch(self, operator: Any, kwargs: dict[str, Any]) -> Formula | None:
-        packet = getattr(operator, "_overloadpacket", operator)
-        found = self._registered.get(packet) or self._registered.get(_functional(operator))
+        found = self._registered.get(packet_of(operator)) or self._registered.get(
+            _functional(operator)
+        )
         return found or self._registered.get(_triton_function(operator, kwargs))
 
 
 def name_of(operator: Any) -> str:
     """`mm`, `addmm` for `addmm_`, `mm` for `mm.out`; other namespaces keep theirs; a HOP its name."""
-    import torch
-
-    if not isinstance(operator, torch._ops.OpOverload):
+    if not is_operator(operator):
         return str(operator)
     name = base_name(operator)
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
@@ -135,7 +138,7 @@ def _functional(operator: Any) -> Any:
     """`addmm` for `addmm_`, whose formula is the same and which torch's registry lacks."""
     import torch
 
-    if not isinstance(operator, torch._ops.OpOverload) or operator.namespace != "aten":
+    if not is_operator(operator) or operator.namespace != "aten":
         return None
     return getattr(torch.ops.aten, name_of(operator), None)
 
@@ -156,11 +159,10 @@ def _triton_function(operator: Any, kwargs: dict[str, Any]) -> Any:
     if str(operator) not in _triton_wrappers() or "kernel_idx" not in kwargs:
         return None
     try:
-        from torch._higher_order_ops.triton_kernel_wrap import get_kernel
+        kernel = triton_kernel(kwargs["kernel_idx"])
         from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
+    except (ImportError, NoSuchName):
         return None
-    kernel = get_kernel(kwargs["kernel_idx"])
     while not isinstance(kernel, JITFunction):
         kernel = getattr(kernel, "fn", None)
         if kernel is None:

@@ -7,6 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from layerscope.measure.flops.tensors import tensors_in
+from layerscope.private.operators import (
+    schema_of,
+)
+from layerscope.private.tensors import plain_layouts
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +96,7 @@ def named_operands(
 @cache
 def argument_names(operator: Any) -> tuple[str, ...]:
     """The names of an operator's arguments, in order."""
-    schema = getattr(operator, "_schema", None)
+    schema = schema_of(operator)
     return () if schema is None else tuple(argument.name for argument in schema.arguments)
 
 
@@ -131,7 +135,4 @@ def _pair(named: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _is_hidden(tensor: torch.Tensor) -> bool:
-    import torch
-
-    plain = (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]
-    return tensor.is_nested or tensor.layout not in plain
+    return tensor.is_nested or tensor.layout not in plain_layouts()

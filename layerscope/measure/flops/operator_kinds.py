@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from layerscope.measure.flops import product_free
 
 if TYPE_CHECKING:
-    import torch
-
-    Operator = torch._ops.OpOverload
+    from layerscope.private.operators import Operator
 
 
 class Kind(Enum):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from layerscope.private.tensors import is_fake
 
 if TYPE_CHECKING:
     from layerscope.measure.flops.operands import Operands
@@ -53,7 +55,7 @@ def _grouped_mm(o: Operands) -> int | None:
     if len(left) == 3 and len(right) == 3:
         return 2 * math.prod(left) * right[-1]
     offsets = o.get("offs")
-    if offsets is None or offsets.is_meta or _is_fake(offsets):
+    if offsets is None or offsets.is_meta or is_fake(offsets):
         return None
     ends = int(offsets[-1]) if offsets.numel() else 0
     if len(left) == 2 and len(right) == 3:
@@ -61,12 +63,6 @@ def _grouped_mm(o: Operands) -> int | None:
     if len(left) == 3:
         return 2 * left[1] * left[2] * ends
     return 2 * left[0] * right[1] * ends
-
-
-def _is_fake(tensor: Any) -> bool:
-    from torch._subclasses.fake_tensor import FakeTensor
-
-    return isinstance(tensor, FakeTensor)
 
 
 def _trilinear(o: Operands) -> int:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from layerscope.private.tensors import indices_of, plain_layouts, values_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,14 +20,12 @@ if TYPE_CHECKING:
 def _stored(tensor: torch.Tensor) -> int:
     import torch
 
-    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    values = values_of(tensor) if tensor.layout is torch.sparse_coo else tensor.values()
     return int(values.numel())
 
 
 def _is_sparse(tensor: Any) -> bool:
-    import torch
-
-    return tensor.layout not in (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]
+    return tensor.layout not in plain_layouts()
 
 
 def _product(first: str, second: str) -> Callable[[Operands], int | None]:
@@ -59,8 +59,8 @@ def _both(left: torch.Tensor, right: torch.Tensor) -> int | None:
     if left.sparse_dim() != 2 or right.sparse_dim() != 2 or left.is_complex():
         return None
     inner = int(left.shape[1])
-    columns = torch.bincount(left._indices()[1], minlength=inner)
-    rows = torch.bincount(right._indices()[0], minlength=inner)
+    columns = torch.bincount(indices_of(left)[1], minlength=inner)
+    rows = torch.bincount(indices_of(right)[0], minlength=inner)
     return 2 * int((columns * rows).sum())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from layerscope.private.tensors import indices_of, is_wrapper, values_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -29,14 +31,13 @@ def parts_of(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     Of a sparse tensor the values and their indices; of a subclass what it wraps.
     """
     import torch
-    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-    if is_traceable_wrapper_subclass(tensor):
-        names, _ = tensor.__tensor_flatten__()
+    if is_wrapper(tensor):
+        names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # wrappers have it
         for name in names:
             yield from parts_of(getattr(tensor, name))
     elif tensor.layout is torch.sparse_coo:
-        yield from (tensor._indices(), tensor._values())
+        yield from (indices_of(tensor), values_of(tensor))
     elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
         yield from (tensor.crow_indices(), tensor.col_indices(), tensor.values())
     elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):

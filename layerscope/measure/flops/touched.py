@@ -14,6 +14,7 @@ from layerscope.measure.flops.operands import Operands, named_operands
 from layerscope.measure.flops.operator_kinds import LOOKUPS, SCATTERS
 from layerscope.measure.flops.regions import LARGEST_MAP, bytes_in, region_of
 from layerscope.measure.flops.tensors import tensors_in
+from layerscope.private.tensors import is_fake
 
 if TYPE_CHECKING:
     import torch
@@ -153,9 +154,7 @@ def _along(table: torch.Tensor, dim: int, index: torch.Tensor) -> int:
 
 def has_values(tensor: torch.Tensor) -> bool:
     """Whether a tensor's elements can be read: not on the meta device, not a fake one."""
-    from torch._subclasses.fake_tensor import FakeTensor
-
-    return not tensor.is_meta and not isinstance(tensor, FakeTensor)
+    return not tensor.is_meta and not is_fake(tensor)
 
 
 def _is_hidden(tensor: torch.Tensor) -> bool:

@@ -16,11 +16,15 @@ from layerscope.measure.flops.operator_kinds import OVERWRITES, SCATTERS, base_n
 from layerscope.measure.flops.regions import Region, bytes_in, region_of
 from layerscope.measure.flops.tensors import parts_of, tensors_in
 from layerscope.measure.flops.touched import Touched, touched_by
+from layerscope.private.operators import (
+    schema_of,
+)
+from layerscope.private.tensors import storage_key
 
 if TYPE_CHECKING:
     import torch
 
-    Operator = torch._ops.OpOverload
+    from layerscope.private.operators import Operator
 
 # Results that an embedding bag only keeps for its backward pass, and where its bags begin.
 _BOOKKEEPING = frozenset({"_embedding_bag", "_embedding_bag_forward_only"})
@@ -56,7 +60,7 @@ def storage_id(tensor: torch.Tensor) -> int:
     """Which storage a tensor looks at; views of one tensor share it. 0 for tensors without one."""
     import torch
 
-    return int(tensor.untyped_storage()._cdata) if tensor.layout is torch.strided else 0
+    return storage_key(tensor) if tensor.layout is torch.strided else 0
 
 
 def storages_of(tensors: Iterable[torch.Tensor]) -> set[int]:
@@ -143,7 +147,7 @@ def _changed(
 
 @cache
 def _written(operator: Operator) -> tuple[str, ...]:
-    schema = getattr(operator, "_schema", None)
+    schema = schema_of(operator)
     if schema is None:
         return ()
     found = (a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)
@@ -173,7 +177,7 @@ def _adds(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @cache
 def _outputs(operator: Operator) -> frozenset[int | str]:
-    schema = getattr(operator, "_schema", None)
+    schema = schema_of(operator)
     if schema is None:
         return frozenset()
     found = [(place, a.name) for place, a in enumerate(schema.arguments) if a.is_out]

@@ -16,6 +16,9 @@ import torch
 
 from layerscope.core.units import size_text
 from layerscope.measure.replay.inputs import Held, hold, storage_bytes, tensors_of
+from layerscope.private.modules import COMPILED_CALL, compiled_call
+from layerscope.private.names import require
+from layerscope.private.tensors import REPLAYED
 
 Call = tuple[str, int]  # FQN, number of the call from 0
 Generate = Callable[[], object]
@@ -96,6 +99,7 @@ def _run(
     copy: bool,
     stop_early: bool,
 ) -> Captured:
+    require(REPLAYED)
     found = Captured()
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     watch = _Watch(found, wanted, weights, budget_bytes, copy=copy, stop_early=stop_early)
@@ -105,8 +109,8 @@ def _run(
         for fqn in dict.fromkeys(fqn for fqn, _ in wanted if fqn in modules):
             module = modules[fqn]
             # module.compile() sets this, and it is called instead of forward.
-            compiled = module.__dict__.get("_compiled_call_impl") is not None
-            name = "_compiled_call_impl" if compiled else "forward"
+            compiled = compiled_call(module) is not None
+            name = COMPILED_CALL.attribute if compiled else "forward"
             replaced.append((module, name, module.__dict__.get(name)))
             module.__dict__[name] = watch.around(fqn, getattr(module, name))
         generate()

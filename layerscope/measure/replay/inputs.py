@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from layerscope.private.tensors import copy_all, writes_so_far
+
 # An integer tensor of no more elements that a call changes is a counter, not data.
 _COUNTER_ELEMENTS = 8
 
@@ -50,7 +52,7 @@ class Held:
         return tuple(
             tensor
             for tensor, version in self.versions
-            if tensor._version != version and id(tensor) not in self.state
+            if writes_so_far(tensor) != version and id(tensor) not in self.state
         )
 
 
@@ -66,7 +68,7 @@ def hold(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copy: bool) -> Hel
         args=args,
         kwargs=kwargs,
         frozen=Frozen(tree),
-        versions=tuple((tensor, tensor._version) for tensor in tensors_of(tree)),
+        versions=tuple((tensor, writes_so_far(tensor)) for tensor in tensors_of(tree)),
         counters=(counting, [tensor.clone() for tensor in counting]),
         state=frozenset(map(id, state)),
         copied=copy,
@@ -82,7 +84,7 @@ def put_back(counters: tuple[list[torch.Tensor], list[torch.Tensor]]) -> None:
     """Write into each of the first tensors what the second holds."""
     living, values = counters
     if living:
-        torch._foreach_copy_(living, values)
+        copy_all(living, values)
 
 
 class Frozen:

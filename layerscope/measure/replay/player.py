@@ -19,6 +19,7 @@ import torch
 from layerscope.core.units import MIB
 from layerscope.core.words import first_line, kind_and_first_line
 from layerscope.measure.replay.inputs import Held, is_counter, put_back
+from layerscope.private.tensors import writes_so_far
 
 # Long enough that the synchronisation after a run of passes costs nothing, short enough that a
 # window of half a second ends close to half a second.
@@ -191,12 +192,12 @@ def _try_out(
         Refused: the second call leaves other inputs than the first, or a call raises.
     """
     held.restore()
-    kept, versions = _clones(held), {id(t): t._version for t, _ in held.versions}
+    kept, versions = _clones(held), {id(t): writes_so_far(t) for t, _ in held.versions}
     before_call()
     _call(module, held, device)
     counted = {id(tensor) for tensor in held.counters[0]}
     changed = [
-        t for t, _ in held.versions if t._version != versions[id(t)] and id(t) not in counted
+        t for t, _ in held.versions if writes_so_far(t) != versions[id(t)] and id(t) not in counted
     ]
     living = [t for t in changed if is_counter(t) and id(t) in kept]
     counters = living, [kept[id(tensor)] for tensor in living]

@@ -9,7 +9,16 @@ from layerscope import __version__
 from layerscope.core.files import POWER_FILE
 from layerscope.measure.clock import SystemClock
 from layerscope.records.diagnosis import Diagnosis
-from layerscope.run.diagnosis import ceilings, energy, gpu, model, software, surroundings, tracing
+from layerscope.run.diagnosis import (
+    ceilings,
+    energy,
+    gpu,
+    model,
+    private_names,
+    software,
+    surroundings,
+    tracing,
+)
 from layerscope.run.diagnosis.probe import DEVICE_TIMEOUT_S, Finding, Probe
 
 # The request itself gives up after three seconds; a name server that is silent is cut off here.
@@ -62,6 +71,11 @@ def _software() -> tuple[Probe, ...]:
             costs="no InstructBLIP runs without transformers; an untested version may name or "
             "build layers differently",
             look=software.transformers,
+        ),
+        Probe(
+            name="private_names",
+            costs="the features named; everything else works as with a tested version",
+            look=_private_names,
         ),
         Probe(
             name="tiny_model",
@@ -217,6 +231,12 @@ def _around(out: Path) -> tuple[Probe, ...]:
             look=ceilings.kept_ceilings,
         ),
     )
+
+
+def _private_names() -> Finding:
+    from layerscope.private.registry import PRIVATE_NAMES
+
+    return private_names.private_names(PRIVATE_NAMES)
 
 
 def _cuda() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_without_a_cache_one_position_more_goes_on() -> None:
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_loop_of_ones_own_has_one_prefill_and_then_decodes(cached: bool, tmp_path: Path) -> None:
     model, inputs = small_model(tmp_path), small_inputs()
+    known = inspect.signature(model.language_model.forward).parameters
+    cache = "cache" if "cache" in known else "past_key_values"
     tokens = torch.zeros(2, 1, dtype=torch.long)
     with torch.no_grad(), layerscope.capture(model) as cap:
         for _ in range(2):  # two prompts
@@ -60,7 +63,7 @@ def test_a_loop_of_ones_own_has_one_prefill_and_then_decodes(cached: bool, tmp_p
                     out = model.language_model(
                         encoder_outputs=(out.encoder_last_hidden_state,),
                         decoder_input_ids=tokens,
-                        past_key_values=out.past_key_values,
+                        **{cache: out[cache]},
                         use_cache=True,
                     )
                 else:

@@ -414,7 +414,7 @@ def test_a_data_parallel_replica_computes_with_its_own_weights_and_has_ranges() 
 def test_what_the_block_changes_stays_and_is_said() -> None:
     model = net()
     hooked: list[int] = []
-    with pytest.warns(UserWarning, match=r"0\.forward changed") as said:  # noqa: PT031, SIM117
+    with pytest.warns(UserWarning, match=r"0\.forward changed|put into") as said:  # noqa: PT031, SIM117
         with layerscope.capture(model) as cap:
             model.load_state_dict({k: v * 0 for k, v in model.state_dict().items()})
             model.double()

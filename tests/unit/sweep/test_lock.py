@@ -42,6 +42,8 @@ def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_a_second_process_is_refused_and_told_who(tmp_path: Path) -> None:

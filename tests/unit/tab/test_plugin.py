@@ -43,7 +43,7 @@ def plugin_over(logdir: Path | str) -> LayersPlugin:
 
 
 def get(plugin: LayersPlugin, route: str, **query: str) -> TestResponse:
-    return Client(plugin.get_plugin_apps()[route]).get(route, query_string=query)
+    return Client(plugin.get_plugin_apps()[route]).get(route, query_string=query, buffered=True)
 
 
 def test_the_tab_has_its_name_and_entry(logdir: Path) -> None:
