@@ -311,20 +311,19 @@ def _roots() -> tuple[Path, Path]:
 def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:
     path, out = tmp_path / "long.yaml", tmp_path / "out"
     path.write_text(PLAIN.replace("warmup: 0", "warmup: 500") + "grid: {batch_size: [1]}")
-    first = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "layerscope", "sweep", str(path), "--out", str(out)],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-    )
-    try:
-        assert first.stderr is not None
-        while not first.stderr.readline().startswith("warm up: started"):
-            assert first.poll() is None
-        second = layerscope("sweep", path, "--out", out)
-    finally:
-        first.kill()
-        first.wait()
+    ) as first:
+        try:
+            assert first.stderr is not None
+            while not first.stderr.readline().startswith("warm up: started"):
+                assert first.poll() is None
+            second = layerscope("sweep", path, "--out", out)
+        finally:
+            first.kill()
     assert second.returncode == 3
     assert f"another sweep writes there (process {first.pid} on " in second.stderr
     assert [p.name for p in (out / "cells").iterdir() if not p.name.startswith(".")] == []

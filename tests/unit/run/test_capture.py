@@ -14,6 +14,7 @@ import pickle
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -559,3 +560,19 @@ def test_the_saved_trace_gives_the_same_account(tmp_path: Path) -> None:
     assert saved.operators == cap.account.operators
     rows = {row.layer: row for row in saved.table.rows}
     assert (rows["0"].module, rows["0"].params, rows["0"].dtype) == ("Linear", 72, "float32")
+
+
+def test_a_temporary_trace_goes_with_its_capture_and_without_a_warning() -> None:
+    net = torch.nn.Linear(4, 2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with layerscope.capture(net) as cap:
+            net(torch.ones(1, 4))
+        folder = cap.trace_path.parent
+        assert folder.is_dir()
+        del cap
+        gc.collect()
+    assert not folder.exists()
+    assert not [
+        item for item in said if item.category is ResourceWarning and "layerscope-" in str(item)
+    ]
