@@ -73,7 +73,7 @@ def _layer_row(
         phase=phase,
         layer=layer,
         module=module.cls if module else "",
-        group="other" if layer == root and module is None else known.group(layer),
+        group=known.group(layer),
         depth=0 if layer == root else layer.count(".") + 1,
         calls=tally.calls[key],
         kernels=tally.kernels[key],

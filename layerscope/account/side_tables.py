@@ -24,14 +24,11 @@ def kernel_rows(workings: Workings) -> tuple[KernelRow, ...]:
     total: Counter[tuple[int, Key, int]] = Counter()
     launch_kind = columns.launches.kind.tolist()
     launches = workings.links.launch.tolist()
-    for event, (name, key, duration) in enumerate(
-        zip(
-            columns.device.name.tolist(), workings.keys, columns.device.dur_ns.tolist(), strict=True
-        )
-    ):
+    names = columns.device.name.tolist()
+    for event, (name, key) in enumerate(zip(names, workings.keys, strict=True)):
         kind = launch_kind[launches[event]] if launches[event] != NONE else 0
         count[name, key, kind] += 1
-        for to, part in workings.place(event).deal(duration):
+        for to, part in workings.parts(event):
             total[name, to, kind] += part
     return _largest_first(
         KernelRow(columns.names[row[0]], *row[1], count[row], total[row], LAUNCH_KINDS[row[2]])

@@ -111,12 +111,11 @@ class Steps:
                 by_hand = by_hand_allowed and not generating
                 if by_hand and not self._goes_on(index):
                     since_prompt = 0
-                if not self._in_range(index, PREFILL_RANGE):
-                    since_prompt += 1
+                in_prefill = self._in_range(index, PREFILL_RANGE)
+                since_prompt += not in_prefill
                 step = len(self._phases)
                 self._phases.append("decode" if since_prompt > 1 else "prefill")
-                if self._in_range(index, PREFILL_RANGE):
-                    since_prompt = max(since_prompt, 1)
+                since_prompt = max(since_prompt, 1)
             self.step_of[index] = step
             self._meanwhile.append("decode" if since_prompt > 1 else "prefill")
 

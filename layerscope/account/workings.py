@@ -83,6 +83,12 @@ class Workings:
         where = self.places.placed[event] if self.places is not None else None
         return where or Placed(((self.keys[event], 1),), "range", modelled=False)
 
+    def parts(self, event: int) -> list[tuple[Key, int]]:
+        """What each (layer, phase) has of a device event, in ns; more than one where layers share it."""
+        duration = int(self.columns.device.dur_ns[event])
+        where = self.places.placed[event] if self.places is not None else None
+        return [(self.keys[event], duration)] if where is None else where.deal(duration)
+
 
 def work_out(
     columns: TraceColumns,

@@ -38,6 +38,7 @@ def command(run_or_trace: Path, tb_profiler: bool, perfetto: bool, out: Path | N
         export_perfetto,
         export_tb_profiler,
         power_absent,
+        refuse_empty,
     )
     from layerscope.runs.run import Run
 
@@ -45,7 +46,7 @@ def command(run_or_trace: Path, tb_profiler: bool, perfetto: bool, out: Path | N
         raise UsageError("nothing to export: give --tb-profiler, --perfetto, or both.")
     run = Run.open(run_or_trace)
     folder = out or (run.trace.parent if run.trace is not None else run_or_trace)
-    run.workings  # noqa: B018 - what cannot be read is refused before a folder is made
+    refuse_empty(run)  # before a folder is made
     _make(folder)
     if tb_profiler:
         fed = export_tb_profiler(run, folder)

@@ -20,8 +20,8 @@ _PATCHES = re.compile(r"(^|\.)(patch_embed(ding)?s?|patch_conv|conv1)(\.|$)")
 _CROSS = re.compile(r"EncDecAttention|cross_?attn|cross_?attention|encoder_attn", re.IGNORECASE)
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _FEED_FORWARD = re.compile(
-    r"mlp|(^|\.)(fc1|fc2|ffn?|feed_?forward|intermediate|output|experts|gate_proj|up_proj|down_proj)"
-    r"(\.|$)|DenseReluDense|sparse_moe|feed_forward",
+    r"mlp|feed_?forward|DenseReluDense|sparse_moe"
+    r"|(^|\.)(fc1|fc2|ffn?|intermediate|output|experts|gate_proj|up_proj|down_proj)(\.|$)",
     re.IGNORECASE,
 )
 _T5_SUBLAYER = re.compile(r"(^|\.)block\.\d+\.layer\.(\d)")

@@ -30,21 +30,20 @@ APART: frozenset[Role] = frozenset({"vision", "audio", "qformer", "projection"})
 
 def role_of(fqn: str, roles: Roles) -> Role | None:
     """The role of a module, or of the nearest module around it that has one."""
-    while fqn:
-        if fqn in roles:
-            return roles[fqn]
-        fqn = fqn.rpartition(".")[0]
-    return None
+    return roles.get(_holder(fqn, roles))
 
 
 def inside_role(fqn: str, roles: Roles) -> str:
     """A module's name below the module whose role it has; "" for that module, or without a role."""
-    above = fqn
-    while above:
-        if above in roles:
-            return fqn[len(above) + 1 :]
-        above = above.rpartition(".")[0]
-    return ""
+    above = _holder(fqn, roles)
+    return fqn[len(above) + 1 :] if above else ""
+
+
+def _holder(fqn: str, roles: Roles) -> str:
+    """The module, this one or the nearest around it, that has a role; "" without any."""
+    while fqn and fqn not in roles:
+        fqn = fqn.rpartition(".")[0]
+    return fqn
 
 
 def fixed_phase(role: Role | None) -> str | None:

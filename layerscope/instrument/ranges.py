@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.compiler import is_compiling
 
-from layerscope.core.roles import decoders
+from layerscope.core.roles import Roles, decoders
 from layerscope.core.vocabulary import (
     CONTINUED_RANGE,
     PREFILL_RANGE,
@@ -69,6 +69,7 @@ class LayerRanges:
         on: open ranges from the start; else from `start` on.
         twins: what `torch.compile` made of modules of the model, outside of it: their calls open
             ranges, too.
+        roles: the model's, where they are at hand.
 
     Attributes:
         uninstrumented: FQNs that take no wrapper (parts of scripted modules); their time goes to
@@ -76,9 +77,15 @@ class LayerRanges:
     """
 
     def __init__(
-        self, model: torch.nn.Module, twins: Sequence[torch.nn.Module] = (), *, on: bool = True
+        self,
+        model: torch.nn.Module,
+        twins: Sequence[torch.nn.Module] = (),
+        *,
+        on: bool = True,
+        roles: Roles | None = None,
     ) -> None:
         self._model = model
+        self._roles = roles_of(model) if roles is None else roles
         self._on = on
         self._twins = twins
         self._wrapped: list[_Wrapped] = []
@@ -155,7 +162,7 @@ class LayerRanges:
 
     def _wrap_all(self) -> None:
         modules = list(self._model.named_modules())
-        stepped = frozenset(decoders(roles_of(self._model)))
+        stepped = frozenset(decoders(self._roles))
         loop, prefill = DecoderLoop(), prefill_function()
         compiled: list[str] = []
         scripted: list[str] = []

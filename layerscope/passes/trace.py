@@ -28,7 +28,7 @@ def trace(session: Session, draft: Draft) -> None:
         gc.collect()
         with (
             collector_at_rest(),
-            LayerRanges(session.model.model) as ranges,
+            LayerRanges(session.model.model, roles=session.model.record.roles) as ranges,
             ProfilerSession(cuda=device == "cuda") as profiler,
         ):
             began = time.perf_counter_ns()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.words import kind_and_first_line
 
 # The series that all tests, or on a GPU all passes, ran with.
 TORCH = ("2.11", "2.13", "2.14")
 TRANSFORMERS = ("5.17", "5.24")
-_LONGEST = 200
 
 
 class NoSuchName(EnvironmentProblem):
@@ -145,8 +145,7 @@ class PrivateName:
         except NoSuchName:
             return f"{self.library} {version_of(self.library)} has no such name"
         except Exception as error:  # what a changed private name raises is not ours to list
-            first = next(iter(str(error).splitlines()), "")
-            return f"{type(error).__name__}: {first}"[:_LONGEST].rstrip(": ")
+            return kind_and_first_line(error)
 
     def missing(self) -> NoSuchName:
         """The refusal of what needs this name."""

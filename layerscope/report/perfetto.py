@@ -77,10 +77,9 @@ def _marked(event: RawEvent, workings: Workings) -> Mapping[str, Any]:
     told: dict[str, Any] = {"layer": layer, "phase": phase}
     if step != NONE:
         told["step"] = step
-    where = workings.place(event.row)
-    if len(where.shares) > 1:
+    parts = workings.parts(event.row)
+    if len(parts) > 1:
         # A viewer shows a fused kernel once, below its largest layer; the table deals it out.
-        parts = where.deal(int(workings.columns.device.dur_ns[event.row]))
         told["shares_ns"] = {f"{name} ({of})": ns for (name, of), ns in parts}
     return {**event.fields, "args": {**event.args, **told}}
 

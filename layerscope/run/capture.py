@@ -61,7 +61,9 @@ class Capture:
         with contextlib.ExitStack() as exits:
             session = ProfilerSession(cuda=_on_cuda(self._model), all_threads=True)
             described = CapturedModel(self._model)
-            ranges = LayerRanges(self._model, compiled_twins(self._model), on=False)
+            ranges = LayerRanges(
+                self._model, compiled_twins(self._model), on=False, roles=described.roles
+            )
             exits.enter_context(room_for_wrappers(described.names))
             exits.enter_context(ranges)
             exits.enter_context(session)

@@ -31,7 +31,7 @@ def export_tb_profiler(run: Run, folder: Path) -> tb_profiler.Fed:
         DataError: no trace, or one that cannot be read or is empty.
         EnvironmentProblem: the file cannot be written.
     """
-    trace, workings = _exported(run)
+    trace, workings = refuse_empty(run)
     if workings.source != "ranges":
         # Its own view shows what the trace has of modules, and would show layers of another kind twice.
         workings = work_out(read_trace(trace))
@@ -54,11 +54,16 @@ def export_perfetto(run: Run, folder: Path) -> perfetto.Marked:
         DataError: no trace, or one that cannot be read or is empty.
         EnvironmentProblem: the file cannot be written.
     """
-    trace, workings = _exported(run)
+    trace, workings = refuse_empty(run)
     return perfetto.write_perfetto(trace, workings, folder / (_stem(trace) + perfetto.SUFFIX))
 
 
-def _exported(run: Run) -> tuple[Path, Workings]:
+def refuse_empty(run: Run) -> tuple[Path, Workings]:
+    """The run's trace, read and worked out, where there is anything in it.
+
+    Raises:
+        DataError: no trace, or one that cannot be read or is empty.
+    """
     workings, trace = run.workings, run.trace
     assert trace is not None
     columns = workings.columns

@@ -71,15 +71,17 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         name = request.args.get("name", "")
         if name == "trace":
             raise exceptions.NotFound("A trace is fetched from /trace.")
-        path = self._path(request, name)
+        folder, path = self._found(request, name)
         # From the trace, where it is there: the tables in the folder are those of the layerscope that
         # wrote them, and the tab is to say what `layerscope layers` says.
-        traced = self._runs is not None and self._runs.file(request.args.get("run", ""), "trace")
-        body = self._open.file(self._folder(request), name) if traced else path.read_bytes()
+        if self._runs is not None and self._runs.held(folder, "trace") is not None:
+            body = self._open.file(self._readable(folder), name)
+        else:
+            body = path.read_bytes()
         return _respond(request, body, _FILE_TYPES[path.suffix])
 
     def _trace(self, request: Request) -> Response:
-        path = self._path(request, "trace")
+        _, path = self._found(request, "trace")
         # In pieces: an XL trace has tens of megabytes, and TensorBoard's own answer copies it.
         return Response(
             wrap_file(request.environ, path.open("rb"), 1 << 16),
@@ -93,13 +95,13 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         )
 
     def _window(self, request: Request) -> Response:
-        self._path(request, "trace")
-        window = self._open.window(self._folder(request), request.args)
+        folder, _ = self._found(request, "trace")
+        window = self._open.window(self._readable(folder), request.args)
         return _respond(request, window, "application/json")
 
     def _perfetto(self, request: Request) -> Response:
-        self._path(request, "trace")
-        trace = self._open.perfetto(self._folder(request))
+        folder, _ = self._found(request, "trace")
+        trace = self._open.perfetto(self._readable(folder))
         # As a file and not as an encoding: Perfetto unpacks it, and fetch() would do so before it.
         return _respond(request, trace, "application/gzip")
 
@@ -113,19 +115,19 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
             raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
         return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
 
-    def _folder(self, request: Request) -> Path:
-        run = request.args.get("run", "")
-        folder = self._runs.folder(run) if self._runs else None
-        if folder is None:
-            raise exceptions.NotFound("No such run, or a file of it leads out of the log folder.")
-        return folder
-
-    def _path(self, request: Request, name: str) -> Path:
-        run = request.args.get("run", "")
-        path = self._runs.file(run, name) if self._runs else None
-        if path is None:
+    def _found(self, request: Request, name: str) -> tuple[Path, Path]:
+        """The folder of the run asked for, and its file of this name."""
+        folder = self._runs.folder(request.args.get("run", "")) if self._runs else None
+        path = self._runs.held(folder, name) if self._runs and folder else None
+        if folder is None or path is None:
             raise exceptions.NotFound(f"No such run below the log folder, or it has no {name!r}.")
-        return path
+        return folder, path
+
+    def _readable(self, folder: Path) -> Path:
+        """A run's folder, unless a file in it is a link that leads out."""
+        if self._runs is None or not self._runs.stays_inside(folder):
+            raise exceptions.NotFound("A file of this run leads out of the log folder.")
+        return folder
 
 
 def _download_name(trace: Path) -> str:

@@ -87,17 +87,23 @@ class RunList:
         runs.sort(key=lambda run: (run.summary["created_utc"], run.id), reverse=True)
         return runs
 
+    def folder(self, run_id: str) -> Path | None:
+        """This run's folder; None when there is no such run."""
+        return self._log.folder(run_id, RUN_FILE)
+
+    def held(self, folder: Path, name: str) -> Path | None:
+        """The file in a run's folder that `FILES` calls `name`; None when it has none."""
+        return self._log.inside(folder / FILES[name]) if name in FILES else None
+
     def file(self, run_id: str, name: str) -> Path | None:
         """The file of this run that `FILES` calls `name`; None when there is no such run or file."""
-        return self._log.file(run_id, RUN_FILE, FILES[name]) if name in FILES else None
+        folder = self.folder(run_id)
+        return self.held(folder, name) if folder is not None else None
 
-    def folder(self, run_id: str) -> Path | None:
-        """This run's folder, if all that a reader takes from it lies below the log folder."""
-        folder = self._log.folder(run_id, RUN_FILE)
-        if folder is None:
-            return None
-        taken = [folder / name for name in READ_FILES if (folder / name).exists()]
-        return folder if all(self._log.inside(path) for path in taken) else None
+    def stays_inside(self, folder: Path) -> bool:
+        """Whether all that a reader takes from a run lies below the log folder."""
+        taken = (folder / name for name in READ_FILES)
+        return all(self._log.inside(path) for path in taken if path.exists())
 
     def _run(self, folder: Path) -> Run:
         head = self._head(folder)

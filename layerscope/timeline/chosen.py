@@ -101,8 +101,7 @@ class Chosen:
         fits = {key: self.choice.holds(key, root) for key in set(keys)}
         found = [ns if fits[key] else NONE for key, ns in zip(keys, durations, strict=True)]
         for event in np.flatnonzero(self._is_placed).tolist():
-            parts = self.workings.place(event).deal(durations[event])
-            held = [ns for key, ns in parts if self.choice.holds(key, root)]
+            held = [ns for key, ns in self.workings.parts(event) if self.choice.holds(key, root)]
             found[event] = sum(held) if held else NONE
         return np.array(found, np.int64)
 

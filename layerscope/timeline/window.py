@@ -287,14 +287,14 @@ class Timeline:
         return found
 
     def _shares(self, names: _Names, events: list[int]) -> list[tuple[int, int, int, int]]:
-        workings, durations = self._workings, self._workings.columns.device.dur_ns
-        if workings.places is None:
+        if self._workings.places is None:
             return []
+        parts = [(index, self._workings.parts(event)) for index, event in enumerate(events)]
         return [
             (index, names.of(layer), names.of(phase), ns)
-            for index, event in enumerate(events)
-            if len(workings.place(event).shares) > 1
-            for (layer, phase), ns in workings.place(event).deal(int(durations[event]))
+            for index, shared in parts
+            if len(shared) > 1
+            for (layer, phase), ns in shared
         ]
 
     def _owners(self, names: _Names, items: Ints) -> list[int]:

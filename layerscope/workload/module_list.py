@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 _PARTS = {"vision": "vision_config", "qformer": "qformer_config", "language": "text_config"}
 
 
-def list_modules(model: nn.Module) -> tuple[ModuleRecord, ...]:
+def list_modules(model: nn.Module, roles: Roles | None = None) -> tuple[ModuleRecord, ...]:
     """Every module in `named_modules()` order, the root first with FQN "".
 
     `params` counts the parameters a module holds itself; a tied one counts where it is met first,
     so that the sum over all modules is the number of the model's parameters. `dtype` names those
-    of all parameters the module holds, tied ones included.
+    of all parameters the module holds, tied ones included. `roles` are the model's, where they are at
+    hand.
     """
-    return records_of(list(model.named_modules()), roles_of(model))
+    return records_of(list(model.named_modules()), roles_of(model) if roles is None else roles)
 
 
 def records_of(modules: Sequence[tuple[str, nn.Module]], roles: Roles) -> tuple[ModuleRecord, ...]:
@@ -108,7 +109,7 @@ def model_record(
         trained: whether its predictions mean anything.
         revision: commit hash on the hub, where it has one.
     """
-    parameters = tuple(model.parameters())
+    parameters, roles = tuple(model.parameters()), roles_of(model)
     dtypes: Counter[str] = Counter()
     for parameter in parameters:
         dtypes[_name(parameter.dtype)] += elements(parameter)
@@ -122,8 +123,8 @@ def model_record(
         param_bytes=sum(p.numel() * p.element_size() for p in parameters),
         dtypes=dict(sorted(dtypes.items())),
         attention=attention_in_use(model),
-        modules=list_modules(model),
-        roles=dict(roles_of(model)),
+        modules=list_modules(model, roles),
+        roles=dict(roles),
         revision=revision,
     )
 

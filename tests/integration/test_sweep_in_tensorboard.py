@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.by_path import module_at
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = REPOSITORY / "docs" / "results" / "h200" / "xl-b16-eager"
 
 
 def benchmark() -> ModuleType:
-    path = REPOSITORY / "benchmarks" / "sweep_in_tensorboard.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(REPOSITORY / "benchmarks" / "sweep_in_tensorboard.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CPU time of processes is read from /proc")

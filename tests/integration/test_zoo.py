@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.by_path import module_at
 from support.shared import SHARED
 
 import layerscope
@@ -33,12 +33,7 @@ def zoo() -> dict[str, Callable[[], Built]]:
     path = SHARED / "cases" / "zoo.py"
     if not path.exists():
         return {}
-    spec = importlib.util.spec_from_file_location("zoo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: dict[str, Callable[[], Built]] = module.ZOO
+    found: dict[str, Callable[[], Built]] = module_at(path).ZOO
     return found
 
 

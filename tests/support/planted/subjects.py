@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from support.by_path import module_at
 from support.planted.models import WIDTH, Captioner, Experts, Replicas, Tower
 from support.planted.planting import Call
 from support.planted.series import Subject
@@ -78,12 +78,7 @@ def forward_only(build: Build) -> Build:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location("planted_zoo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    models: dict[str, Any] = module.ZOO
+    models: dict[str, Any] = module_at(path).ZOO
     return models
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
+from support.by_path import module_at
 from support.kineto import TraceWriter
 
 from layerscope.account.account import account_of
@@ -14,12 +13,7 @@ SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "trace_reading.py"
 
 
 def test_a_repeated_trace_is_so_many_times_the_trace(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("trace_reading", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["trace_reading"] = script
-    spec.loader.exec_module(script)
+    script = module_at(SCRIPT)
     writer = TraceWriter()
     for i in range(20):
         writer.layer(f"m.{i % 2}", 1000 * i, 900)

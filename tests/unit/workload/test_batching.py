@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from support.by_path import module_at
 
 from layerscope.core.errors import DataError, ModelError, UsageError
 from layerscope.core.run_config import RunConfig
@@ -275,14 +275,7 @@ def test_a_real_generate_takes_the_batch_as_it_is(tiny: Any) -> None:
 
 
 def _builder() -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "build_tiny_processor", ROOT / "scripts" / "build_tiny_processor.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "scripts" / "build_tiny_processor.py")
 
 
 def test_the_committed_processor_is_what_the_script_builds(tmp_path: Path) -> None:
