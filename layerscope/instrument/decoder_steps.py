@@ -6,8 +6,10 @@ the arguments tell. Nothing here waits for a device.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -25,7 +27,9 @@ class DecoderLoop:
 
     def __init__(self) -> None:
         self._positions = 0
-        self._caches: dict[int, Any] = {}  # kept, so that no other object gets a known id
+        # By id, while they live: a cache may hold most of a device's memory, so none is kept alive,
+        # and a dead one's id is forgotten with it.
+        self._caches: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def goes_on(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the call with these arguments is a later step of the one before."""
@@ -33,10 +37,13 @@ class DecoderLoop:
         cache = next((kwargs[name] for name in _CACHES if kwargs.get(name) is not None), None)
         if cache is None:
             return before > 0 and self._positions == before + 1
-        seen = id(cache) in self._caches
-        self._caches[id(cache)] = cache
         length = _length(cache)
-        return seen if length is None else length > 0
+        if length is not None:
+            return length > 0
+        seen = id(cache) in self._caches
+        with contextlib.suppress(TypeError):  # of a kind that cannot be watched: it begins anew
+            self._caches[id(cache)] = cache
+        return seen
 
 
 def _positions(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
@@ -46,11 +53,16 @@ def _positions(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
 
 
 def _length(cache: Any) -> int | None:
-    """Positions in a cache; None where only the device knows."""
+    """Positions in a cache; None where only the device knows, or the cache counts none."""
     ask = getattr(cache, "get_seq_length", None)
     if ask is None:
         return len(cache) if isinstance(cache, (tuple, list)) else None
-    length = ask()
+    try:
+        length = ask()
+    except (
+        Exception
+    ):  # a cache of another kind (states, no positions) must not end the user's program
+        return None
     if isinstance(length, torch.Tensor):
         return int(length) if length.device.type == "cpu" else None
     return int(length)

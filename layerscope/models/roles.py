@@ -115,12 +115,13 @@ def _exceptions(model: nn.Module) -> dict[str, Role]:
 
 
 def _between(model: nn.Module, said: dict[str, Role]) -> Iterator[tuple[str, Role]]:
-    """Modules beside those with a role that hold weights and are no embedding of text."""
-    holders = {*around(said), ""}
+    """Modules beside a tower that hold weights, have no role and are no embedding of text."""
+    towers = [fqn for fqn, role in said.items() if role in ("vision", "audio")]
+    holders, outer = {*around(towers), ""}, around(said)
     inside = tuple(f"{fqn}." for fqn in said)
     for name, module in model.named_modules():
         fqn, (above, _, leaf) = plain_fqn(name), plain_fqn(name).rpartition(".")
-        if not fqn or is_compiled_wrapper(module) or above not in holders or fqn in holders:
+        if not fqn or is_compiled_wrapper(module) or above not in holders or fqn in outer:
             continue
         if fqn in said or fqn.startswith(inside):
             continue

@@ -136,6 +136,45 @@ def by_hand(model: Any, inputs: dict[str, Any]) -> None:
         out = model(**later)
 
 
+def test_a_state_space_model_runs_as_it_does_alone() -> None:
+    """Its cache counts no positions; looking at it must not end the program."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    torch.manual_seed(0)
+    config = MambaConfig(
+        vocab_size=100, hidden_size=32, num_hidden_layers=2, state_size=4,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    model = MambaForCausalLM(config).eval()
+    assert steps_of(model, {"input_ids": torch.tensor([[5, 6, 7]])}) == {"prefill": 1, "decode": 4}
+
+
+def test_a_head_beside_the_decoder_is_no_projection() -> None:
+    """BLIP's lies in the text decoder and says nothing of itself."""
+    from transformers import BlipConfig, BlipForConditionalGeneration
+
+    torch.manual_seed(0)
+    small = {
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    text = {"vocab_size": 100, "encoder_hidden_size": 48, "bos_token_id": 1, "eos_token_id": 2,
+            "sep_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 64}  # fmt: skip
+    vision = {"image_size": 32, "patch_size": 16}
+    model = BlipForConditionalGeneration(
+        BlipConfig(vision_config=small | vision, text_config=small | text)
+    ).eval()
+    assert roles_of(model) == {
+        "vision_model": "vision",
+        "text_decoder.bert": "decoder",
+        "text_decoder.cls": "head",
+    }
+    inputs = {"pixel_values": torch.randn(1, 3, 32, 32), "input_ids": torch.tensor([[1, 5, 6]])}
+    assert steps_of(model, inputs) == {"prefill": 1, "decode": 4}
+
+
 class Around(torch.nn.Module):
     """A wrapper of someone's own that passes unknown names on, as PEFT's does."""
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 # Model type, as the config says it -> file. Every other model says its roles itself.
 _FILES = {
+    "blip": "blip",
     "git": "git",
     "instructblip": "instructblip",
     "instructblipvideo": "instructblip",

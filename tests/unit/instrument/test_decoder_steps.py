@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,30 @@ def test_a_cache_whose_length_only_the_device_knows_is_known_again() -> None:
     loop, cache = DecoderLoop(), Cache(torch.empty((), device="meta"))
     assert not loop.goes_on((), {"input_ids": ids(9), "past_key_values": cache})
     assert loop.goes_on((), {"input_ids": ids(1), "past_key_values": cache})
+
+
+class States:
+    """A cache without positions, as state-space models have: it refuses the question."""
+
+    def get_seq_length(self) -> int:
+        raise ValueError("only attention layers have a length")
+
+
+def test_a_cache_that_refuses_the_question_is_known_again_and_not_kept_alive() -> None:
+    loop, states = DecoderLoop(), States()
+    assert not loop.goes_on((), {"input_ids": ids(9), "cache_params": states})
+    assert loop.goes_on((), {"input_ids": ids(1), "cache_params": states})
+    gone = weakref.ref(states)
+    del states
+    assert gone() is None
+
+
+def test_no_cache_outlives_its_loop() -> None:
+    loop, cache = DecoderLoop(), Cache(9)
+    assert loop.goes_on((), {"input_ids": ids(1), "past_key_values": cache})
+    gone = weakref.ref(cache)
+    del cache
+    assert gone() is None
 
 
 def test_without_a_cache_one_position_more_goes_on() -> None:
