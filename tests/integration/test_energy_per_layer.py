@@ -107,7 +107,10 @@ def test_the_raw_windows_are_in_the_folder(run: tuple[Path, str]) -> None:
     assert replay is not None
     assert "RAPL package-0" in replay.sources[0]
     assert all(unit.windows or unit.reason for unit in replay.units)
-    assert replay.spent_s <= replay.limit_s == 9
+    # A window begins where the ones before say that it will end in time; a machine that becomes busy
+    # within it stretches it. test_replay_schedule holds the rule itself, on a clock of its own.
+    assert replay.limit_s == 9
+    assert replay.spent_s < 2 * replay.limit_s
     assert {unit.role for unit in replay.units} == {"layer", "whole"}
 
 
