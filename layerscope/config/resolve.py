@@ -26,6 +26,7 @@ class Resolved:
 
     config: RunConfig
     choices: tuple[str, ...]
+    given: frozenset[str] = frozenset()  # the fields that the user set
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> 
     """
     check_keys(given, where)
     said = {key: value for key, value in given.items() if value is not None}
+    theirs = frozenset(said)
     choices: list[str] = []
     if "device" not in said:
         said["device"] = "cuda" if cuda else "cpu"
@@ -98,7 +100,7 @@ def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> 
         choices.append(f"data set {said['dataset']}: {reason}")
     if said.get("weights") == "random" and "min_new_tokens" not in said:
         said["min_new_tokens"] = said.get("max_new_tokens", _default("max_new_tokens"))
-    return Resolved(_typed(said, where), tuple(choices))
+    return Resolved(_typed(said, where), tuple(choices), theirs)
 
 
 _TINY_REASON = "the bundled InstructBLIP, because the XL model needs CUDA (choose with --model)"

@@ -34,6 +34,7 @@ class RunConfig:
         weights: `pretrained` loads a checkpoint; `random` builds the architecture with seeded weights.
         revision: hub revision the model is pinned to; None for a local folder or a built model.
         processor: folder or hub id the processor comes from; None when the data needs none.
+        image_tokens: tokens of one image that the language model sees; None: those of `image_size`.
         image_size: height and width in pixels that the vision tower sees (mode `model`), or that
             the source image is resized to before the processor (mode `source`).
         max_input_len: text tokens, on both tokenizers, query tokens not included.
@@ -75,6 +76,13 @@ class RunConfig:
     )
     image_size: Positive = field(
         default=224, metadata=option("Pixels per side that the model sees.")
+    )
+    image_tokens: Positive | None = field(
+        default=None,
+        metadata=option(
+            "Tokens that an image becomes, for models that cut images of any size into patches "
+            "(Qwen-VL); sets --image-size."
+        ),
     )
     image_size_mode: ImageSizeMode = field(
         default="model",

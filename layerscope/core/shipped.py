@@ -27,7 +27,8 @@ def shipped_config(kind: str, name: str) -> Path:
     Raises:
         UsageError: there is none of that name; the message lists those there are.
     """
-    path = (shipped_root() / kind / name).with_suffix(".yaml")
+    # Not with_suffix: a name may have a dot of its own (qwen2.5-vl-7b-instruct).
+    path = shipped_root() / kind / f"{name}.yaml"
     if name not in shipped_names(kind):
         known = ", ".join(shipped_names(kind)) or "none"
         raise UsageError(f"{name}: no shipped configuration of that name; there are: {known}.")

@@ -13,7 +13,7 @@ from layerscope.records import LatencySample
 from layerscope.workload.generation import Generated, Generator
 
 if TYPE_CHECKING:
-    from layerscope.workload.batching import Batch, Batcher
+    from layerscope.workload.batching import Batch, Batches
     from layerscope.workload.data.sample import Sample
 
 Clock = Callable[[], int]
@@ -50,7 +50,7 @@ class BatchTimer:
     def __init__(
         self,
         generator: Generator,
-        batcher: Batcher,
+        batcher: Batches,
         target: Target,
         full_size: int,
         clock: Clock = time.perf_counter_ns,

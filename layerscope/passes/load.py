@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from layerscope.config.resolve import Resolved
+from layerscope.core.errors import UsageError
 from layerscope.core.progress import Progress
+from layerscope.models.image_inputs import fixed_side
 from layerscope.records import RunConfig
 from layerscope.workload.model import LoadedModel, load_model
 
@@ -43,9 +46,32 @@ def load_for(
     with progress.task(f"load {config.model}", 1) as advance:
         loaded = load(config, announce)
         advance(1)
+    config, sized = _sized(config, loaded, resolved.given)
+    choices = (*resolved.choices, *loaded.choices, *sized)
     if loaded.record.trained or config.min_new_tokens == config.max_new_tokens:
-        return Ready(loaded, config, (*resolved.choices, *loaded.choices))
+        return Ready(loaded, config, choices)
     # Untrained weights end anywhere: with a forced length, runs stay comparable.
     forced = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
     why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
-    return Ready(loaded, forced, (*resolved.choices, *loaded.choices, why))
+    return Ready(loaded, forced, (*choices, why))
+
+
+def _sized(
+    config: RunConfig, loaded: LoadedModel, given: frozenset[str]
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """The size that the model sees, where the model alone says it.
+
+    Raises:
+        UsageError: another one was asked for.
+    """
+    model: Any = loaded.model
+    side = None if model.config.model_type == "instructblip" else fixed_side(model)
+    if side is None or config.image_size == side or config.image_size_mode == "source":
+        return config, ()
+    if "image_size" in given:
+        raise UsageError(
+            f"--image-size {config.image_size}: {type(model).__name__} takes images of {side} px alone."
+        )
+    return dataclasses.replace(config, image_size=side), (
+        f"image size {side} px: the only one that {type(model).__name__} takes",
+    )

@@ -23,13 +23,14 @@ from layerscope.private.names import require
 from layerscope.private.operators import COUNTED
 from layerscope.private.profiler import FAST_RANGE, SESSION
 from layerscope.records import Environment, RunConfig
-from layerscope.workload.batching import Batch, Batcher
+from layerscope.workload.batching import Batch
 from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import Sample, SampleSource
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
 from layerscope.workload.model import LoadedModel, load_model
+from layerscope.workload.multimodal_batching import batches_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ def _timer(ready: Ready, generator: Generator) -> BatchTimer:
     config, model = ready.config, ready.model
     return BatchTimer(
         generator,
-        Batcher(config, model.processor, model.model.config),
+        batches_for(config, model.model, model.processor),
         Target(config.device, torch_dtype(config.dtype)),
         config.batch_size,
         for_warmup=_to_the_limit(ready, generator) if config.optimization == "cudagraphs" else None,

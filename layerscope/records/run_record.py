@@ -88,8 +88,10 @@ class BatchRecord:
     pixel_values_shape: tuple[int, ...]
     text_lengths: tuple[int, ...]  # without padding and without the query tokens
     padded_text_length: int
-    qformer_lengths: tuple[int, ...]
+    qformer_lengths: tuple[int, ...]  # empty for a model without a Q-Former that reads text
     padded_qformer_length: int
+    image_tokens: tuple[int, ...] = ()  # that each sample's image became; empty in older records
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of every input, by its name
 
 
 @dataclass(frozen=True, kw_only=True)

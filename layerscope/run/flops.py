@@ -17,10 +17,11 @@ from layerscope.measure.flops.cross_check import ClosedFormula, cross_check
 from layerscope.passes.load import Announce, load_for
 from layerscope.records.cross_check import CrossChecked, difference_text
 from layerscope.records.work import Check, CountedWork
-from layerscope.workload.batching import Batcher, iter_batches
+from layerscope.workload.batching import iter_batches
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generated, Generator
+from layerscope.workload.multimodal_batching import batches_for
 
 
 def check_flops(
@@ -49,7 +50,7 @@ def check_flops(
     source = open_samples(resolved.config)
     ready = load_for(resolved, progress, announce)
     loaded, config = ready.model, ready.config
-    batcher = Batcher(config, loaded.processor, loaded.model.config)
+    batcher = batches_for(config, loaded.model, loaded.processor)
     samples = source.samples(config.batch_size)
     batch = next(iter_batches(samples, batcher, config.batch_size))
     inputs = batch.to(config.device, torch_dtype(config.dtype))

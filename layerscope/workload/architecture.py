@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-MODEL_TYPE = "instructblip"
+# What is asked of transformers: one name, one for each part of the model, or None, its own choice.
+Attention = str | dict[str, str] | None
 CONFIG_FILE = "config.json"
 _SHIPPED_KIND = "models"
 # Below this a weight drawn in fp16 is zero; transformers' default for the vision tower is 1e-10.
@@ -33,22 +34,22 @@ _KEYS_BESIDE_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Architecture:
-    """An InstructBLIP without weights.
+    """A vision-language model without weights.
 
     Attributes:
         name: what the user calls it.
         config: transformers' configuration. Read it, don't change it.
-        separate_head: the checkpoint holds an output head of its own. transformers 5 ties T5's head
-            whatever the config says and unties it only when it reads a checkpoint that has both.
+        separate_head: the checkpoint holds an output head of its own. transformers 5 ties some heads
+            whatever the config says and unties them only when it reads a checkpoint that has both.
     """
 
     name: str
-    config: Any  # InstructBlipConfig; its parts are typed as unions with dict and None
+    config: Any  # each model type has a class of its own
     separate_head: bool
 
 
 def bundled_folder() -> Path:
-    """The folder of the tiny InstructBLIP inside the package."""
+    """The folder of the tiny model inside the package."""
     return Path(__file__).parent / "tiny"
 
 
@@ -58,7 +59,7 @@ def find_architecture(model: str) -> Architecture:
     A hub id whose last part is a shipped name counts as that name.
 
     Raises:
-        ModelError: it names none of these, or what it names is no InstructBLIP.
+        ModelError: it names none of these, or what it names is no vision-language model.
     """
     if model == "tiny":
         return read_folder_architecture(bundled_folder(), name=model)
@@ -112,15 +113,15 @@ def build(
     *,
     dtype: torch.dtype,
     layout: DtypeLayout,
-    attention: str | dict[str, str],
+    attention: Attention,
     device: str,
     seed: int,
 ) -> nn.Module:
     """The architecture with random weights, built on `device` in eval mode.
 
-    The weights are drawn by the model's own initialisation, the query tokens (which it sets to
-    zero) and a vision tower that would be all zeros with a standard deviation of 0.02. The same
-    seed, device and dtype give the same weights; the caller's random state is left as it was.
+    The weights are drawn by the model's own initialisation, query tokens (which it sets to zero) and
+    a vision tower that would be all zeros with a standard deviation of 0.02. The same seed, device
+    and dtype give the same weights; the caller's random state is left as it was.
     """
     import torch
     from transformers.initialization import no_init_weights
@@ -134,7 +135,8 @@ def build(
         apply_dtypes(model, parameter_dtypes(model, dtype, layout))
         with torch.device(device), torch.no_grad():
             model.initialize_weights()
-            model.query_tokens.normal_(std=_INIT_STD)
+            if hasattr(model, "query_tokens"):
+                model.query_tokens.normal_(std=_INIT_STD)
     built: nn.Module = model.eval()
     return built
 
@@ -144,25 +146,24 @@ def built_bytes(architecture: Architecture, *, dtype: torch.dtype, layout: Dtype
     import torch
 
     with torch.device("meta"):
-        model = _construct(architecture, dtype, "sdpa")
+        model = _construct(architecture, dtype, "eager")  # every model has it
     return layout_bytes(model, parameter_dtypes(model, dtype, layout))
 
 
-def _construct(
-    architecture: Architecture, dtype: torch.dtype, attention: str | dict[str, str]
-) -> Any:
+def _construct(architecture: Architecture, dtype: torch.dtype, attention: Attention) -> Any:
     """The model with uninitialised weights, on the device that the caller's context sets."""
     from torch import empty_like, nn
     from transformers import AutoModelForImageTextToText
 
     auto: Any = AutoModelForImageTextToText
     config = copy.deepcopy(architecture.config)
-    if config.vision_config.initializer_range < _LEAST_INIT_STD:
-        config.vision_config.initializer_range = _INIT_STD
+    vision: Any = getattr(config, "vision_config", None)
+    if getattr(vision, "initializer_range", _INIT_STD) < _LEAST_INIT_STD:
+        vision.initializer_range = _INIT_STD
     model = auto.from_config(config, dtype=dtype, attn_implementation=attention)
     model.tie_weights()
-    if architecture.separate_head:
-        head = model.get_output_embeddings()
+    head = model.get_output_embeddings()
+    if architecture.separate_head and head is not None:
         head.weight = nn.Parameter(empty_like(head.weight))
         for name, module in model.named_modules():
             if module is head:
@@ -172,23 +173,43 @@ def _construct(
 
 
 def _architecture(raw: object, *, name: str, where: str) -> Architecture:
-    from transformers import InstructBlipConfig
-
     if not isinstance(raw, dict):
         raise ModelError(f"{where}: holds no model configuration.")
-    model_type = raw.get("model_type")
-    if model_type != MODEL_TYPE:
-        raise ModelError(
-            f"{where}: model_type is {model_type!r}, not {MODEL_TYPE!r}; "
-            "layerscope profiles InstructBLIP (for another model use layerscope.capture)."
-        )
+    if "model_type" not in raw:
+        raise ModelError(f"{where}: no model_type in it, so it is no transformers configuration.")
+    config_class = _config_class(str(raw["model_type"]), where)
     try:
-        config = InstructBlipConfig.from_dict(copy.deepcopy(raw))
+        config = config_class.from_dict(copy.deepcopy(raw))
     except Exception as error:  # transformers' strict configs raise their own unrelated types
         raise ModelError(f"{where}: {one_line(error)}") from None
     text = raw.get("text_config")
-    tie = text.get("tie_word_embeddings") if isinstance(text, dict) else None
-    return Architecture(name=name, config=config, separate_head=tie is False)
+    tied = text.get("tie_word_embeddings") if isinstance(text, dict) else None
+    if tied is None:
+        tied = raw.get("tie_word_embeddings")
+    return Architecture(name=name, config=config, separate_head=tied is False)
+
+
+def _config_class(model_type: str, where: str) -> Any:
+    """The configuration class of a vision-language model that transformers itself holds.
+
+    Raises:
+        ModelError: transformers has no such model, or it is none that answers about images.
+    """
+    from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        hint = did_you_mean(model_type, sorted(CONFIG_MAPPING.keys()), quote="'")
+        raise ModelError(
+            f"{where}: transformers has no model_type {model_type!r}, and layerscope runs no code "
+            f"of a model's own{'; ' + hint if hint else '.'}"
+        )
+    config_class: Any = CONFIG_MAPPING[model_type]
+    if config_class not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ModelError(
+            f"{where}: model_type {model_type!r} is no model that takes images and text and generates "
+            "(AutoModelForImageTextToText does not know it); for another model use layerscope.capture."
+        )
+    return config_class
 
 
 def _refuse_unknown_keys(raw: Mapping[str, Any], config: Any, where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from layerscope.core.errors import DataError, ModelError, UsageError
 from layerscope.core.run_config import RunConfig
@@ -30,12 +30,12 @@ LENGTH_BUCKET = 32
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch on the CPU, ready for `generate(**inputs, interpolate_pos_encoding=True)`.
+    """One batch on the CPU, ready for `generate(**inputs)`.
 
     Attributes:
-        inputs: pixel_values float32 (batch, 3, height, width); input_ids, attention_mask int64
-            (batch, query tokens + text); qformer_input_ids, qformer_attention_mask int64
-            (batch, Q-Former text).
+        inputs: as the model calls them. InstructBLIP's are pixel_values float32 (batch, 3, height,
+            width); input_ids, attention_mask int64 (batch, query tokens + text); qformer_input_ids,
+            qformer_attention_mask int64 (batch, Q-Former text).
     """
 
     record: BatchRecord
@@ -69,8 +69,15 @@ def padding_share(record: BatchRecord) -> float:
     return (room - used) / room if room else 0.0
 
 
+class Batches(Protocol):
+    """Turns samples into batches for one model."""
+
+    def prepare(self, samples: Sequence[Sample], index: int) -> Batch:
+        """Batch number `index`, counted from 0, of these samples."""
+
+
 class Batcher:
-    """Turns samples into batches for one model.
+    """Turns samples into batches for one InstructBLIP.
 
     Args:
         config: image size and its mode, input length, seed, batch size.
@@ -193,7 +200,7 @@ class Batcher:
                 )
 
 
-def iter_batches(samples: Iterable[Sample], batcher: Batcher, batch_size: int) -> Iterator[Batch]:
+def iter_batches(samples: Iterable[Sample], batcher: Batches, batch_size: int) -> Iterator[Batch]:
     """Batches of `batch_size` in order; the last may hold fewer.
 
     Raises:
@@ -246,4 +253,6 @@ def _record_of(
         padded_text_length=text.shape[1],
         qformer_lengths=tuple(qformer.sum(dim=1).tolist()),
         padded_qformer_length=qformer.shape[1],
+        image_tokens=(queries,) * len(samples),
+        shapes={name: tuple(tensor.shape) for name, tensor in sorted(inputs.items())},
     )

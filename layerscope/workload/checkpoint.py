@@ -17,7 +17,8 @@ from layerscope.workload.dtype_layout import apply_dtypes, parameter_dtypes
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import InstructBlipProcessor
+
+    from layerscope.workload.architecture import Attention
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -57,7 +58,7 @@ def read_model(
     *,
     dtype: torch.dtype,
     layout: DtypeLayout,
-    attention: str | dict[str, str],
+    attention: Attention,
     device: str,
 ) -> nn.Module:
     """The model in the folder, through `from_pretrained`, in eval mode on `device`.
@@ -68,9 +69,9 @@ def read_model(
         ImportError, ValueError: the attention asked for is not to be had.
     """
     import torch
-    from transformers import InstructBlipForConditionalGeneration
+    from transformers import AutoModelForImageTextToText
 
-    cls: Any = InstructBlipForConditionalGeneration
+    cls: Any = AutoModelForImageTextToText
     weight_files(folder)
     with quiet_transformers():
         try:
@@ -80,6 +81,7 @@ def read_model(
                 attn_implementation=attention,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,  # else transformers asks at the terminal
                 output_loading_info=True,
             )
         except torch.OutOfMemoryError:
@@ -106,13 +108,13 @@ def has_processor(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _PROCESSOR_FILES)
 
 
-def read_processor(folder: Path) -> InstructBlipProcessor:
-    """The processor (image processor and both tokenizers) in the folder.
+def read_processor(folder: Path) -> Any:
+    """The processor (image processor and tokenizers) in the folder, as its files name it.
 
     Raises:
         ModelError: none is there, or it cannot be read.
     """
-    from transformers import InstructBlipProcessor
+    from transformers import AutoProcessor
 
     if not has_processor(folder):
         raise ModelError(
@@ -122,13 +124,17 @@ def read_processor(folder: Path) -> InstructBlipProcessor:
         )
     with quiet_transformers():
         try:
-            processor: InstructBlipProcessor = InstructBlipProcessor.from_pretrained(
-                folder, local_files_only=True
-            )
+            auto: Any = AutoProcessor
+            processor = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
             raise ModelError(
                 f"{folder}: the processor cannot be loaded ({one_line(error, longest=300)})."
             ) from error
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        raise ModelError(
+            f"{folder}: {type(processor).__name__} is no processor of images and text; its "
+            "processor_config.json names none."
+        )
     return processor
 
 
@@ -172,7 +178,7 @@ def _listed_files(folder: Path) -> tuple[Path, ...]:
         raise ModelError(
             f"{folder}: the weights are pickles ({pickles[0]}), which can run code when loaded; "
             'convert them where you trust their source: python -c "from transformers import '
-            f"InstructBlipForConditionalGeneration as M; M.from_pretrained('{folder}')"
+            f"AutoModelForImageTextToText as M; M.from_pretrained('{folder}')"
             ".save_pretrained('NEW_FOLDER')\""
         )
     raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,13 +60,18 @@ class Generator:
     ) -> None:
         self._model = model
         self._config = config
-        text: Any = model.config.text_config  # type: ignore[union-attr]
-        self._encoder_decoder = bool(getattr(text, "is_encoder_decoder", False))
+        text: Any = model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
+        whole: Any = model.config
+        # InstructBLIP's T5 says it in the text's configuration, Donut in the whole model's alone.
+        self._encoder_decoder = any(getattr(c, "is_encoder_decoder", False) for c in (whole, text))
+        self._prompt: _ReturnedPrompt | None = None if self._encoder_decoder else _ReturnedPrompt()
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
         static = config.optimization in ("compile", "cudagraphs")
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
         self._settings = _settings(one if only_first and not static else config, text.vocab_size)
+        if not takes_interpolation(model):
+            del self._settings["interpolate_pos_encoding"]
         self._mark_step = config.optimization == "cudagraphs"
         self._caches = caches
         if static:
@@ -135,17 +141,51 @@ class Generator:
 
     def _answers(self, tokens: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """A view without the prompt, which `generate()` of a decoder-only model returns too."""
-        return tokens if self._encoder_decoder else tokens[:, inputs["input_ids"].shape[1] :]
+        if self._prompt is None or "input_ids" not in inputs:
+            return tokens
+        return tokens[:, self._prompt.length(tokens, inputs["input_ids"]) :]
 
     def describe(self, tokens: torch.Tensor) -> Generated:
         """Count what was generated. Copies the ids to the host, so call it outside timed windows."""
         ids = tokens.cpu()
-        text = self._model.config.get_text_config()  # type: ignore[operator, union-attr]
         generated = ids[:, 1:] if self._encoder_decoder else ids
         floor = min(self._config.min_new_tokens, int(generated.shape[1]))
-        lengths = tuple(max(floor, _length(row, text.eos_token_id)) for row in generated)
+        ends = _end_tokens(self._model)
+        lengths = tuple(max(floor, _length(row, ends)) for row in generated)
         steps = int(generated.shape[1]) if self._counter is None else self._counter.steps
         return Generated(tokens=ids, new_tokens=lengths, decoder_steps=steps)
+
+
+def takes_interpolation(model: torch.nn.Module) -> bool:
+    """Whether the model interpolates its positions for images of other sizes, where it is told to."""
+    names = ("forward", "generate")
+    return any(
+        "interpolate_pos_encoding" in inspect.signature(getattr(model, name)).parameters
+        for name in names
+    )
+
+
+class _ReturnedPrompt:
+    """How much of a prompt `generate()` returns before the answer: found out at its first call."""
+
+    def __init__(self) -> None:
+        self._left_out: int | None = None  # tokens of the prompt that do not come back
+
+    def length(self, tokens: torch.Tensor, prompt: torch.Tensor) -> int:
+        """Tokens to cut off at the front of `tokens`."""
+        whole = int(prompt.shape[1])
+        if self._left_out is None:
+            # BLIP's returns the prompt less its last token; some models', which go on from embeddings,
+            # none of it.
+            self._left_out = next(
+                (n for n in (0, 1) if _begins_with(tokens, prompt[:, : whole - n])), whole
+            )
+        return whole - self._left_out
+
+
+def _begins_with(tokens: torch.Tensor, start: torch.Tensor) -> bool:
+    length = start.shape[1]
+    return tokens.shape[1] > length and bool((tokens[:, :length] == start).all())
 
 
 def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
@@ -164,6 +204,15 @@ def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
     return settings
 
 
+def _end_tokens(model: Any) -> frozenset[int]:
+    """The ids that end an answer for `generate()`: its own configuration's, else the text's."""
+    for config in (getattr(model, "generation_config", None), model.config.get_text_config()):
+        found = getattr(config, "eos_token_id", None)
+        if found is not None:
+            return frozenset(found if isinstance(found, list) else [found])
+    return frozenset()
+
+
 def _stop_at_once(input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
     """A stopping criterion: every sample ends with the token it has just got."""
     return torch.ones(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
@@ -180,13 +229,12 @@ class _StepCounter:
         return scores
 
 
-def _length(row: torch.Tensor, eos: int | list[int] | None) -> int:
+def _length(row: torch.Tensor, ends: frozenset[int]) -> int:
     """Tokens up to and with the first end token; all of them where none is.
 
     Untrained weights may generate an end token where it does not end them: the forced minimum is
     the caller's floor.
     """
-    ends = eos if isinstance(eos, list) else [eos]
     ids = row.tolist()
     return next((at + 1 for at, token in enumerate(ids) if token in ends), len(ids))
 

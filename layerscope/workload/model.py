@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.core.units import GIB, size_text
@@ -42,9 +42,11 @@ from layerscope.workload.module_list import model_record
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import InstructBlipProcessor
+
+    from layerscope.workload.architecture import Attention
 
 TINY = "tiny"
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class LoadedModel:
     """
 
     model: nn.Module
-    processor: InstructBlipProcessor | None
+    processor: Any
     record: ModelRecord
     choices: tuple[str, ...] = ()
 
@@ -102,14 +104,19 @@ def load_model(
 def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> LoadedModel:
     check_device(config)
     source = _find(config, hub)
-    check_inputs(config, source.architecture.config)
+    if source.architecture.config.model_type == "instructblip":
+        check_inputs(config, source.architecture.config)
+    else:
+        check_family(config, source.architecture.config)
     check_memory(config, source.architecture)
     verdicts: tuple[FlashVerdict, ...] = ()
     if wants_flash(config):
         verdicts = flash_verdicts(config, source.architecture.config)
     if source.hub is not None:
         source = _fetched(source, source.hub, hub, announce)
-    model, weights, trained = _model(config, source, verdicts)
+    (model, weights, trained), attention = _with_attention(
+        attention_request(config, verdicts), lambda asked: _model(config, source, asked)
+    )
     return LoadedModel(
         model=model,
         processor=_processor(config, source, hub, announce),
@@ -121,7 +128,7 @@ def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> Loade
             trained=trained,
             revision=None if source.hub is None else source.hub.commit,
         ),
-        choices=tuple(f"flash: {verdict}" for verdict in verdicts),
+        choices=(*(f"flash: {verdict}" for verdict in verdicts), *attention),
     )
 
 
@@ -167,6 +174,25 @@ def check_inputs(config: RunConfig, model_config: Any) -> None:
             f"--max-input-len {config.max_input_len} and --max-new-tokens {config.max_new_tokens} "
             f"with {model_config.num_query_tokens} query tokens need {needed} positions; the "
             f"language model has {positions}."
+        )
+
+
+def check_family(config: RunConfig, model_config: Any) -> None:
+    """Refuse what only InstructBLIP runs with so far.
+
+    Raises:
+        ModelError: naming the option and the model's type.
+    """
+    kind = model_config.model_type
+    if config.optimization != "eager":
+        raise ModelError(
+            f"--optimization {config.optimization}: not for model_type {kind!r} yet; layerscope "
+            "compiles the parts of InstructBLIP alone. Leave it out."
+        )
+    if config.attention == "flash":
+        raise ModelError(
+            f"--attention flash: not for model_type {kind!r} yet, layerscope asks it of the parts of "
+            "InstructBLIP alone; use --attention sdpa or eager."
         )
 
 
@@ -241,15 +267,26 @@ def _fetched(
     return _Source(source.kind, source.architecture, folder, model)
 
 
-def _model(
-    config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...]
-) -> tuple[nn.Module, str, bool]:
+def _with_attention(
+    asked: Attention, make: Callable[[Attention], _Made]
+) -> tuple[_Made, tuple[str, ...]]:
+    """What `make` gives, and a line where the attention asked for is not to be had in every part."""
+    try:
+        return make(asked), ()
+    except ModelError as error:
+        # transformers' own words; it has no way to ask beforehand.
+        if asked != "sdpa" or "does not support an attention implementation" not in str(error):
+            raise
+    return make(None), ("attention: as transformers chooses it, because not every part has sdpa",)
+
+
+def _model(config: RunConfig, source: _Source, attention: Attention) -> tuple[nn.Module, str, bool]:
     """The model, one sentence on its weights, and whether they are trained."""
     import torch
 
     try:
         if source.kind == "architecture":
-            model = _built(config, source, verdicts)
+            model = _built(config, source, attention)
             return model, f"random, seed {config.seed}, never trained", False
         if source.folder is None:
             raise ModelError(f"{config.model}: no folder with weights.")
@@ -257,7 +294,7 @@ def _model(
             source.folder,
             dtype=torch_dtype(config.dtype),
             layout=config.dtype_layout,
-            attention=attention_request(config, verdicts),
+            attention=attention,
             device=config.device,
         )
         words = "bundled, trained on synthetic data" if source.kind == "bundled" else "pretrained"
@@ -269,13 +306,13 @@ def _model(
         raise _loading_problem(config, error) from error
 
 
-def _built(config: RunConfig, source: _Source, verdicts: tuple[FlashVerdict, ...]) -> nn.Module:
+def _built(config: RunConfig, source: _Source, attention: Attention) -> nn.Module:
     with quiet_transformers():
         return build(
             source.architecture,
             dtype=torch_dtype(config.dtype),
             layout=config.dtype_layout,
-            attention=attention_request(config, verdicts),
+            attention=attention,
             device=config.device,
             seed=config.seed,
         )
@@ -295,7 +332,7 @@ def _loading_problem(config: RunConfig, error: Exception) -> LayerscopeError:
 
 def _processor(
     config: RunConfig, source: _Source, hub: Hub, announce: Callable[[str], None]
-) -> InstructBlipProcessor | None:
+) -> Any:
     """The processor the run names, else the one beside the model, else none."""
     if config.processor is None:
         beside = source.folder

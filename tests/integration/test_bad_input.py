@@ -262,12 +262,12 @@ def _cut_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "parts"),
     [
-        (_foreign, ["config.json", "'bert', not 'instructblip'"]),
+        (_foreign, ["config.json", "'bert' is no model that takes images", "layerscope.capture"]),
         (_pickles, ["the weights are pickles (pytorch_model.bin)", "save_pretrained"]),
         (_cut_weights, ["model.safetensors: damaged", "copy or download it again"]),
     ],
 )
-def test_a_folder_that_is_no_instructblip(
+def test_a_folder_that_holds_no_model_of_ours(
     tmp_path: Path, fill: Callable[[Path], None], parts: list[str]
 ) -> None:
     folder = tmp_path / "model"

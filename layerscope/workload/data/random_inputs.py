@@ -21,7 +21,7 @@ _BERT_SPECIAL_IDS = frozenset(range(100, 104))
 # Vocabularies of this kind start with their special tokens: T5's with 3, the tiny model's with 6.
 _FIRST_IDS = frozenset(range(6))
 # Domains of the seed: one stream for each tensor.
-_PIXELS, _TEXT, _QFORMER = 1, 2, 3
+PIXELS, TEXT, _QFORMER = 1, 2, 3
 
 
 def image_token_of(model_config: Any) -> int:
@@ -53,16 +53,16 @@ class RandomInputs:
         self._image_token = image_token_of(model_config)
         self.num_query_tokens = int(model_config.num_query_tokens)
         text, qformer = model_config.text_config, model_config.qformer_config
-        self._text_ids = _plain_ids(text, "language model", {self._image_token})
-        self._qformer_ids = _plain_ids(qformer, "Q-Former", _BERT_SPECIAL_IDS)
+        self._text_ids = plain_ids(text, "language model", {self._image_token})
+        self._qformer_ids = plain_ids(qformer, "Q-Former", _BERT_SPECIAL_IDS)
 
     def draw(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
         """The inputs of these samples, by their number in the run; shapes as in `Batch.inputs`."""
         import torch
 
         shape = (3, self._size, self._size)
-        pixels = [self._rng(_PIXELS, n).standard_normal(shape, dtype=np.float32) for n in numbers]
-        text = [self._rng(_TEXT, n).choice(self._text_ids, self._length) for n in numbers]
+        pixels = [self._rng(PIXELS, n).standard_normal(shape, dtype=np.float32) for n in numbers]
+        text = [self._rng(TEXT, n).choice(self._text_ids, self._length) for n in numbers]
         qformer = [self._rng(_QFORMER, n).choice(self._qformer_ids, self._length) for n in numbers]
         queries = np.full((len(numbers), self.num_query_tokens), self._image_token, dtype=np.int64)
         input_ids = torch.from_numpy(np.concatenate([queries, np.stack(text)], axis=1))
@@ -76,11 +76,16 @@ class RandomInputs:
         }
 
     def _rng(self, domain: int, number: int) -> np.random.Generator:
-        entropy = np.random.SeedSequence((self._seed, domain, number))
-        return np.random.Generator(np.random.PCG64(entropy))
+        return stream_of(self._seed, domain, number)
 
 
-def _plain_ids(part: Any, name: str, more: set[int] | frozenset[int]) -> np.ndarray[Any, Any]:
+def stream_of(seed: int, domain: int, number: int) -> np.random.Generator:
+    """One sample's random numbers for one tensor."""
+    entropy = np.random.SeedSequence((seed, domain, number))
+    return np.random.Generator(np.random.PCG64(entropy))
+
+
+def plain_ids(part: Any, name: str, more: set[int] | frozenset[int]) -> np.ndarray[Any, Any]:
     """The part's ids without special ones, int64."""
     named = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
     special = set(_FIRST_IDS | more)

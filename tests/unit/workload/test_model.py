@@ -122,12 +122,12 @@ def test_flash_and_cuda_are_refused_where_they_cannot_run() -> None:
     assert "--device cpu" in str(cuda)
 
 
-def test_no_instructblip(tmp_path: Path) -> None:
+def test_no_vision_language_model(tmp_path: Path) -> None:
     assert "no config.json" in str(refusal(model=str(tmp_path)))
-    (tmp_path / "config.json").write_text('{"model_type": "blip-2"}')
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     error = refusal(model=str(tmp_path))
     assert error.exit_code == 4
-    assert "model_type is 'blip-2'" in str(error)
+    assert "model_type 'bert' is no model that takes images" in str(error)
     (tmp_path / "config.json").write_text('{"model_type": ')
     assert "cannot be read as JSON" in str(refusal(model=str(tmp_path)))
     assert "a file; give the folder" in str(refusal(model=str(tmp_path / "config.json")))
