@@ -26,6 +26,12 @@ _PHASE_OF: dict[Role, str] = {
 }
 # What stands before the decoder and is no part of its step, though its call may lie inside.
 APART: frozenset[Role] = frozenset({"vision", "audio", "qformer", "projection"})
+# The phases of a decoder step, and the parts that a step is made of.
+STEP_PHASES = ("prefill", "decode")
+DECODER, HEAD, REST = "decoder", "lm_head", "other"
+# The parts of a model, in the order in which they run: each moves its weights once a call, the parts of
+# a step once a step.
+PARTS = ("vision", "audio", "qformer", "projection", "encoder", DECODER, HEAD, REST)
 
 
 def role_of(fqn: str, roles: Roles) -> Role | None:
@@ -49,6 +55,13 @@ def _holder(fqn: str, roles: Roles) -> str:
 def fixed_phase(role: Role | None) -> str | None:
     """The phase that a role always has; None where the decoder's step decides."""
     return _PHASE_OF.get(role) if role is not None else None
+
+
+def part_of(role: Role | None, phase: str) -> str:
+    """The part of the model that a module of this role is in while it runs in this phase."""
+    if phase not in STEP_PHASES:
+        return phase
+    return HEAD if role == "head" else DECODER
 
 
 def decoders(roles: Roles) -> tuple[str, ...]:
