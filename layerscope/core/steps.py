@@ -66,8 +66,8 @@ class Steps:
     """The decoder steps among calls.
 
     Args:
-        in_prefill: whether the call of this number lies in generate()'s own prefill.
-        goes_on: whether it is marked as going on from the one before.
+        in_prefill: whether the decoder call of this number lies in generate()'s own prefill.
+        goes_on: whether a call is marked as going on from the one before.
         by_hand: whether decoder calls outside `generate()` may be a loop of the caller's own.
 
     Attributes:
@@ -161,7 +161,7 @@ class Steps:
             if step == NONE and index in self._tops:
                 if by_hand and not generating[index] and not self._step_goes_on(index):
                     since_prompt = 0
-                since_prompt += not self._in_prefill(index)
+                since_prompt += not self._in_prefill(self._tops[index])
                 step = len(self.phases)
                 self.phases.append("decode" if since_prompt > 1 else "prefill")
                 since_prompt = max(since_prompt, 1)
