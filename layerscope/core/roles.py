@@ -69,6 +69,16 @@ def decoders(roles: Roles) -> tuple[str, ...]:
     return tuple(fqn for fqn, role in roles.items() if role == "decoder")
 
 
+def language_model_of(roles: Roles) -> str:
+    """The outermost module around the decoder that holds nothing of what stands before a step; "" for
+    the model itself, as where there is no decoder."""
+    apart = around([fqn for fqn, role in roles.items() if role in APART])
+    for decoder in decoders(roles):
+        whole = [fqn for fqn in (*around([decoder]), decoder) if fqn not in apart]
+        return min(whole, key=len)
+    return ""
+
+
 def around(fqns: Collection[str]) -> frozenset[str]:
     """Every module around these, but for the root."""
     found = set()

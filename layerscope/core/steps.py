@@ -189,6 +189,20 @@ class Steps:
         return first, before
 
 
+def phase_of_open_call(call: Call, *, in_prefill: bool, after_prefill: bool) -> str:
+    """The phase of a call that has not returned, where only the calls around it are known.
+
+    Args:
+        in_prefill: whether it lies in generate()'s own prefill.
+        after_prefill: whether it is known to lie in what generate() runs behind that.
+    """
+    if call.fixed is not None:
+        return call.fixed
+    if in_prefill:
+        return "prefill"
+    return "decode" if after_prefill else "prefill or decode"
+
+
 def _decoder_calls(calls: Sequence[Call], roles: Roles) -> set[int]:
     """Calls of the decoder; where it ran inside compiled code, those of the module around it."""
     names = decoders(roles)

@@ -228,7 +228,8 @@ def is_prefill(frame: FrameType) -> bool:
 
 def calls_prefill(frame: FrameType) -> bool:
     """Whether a frame is that of a decoding method, which runs the first step and then the others."""
-    return PREFILL.attribute in frame.f_code.co_names and not is_prefill(frame)
+    name = prefill_function()
+    return bool(name) and name in frame.f_code.co_names and not is_prefill(frame)
 
 
 def inside_prefill() -> bool:
