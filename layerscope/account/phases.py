@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from layerscope.account.marked_phases import marks_at
-from layerscope.account.steps import Call, Steps
+from layerscope.account.steps import steps_in
 from layerscope.core.instructblip import roles_by_name
-from layerscope.core.roles import Role, Roles, fixed_phase, role_of
+from layerscope.core.roles import Roles
+from layerscope.core.steps import Calls
 from layerscope.core.vocabulary import (
     PHASE_FORWARD,
     PHASE_PREFIX,
@@ -97,15 +98,15 @@ def read_ranges(
             modules if modules and WINDOW_RANGE in columns.names else fqns.values()
         )
     calls = _calls(tree, spans, fqns, roots, roles)
-    steps = Steps(columns, tree, calls, roles)
+    steps = steps_in(columns, tree, calls, spans)
     root = _root_name(roots, fqns)
     marks = _marks(columns, tree, spans)
     items = []
-    for index, call in enumerate(calls):
-        phase = marks.get(call.span) or (steps.phase_of(index) if roles else PHASE_FORWARD)
+    for index, (span, call) in enumerate(zip(spans, calls.items, strict=True)):
+        phase = marks.get(span) or (steps.phase_of(index) if roles else PHASE_FORWARD)
         layer = root if call.root else call.fqn
-        items.append(LayerRange(call.span, layer, phase, steps.step_of[index], call.above))
-    of_span = {call.span: index for index, call in enumerate(calls)}
+        items.append(LayerRange(span, layer, phase, steps.step_of[index], call.above))
+    of_span = {span: index for index, span in enumerate(spans)}
     return Ranges(items=tuple(items), root=root, known=bool(roles), of_span=of_span, roles=roles)
 
 
@@ -115,21 +116,13 @@ def _calls(
     fqns: dict[int, str],
     roots: dict[int, str],
     roles: Roles,
-) -> list[Call]:
-    """Every range, parents before children, with the phase that its role fixes."""
-    calls: list[Call] = []
+) -> Calls:
+    """Every range, parents before children."""
+    calls = Calls(roles)
     at: dict[int, int] = {}
-    known: dict[str, Role | None] = {}
     for span in spans:
-        above, fqn, root = at.get(tree.layer_parent(span), NONE), fqns[span], roots.get(span, "")
-        if fqn not in known:
-            known[fqn] = role_of(fqn, roles)
-        role = None if root else known[fqn]
-        fixed = fixed_phase(role)
-        if role is None and not root and above != NONE:
-            fixed = calls[above].fixed  # a module without a role does its caller's work
-        at[span] = len(calls)
-        calls.append(Call(span, fqn, above, root, role, fixed))
+        above = at.get(tree.layer_parent(span), NONE)
+        at[span] = calls.add(fqns[span], above, roots.get(span, ""))
     return calls
 
 

@@ -26,6 +26,12 @@ _PHASE_OF: dict[Role, str] = {
 }
 # What stands before the decoder and is no part of its step, though its call may lie inside.
 APART: frozenset[Role] = frozenset({"vision", "audio", "qformer", "projection"})
+# The phases of a decoder step, and the parts that a step is made of.
+STEP_PHASES = ("prefill", "decode")
+DECODER, HEAD, REST = "decoder", "lm_head", "other"
+# The parts of a model, in the order in which they run: each moves its weights once a call, the parts of
+# a step once a step.
+PARTS = ("vision", "audio", "qformer", "projection", "encoder", DECODER, HEAD, REST)
 
 
 def role_of(fqn: str, roles: Roles) -> Role | None:
@@ -51,9 +57,26 @@ def fixed_phase(role: Role | None) -> str | None:
     return _PHASE_OF.get(role) if role is not None else None
 
 
+def part_of(role: Role | None, phase: str) -> str:
+    """The part of the model that a module of this role is in while it runs in this phase."""
+    if phase not in STEP_PHASES:
+        return phase
+    return HEAD if role == "head" else DECODER
+
+
 def decoders(roles: Roles) -> tuple[str, ...]:
     """The modules each call of which is a decoder step."""
     return tuple(fqn for fqn, role in roles.items() if role == "decoder")
+
+
+def language_model_of(roles: Roles) -> str:
+    """The outermost module around the decoder that holds nothing of what stands before a step; "" for
+    the model itself, as where there is no decoder."""
+    apart = around([fqn for fqn, role in roles.items() if role in APART])
+    for decoder in decoders(roles):
+        whole = [fqn for fqn in (*around([decoder]), decoder) if fqn not in apart]
+        return min(whole, key=len)
+    return ""
 
 
 def around(fqns: Collection[str]) -> frozenset[str]:

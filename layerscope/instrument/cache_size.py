@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from layerscope.core.roles import language_model_of
+from layerscope.models.roles import roles_of
+
 
 class CacheSize:
     """Context manager: looks at the cache that the language model hands back after each step.
@@ -19,7 +22,7 @@ class CacheSize:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._part = getattr(model, "language_model", model)
+        self._part = model.get_submodule(language_model_of(roles_of(model)))
         self.bytes: int | None = None
 
     def __enter__(self) -> CacheSize:

@@ -58,6 +58,17 @@ def roles_of(model: nn.Module) -> Roles:
     return {writable_text(fqn): role for fqn, role in said.items()}
 
 
+def model_and_wrappers(model: nn.Module) -> tuple[str, ...]:
+    """The FQNs of the model itself and of the wrappers around it, from the outermost, "", inwards.
+
+    A call of one of them is a call of the model. A model that says no roles is its only one.
+    """
+    inner = _speaking(model)
+    names = [plain_fqn(fqn) for fqn, module in model.named_modules() if module is inner]
+    fqn = names[0] if names else ""
+    return ("", *sorted(around([fqn]), key=len), *([fqn] if fqn else []))
+
+
 def _speaking(model: nn.Module) -> Any:
     """The outermost module that says its decoder; None where none does."""
     for _, module in model.named_modules():

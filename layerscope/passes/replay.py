@@ -39,7 +39,8 @@ def _replayed(session: Session, draft: Draft, choice: ReplayChoice) -> ReplayRec
     if whole is None:
         reason = known(draft.energy).reason or "no energy window of whole batches"
         return ReplayRecord(choice=choice, reason=reason)
-    units = choose_units(known(draft.examined).account.table.rows, choice, draft.regions)
+    rows = known(draft.examined).account.table.rows
+    units = choose_units(rows, choice, draft.regions, session.model.record.roles)
     if not units:
         return ReplayRecord(choice=choice, reason="no module of the chosen parts did any work")
     with meters_of(device, SystemClock()) as found:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
+from types import FrameType
 from typing import Any
 
 from layerscope.private.features import COMPILING
@@ -146,7 +148,7 @@ ALLOCATE = _name(
 PREFILL = _name(
     "transformers",
     "GenerationMixin._prefill",
-    "a frame of this name in a traceback: the first decoder step failed, not a later one",
+    "a range around it, and a frame of this name: the first decoder step runs, not a later one",
     _MEMORY,
     is_function,
 )
@@ -217,6 +219,27 @@ def allocate(cache: Any, rows: int, heads: int, width: int, dtype: Any, device: 
 def prefill_function() -> str:
     """The name of the function in which generate() runs its first step; "" where it is not known."""
     return "" if PREFILL.why_not() else PREFILL.attribute
+
+
+def is_prefill(frame: FrameType) -> bool:
+    """Whether a frame is that of the function in which generate() runs its first step."""
+    return frame.f_code.co_name == prefill_function()
+
+
+def calls_prefill(frame: FrameType) -> bool:
+    """Whether a frame is that of a decoding method, which runs the first step and then the others."""
+    name = prefill_function()
+    return bool(name) and name in frame.f_code.co_names and not is_prefill(frame)
+
+
+def inside_prefill() -> bool:
+    """Whether the caller runs in generate()'s own prefill; False where that is not known."""
+    frame, name = inspect.currentframe(), prefill_function()
+    while name and frame is not None:
+        if frame.f_code.co_name == name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def supports_flash(model_class: Any) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from layerscope.core.errors import UsageError
+from layerscope.core.roles import PARTS
 from layerscope.records.energy_record import DeviceState, EnergyWindow
 
 Granularity = Literal["blocks", "groups"]
@@ -13,7 +14,6 @@ Source = Literal["replay", "apportioned"]
 
 GRANULARITIES: tuple[Granularity, ...] = ("blocks", "groups")
 COLD = "cold"
-PARTS = ("vision", "qformer", "projection", "encoder", "decoder", "lm_head", "other")
 DEFAULT = "blocks"
 
 

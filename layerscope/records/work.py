@@ -61,8 +61,7 @@ class PartWork:
     """What one call of a part of the model computes and must at least read (`FLOOR_RULE`).
 
     Attributes:
-        part: "vision", "qformer", "projection", "encoder", "decoder", "lm_head", "other", or
-            "forward" for a model whose parts are not known.
+        part: one of `core.roles.PARTS`, or "forward" for a model whose parts are not known.
         step: decoder step, from 1; 0 for a part that does not belong to a step. Of the part
             "forward": the call of the whole model, from 1.
         flops: None where an operator in `missing` ran.

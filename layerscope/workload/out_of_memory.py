@@ -12,10 +12,12 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from layerscope.core.errors import EnvironmentProblem
-from layerscope.core.instructblip import static_phase_of
+from layerscope.core.steps import NONE, Calls, phase_of_open_call
 from layerscope.core.units import size_text
-from layerscope.core.vocabulary import ROOT_GENERATE
-from layerscope.private.generation import prefill_function
+from layerscope.core.vocabulary import ROOT_FORWARD, ROOT_GENERATE
+from layerscope.models.plain_names import plain_fqn
+from layerscope.models.roles import model_and_wrappers, roles_of
+from layerscope.private.generation import calls_prefill, is_prefill
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,19 +70,25 @@ def model_out_of_memory(error: BaseException, model: nn.Module, batch: int) -> E
 def place_of(error: BaseException, model: nn.Module) -> tuple[str, str]:
     """The phase that was running when `error` was raised, and the innermost layer's FQN ("": none).
 
-    The frames of the traceback hold the modules whose calls had not returned.
+    The frames of the traceback hold the modules whose calls had not returned, and whether generate()
+    was in its prefill or behind it. In a loop of another kind, where neither shows, the phase of what is
+    of a decoder step is `prefill or decode`.
     """
     names = {id(module): fqn for fqn, module in model.named_modules()}
-    layer, prefill = "", False
-    # transformers runs the first decoder step in this method and the later ones outside it.
-    first_step = prefill_function()
+    wrappers = model_and_wrappers(model)
+    calls, layer = Calls(roles_of(model)), ""
+    call = calls.add("", NONE, ROOT_GENERATE)
+    in_prefill = in_loop = False
     for frame in _frames(error.__traceback__):
-        layer = names.get(id(frame.f_locals.get("self"))) or layer
-        prefill = prefill or frame.f_code.co_name == first_step
+        in_prefill = in_prefill or is_prefill(frame)
+        in_loop = in_loop or calls_prefill(frame)
+        if fqn := names.get(id(frame.f_locals.get("self"))):
+            layer, plain = fqn, plain_fqn(fqn)
+            call = calls.add(plain, call, ROOT_FORWARD if plain in wrappers else "")
     if not layer:
         return ROOT_GENERATE, ""
-    step = "prefill" if prefill else "decode" if first_step else "prefill or decode"
-    return static_phase_of(layer) or step, layer
+    last = calls.items[call]
+    return phase_of_open_call(last, in_prefill=in_prefill, after_prefill=in_loop), layer
 
 
 def fitting_batch(

@@ -29,6 +29,13 @@ class Footprint:
             else:
                 self._rows[touched.row_bytes].update(touched.rows)
 
+    def join(self, other: Footprint) -> None:
+        """Take in what another footprint of the same storage has read."""
+        self._regions |= other._regions
+        self._most = max(self._most, other._most)
+        for row_bytes, rows in other._rows.items():
+            self._rows[row_bytes] |= rows
+
     @property
     def size(self) -> int:
         """Distinct bytes; a table read whole holds the rows looked up in it."""

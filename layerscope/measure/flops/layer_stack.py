@@ -1,19 +1,24 @@
-"""Which layer, in which phase and decoder step, is running: a stack fed by guarded module hooks.
+"""Which layer is running, and afterwards in which phase and decoder step: fed by guarded module hooks.
 
 Goes in: a model and the name of the root row. Comes out: at any moment of a run, the `Frame` that
-executed work belongs to. The hooks are gone when `attached()` ends, whatever happened inside.
+executed work belongs to, and when the run is over the `Place` of each frame's segment. The hooks are
+gone when `attached()` ends, whatever happened inside.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.instructblip import is_instructblip, static_phase_of, step_of
-from layerscope.core.vocabulary import PHASE_FORWARD
+from layerscope.core.roles import REST, STEP_PHASES, decoders
+from layerscope.core.steps import NONE, Calls, Steps
+from layerscope.core.vocabulary import PHASE_FORWARD, ROOT_FORWARD
+from layerscope.instrument.decoder_steps import DecoderLoop
+from layerscope.models.plain_names import plain_fqn
+from layerscope.models.roles import model_and_wrappers, roles_of
+from layerscope.private.generation import inside_prefill
 
 if TYPE_CHECKING:
     import torch
@@ -23,19 +28,32 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One running call of a module, or the root around them all."""
+    """One running call of a module, or the root around them all.
+
+    Attributes:
+        call: its number among all calls.
+        segment: of the run: its calls are of one phase and one step, which are known at the end.
+        is_head: whether it is part of the head.
+        module: the module object called: the token that its frame is popped by; None: the root.
+    """
 
     layer: str
-    phase: str
-    part: str
-    step: int
-    module: Any  # the module object called: the token that its frame is popped by; None: the root
+    call: int
+    segment: int
+    is_head: bool
+    module: Any
     memory_peak: int = 0
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """(layer, phase)."""
-        return self.layer, self.phase
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The phase of a segment, and its decoder step, from 1; 0 outside any.
+
+    Of a model without roles, whose forward moves all its weights, the step is the call of the model.
+    """
+
+    phase: str
+    step: int
 
 
 class LayerStack:
@@ -43,14 +61,22 @@ class LayerStack:
 
     def __init__(self, model: torch.nn.Module, root: str, meter: MemoryMeter) -> None:
         self._fqns = {module: fqn for fqn, module in model.named_modules()}
-        self._known_model = is_instructblip(self._fqns.values())
+        self._roles = roles_of(model)
+        self._decoders = frozenset(decoders(self._roles))
+        self._wrappers = frozenset(model_and_wrappers(model))
         self._meter = meter
         self._root = root
-        self.frames: list[Frame] = []
-        self.calls: Counter[tuple[str, str]] = Counter()
-        self.memory_peaks: dict[tuple[str, str], int] = {}
-        self.decoder_steps = 0
+        self._calls = Calls(self._roles)
+        self._in_prefill: set[int] = set()
+        self._going_on: set[int] = set()
+        # What makes a segment one -> its number; of each its first call, and which call of the model it
+        # came in. The segment of a decoder's call holds what that calls.
+        self._segments: dict[Hashable, int] = {}
+        self._begun: list[tuple[int, int]] = []
+        self._of_decoders: set[int] = set()
         self._model_calls = 0
+        self.frames: list[Frame] = []
+        self.done: list[Frame] = []
 
     @property
     def top(self) -> Frame:
@@ -62,10 +88,17 @@ class LayerStack:
         """Open the root's frame and hook every module; undo both at the end."""
         import torch
 
+        loop = DecoderLoop()
+
         def enter(module: torch.nn.Module, _args: Any) -> None:
             # A hook that does work while dynamo traces would break the graph in pieces.
             if not torch.compiler.is_compiling():
                 self._push(module)
+
+        def enter_step(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+            if not torch.compiler.is_compiling():
+                self._push(module)
+                self._note_step(goes_on=loop.goes_on(args, kwargs))
 
         def leave(module: torch.nn.Module, _args: Any, _result: Any) -> None:
             if not torch.compiler.is_compiling():
@@ -74,10 +107,13 @@ class LayerStack:
         handles = []
         self._push(None)
         try:
-            for module in self._fqns:
+            for module, fqn in self._fqns.items():
                 if isinstance(module, torch.jit.ScriptModule):
                     continue  # takes no hooks: its work is its caller's
-                handles.append(module.register_forward_pre_hook(enter))
+                if plain_fqn(fqn) in self._decoders:
+                    handles.append(module.register_forward_pre_hook(enter_step, with_kwargs=True))
+                else:
+                    handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave, always_call=True))
             yield self
         finally:
@@ -85,19 +121,70 @@ class LayerStack:
                 handle.remove()
             self._pop(None)
 
+    def steps(self) -> Steps:
+        """The decoder steps of the run so far."""
+        going_on = self._going_on.__contains__
+        return Steps(self._calls, self._in_prefill.__contains__, going_on, by_hand=True)
+
+    def places(self, steps: Steps) -> list[Place]:
+        """Of each segment its place."""
+        if not self._roles:
+            return [Place(PHASE_FORWARD, max(forward, 1)) for _, forward in self._begun]
+        return [self._place_of(call, steps) for call, _ in self._begun]
+
+    def _place_of(self, call: int, steps: Steps) -> Place:
+        phase = steps.phase_of(call)
+        step = steps.nearest_step(call) if phase in STEP_PHASES else NONE
+        return Place(phase, 0 if phase not in STEP_PHASES else max(step, 0) + 1)
+
     def _push(self, module: torch.nn.Module | None) -> None:
-        fqn = "" if module is None else self._fqns[module]
-        if self._known_model and module is not None and step_of(fqn):
-            self.decoder_steps += 1
+        fqn = "" if module is None else plain_fqn(self._fqns[module])
+        is_model = module is None or fqn in self._wrappers
         if module is not None and not fqn:
             self._model_calls += 1
-        phase = self._phase_of(fqn)
-        part, step = self._part_of(fqn, phase)
-        frame = Frame(fqn or self._root, phase, part, step, module)
-        # The whole model's own forward runs inside the root and shares its row: one call, not two.
-        self.calls[frame.key] += 1 if fqn or module is None else 0
+        above = self.frames[-1] if self.frames else None
+        root = (self._root if module is None else ROOT_FORWARD) if is_model else ""
+        call = self._calls.add(fqn, above.call if above is not None else NONE, root)
+        layer = "" if module is None else self._fqns[module]
+        frame = Frame(
+            layer or self._root,
+            call,
+            self._segment_of(call, above),
+            self._calls.items[call].role == "head",
+            module,
+        )
         self._mark_memory()
         self.frames.append(frame)
+        self.done.append(frame)
+
+    def _note_step(self, *, goes_on: bool) -> None:
+        call = self.top.call
+        if goes_on:
+            self._going_on.add(call)
+        if inside_prefill():
+            self._in_prefill.add(call)
+
+    def _segment_of(self, index: int, above: Frame | None) -> int:
+        """What is fixed is one segment a phase, a decoder's call one, each call beside those its own."""
+        call = self._calls.items[index]
+        key: Hashable
+        if not self._roles:
+            key = max(self._model_calls, 1)
+        elif call.root:
+            key = REST
+        elif call.fixed is not None:
+            key = call.fixed
+        elif above is not None and above.segment in self._of_decoders:
+            return above.segment
+        else:
+            key = index
+        found = self._segments.get(key)
+        if found is None:
+            found = self._segments[key] = len(self._begun)
+            self._begun.append((index, self._model_calls))
+        if call.fqn in self._decoders and call.fixed is None:
+            self._of_decoders.add(found)
+        return found
 
     def _pop(self, module: torch.nn.Module | None) -> None:
         """Close the innermost frame of this module and whatever an exception left open above it.
@@ -108,12 +195,8 @@ class LayerStack:
         if not any(frame.module is module for frame in self.frames):
             return
         self._mark_memory()
-        while True:
-            frame = self.frames.pop()
-            seen = self.memory_peaks.get(frame.key, 0)
-            self.memory_peaks[frame.key] = max(seen, frame.memory_peak)
-            if frame.module is module:
-                return
+        while self.frames.pop().module is not module:
+            pass
 
     def _mark_memory(self) -> None:
         """Credit the peak since the last mark to every open frame, and start the next stretch."""
@@ -121,19 +204,3 @@ class LayerStack:
         for frame in self.frames:
             frame.memory_peak = max(frame.memory_peak, peak)
         self._meter.reset()
-
-    def _phase_of(self, fqn: str) -> str:
-        if not self._known_model:
-            return PHASE_FORWARD
-        fixed = static_phase_of(fqn)
-        if fixed is not None:
-            return fixed
-        return "decode" if self.decoder_steps > 1 else "prefill"
-
-    def _part_of(self, fqn: str, phase: str) -> tuple[str, int]:
-        if not self._known_model:
-            return phase, max(self._model_calls, 1)  # each forward of the model moves its weights
-        if phase not in ("prefill", "decode"):
-            return phase, 0
-        part = "lm_head" if fqn.rpartition(".")[2] == "lm_head" else "decoder"
-        return part, max(self.decoder_steps, 1)

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerscope.core.instructblip import static_phase_of
+from layerscope.core.instructblip import roles_by_name
+from layerscope.core.roles import Roles, part_of, role_of
 from layerscope.records.layer_energy import ReplayChoice, ReplayUnit
 from layerscope.records.layer_table import LayerRow
 
@@ -25,20 +26,26 @@ _IDLE_CLASSES = frozenset({"Dropout", "Identity"})
 
 
 def choose_units(
-    rows: Sequence[LayerRow], choice: ReplayChoice, compiled: Sequence[str] = ()
+    rows: Sequence[LayerRow],
+    choice: ReplayChoice,
+    compiled: Sequence[str] = (),
+    roles: Roles | None = None,
 ) -> tuple[ReplayUnit, ...]:
     """The layers to replay and the wholes to check them against, in the order they run.
 
     Args:
         rows: of the layer table of the batch that will be replayed.
         compiled: FQNs of parts that ran compiled: each is one unit, for nothing in it is called.
+        roles: of the model's modules, which say what part a layer is in; those that their names say
+            where none are given.
     """
-    called = _Called(rows, compiled)
+    called = _Called(rows, compiled, roles)
     items = [item for top in called.below("") for item in called.cover(top)]
-    items = [item for item in items if not choice.parts or part_of(item) in choice.parts]
+    if choice.parts:
+        items = [item for item in items if called.of_parts(item, choice.parts)]
     if choice.granularity == "groups":
         items = [leaf for item in items for leaf in called.by_group(item)]
-    layers = [*_single(called, items)]
+    layers = [*_single(called, items, choice.parts)]
     if choice.granularity == "groups":
         layers = [*_grouped(layers, called)]
     wholes = [whole for stack in called.stacks(items) for whole in _wholes(called, stack)]
@@ -50,14 +57,6 @@ def spread(calls: int) -> tuple[int, ...]:
     if calls <= NODES:
         return tuple(range(calls))
     return (0, (calls - 1) // 2, calls // 2, calls - 1)
-
-
-def part_of(fqn: str) -> str:
-    """The part of the model a module belongs to, in the words of `--energy-per-layer`."""
-    phase = static_phase_of(fqn)
-    if phase is not None:
-        return phase
-    return "lm_head" if fqn.endswith("lm_head") else "decoder"
 
 
 def kind_of(fqn: str) -> str:
@@ -80,8 +79,11 @@ class _Calls:
 class _Called:
     """The rows as a tree of FQNs with their calls."""
 
-    def __init__(self, rows: Sequence[LayerRow], compiled: Sequence[str]) -> None:
+    def __init__(
+        self, rows: Sequence[LayerRow], compiled: Sequence[str], roles: Roles | None
+    ) -> None:
         self._compiled = frozenset(compiled)
+        self._roles = roles_by_name([row.layer for row in rows]) if roles is None else roles
         self._rows: dict[str, list[LayerRow]] = defaultdict(list)
         self._children: dict[str, list[str]] = defaultdict(list)
         ran = {(row.layer, row.phase) for row in rows if row.layer in self._compiled and row.calls}
@@ -97,6 +99,12 @@ class _Called:
 
     def group(self, fqn: str) -> str:
         return self._rows[fqn][0].group
+
+    def of_parts(self, fqn: str, parts: Sequence[str]) -> list[_Calls]:
+        """The calls of a layer that are of these parts of the model; all of them for no parts."""
+        role = role_of(fqn, self._roles)
+        calls = self.calls(fqn)
+        return [one for one in calls if not parts or part_of(role, one.phase) in parts]
 
     def calls(self, fqn: str) -> list[_Calls]:
         """By phase, in the order the phases ran; phases without work of their own left out."""
@@ -178,9 +186,9 @@ def _time_ns(row: LayerRow) -> int:
     return row.cpu_total_ns or 0 if row.gpu_total_ns is None else row.gpu_total_ns
 
 
-def _single(called: _Called, items: Sequence[str]) -> Iterator[ReplayUnit]:
+def _single(called: _Called, items: Sequence[str], parts: Sequence[str]) -> Iterator[ReplayUnit]:
     for item in items:
-        for calls in called.calls(item):
+        for calls in called.of_parts(item, parts):
             yield ReplayUnit(
                 name=f"{item} ({calls.phase})",
                 kind=kind_of(item),
