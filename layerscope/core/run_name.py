@@ -9,7 +9,10 @@ from layerscope.core.run_config import RunConfig
 
 
 def run_name(config: RunConfig, now: datetime | None = None) -> str:
-    """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time."""
+    """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time.
+
+    Where image tokens were asked for, they stand in the place of the size.
+    """
     now = now or datetime.now(UTC)
     model = re.sub(r"[^A-Za-z0-9._]+", "-", config.model.rstrip("/").rsplit("/", 1)[-1]).strip("-.")
     extra = [config.dataset]
@@ -19,4 +22,7 @@ def run_name(config: RunConfig, now: datetime | None = None) -> str:
         extra.append(config.optimization)
     tail = "-".join(extra)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    return f"{stamp}-{model}-b{config.batch_size}-{config.image_size}px-{tail}"
+    size = (
+        f"{config.image_size}px" if config.image_tokens is None else f"{config.image_tokens}tokens"
+    )
+    return f"{stamp}-{model}-b{config.batch_size}-{size}-{tail}"

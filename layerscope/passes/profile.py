@@ -68,11 +68,16 @@ def profile(
             that cannot be written. Nothing is left behind then.
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
+    own_name = folder is None
     if folder is None:
         folder = RunFolder(Path(resolved.config.out), run_name(resolved.config, created))
     with folder as made:
         destination = Destination(folder=made.path, name=made.name, created=created, step=step)
         with opened(resolved, progress, announce, destination, load) as session:
+            if own_name:  # the model may have said what size it sees
+                made.rename(run_name(session.config, created))
+                place = dataclasses.replace(destination, folder=made.path, name=made.name)
+                session = dataclasses.replace(session, destination=place)
             finished = _finished(session, _passed(session))
     return dataclasses.replace(finished, folder=made.path)
 

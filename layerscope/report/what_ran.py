@@ -109,7 +109,10 @@ def _attention(parts: dict[str, str]) -> str:
 def _inputs(batch: BatchRecord) -> str:
     shape = " x ".join(map(str, batch.pixel_values_shape))
     text = f"text {_range(batch.text_lengths)} tokens (padded {batch.padded_text_length})"
-    parts = [f"pixel_values {shape}", text]
+    parts = [f"pixel_values {shape}"]
+    if any(batch.image_tokens) and not batch.qformer_lengths:
+        parts.append(f"image {_range(batch.image_tokens)} tokens")
+    parts.append(text)
     if batch.qformer_lengths:
         parts.append(
             f"Q-Former {_range(batch.qformer_lengths)} tokens "

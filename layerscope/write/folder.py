@@ -72,6 +72,19 @@ class RunFolder:
                     return
             number += 1
 
+    def rename(self, name: str) -> None:
+        """Take another name, before anything that holds the old one is written.
+
+        Raises:
+            OSError: as of the disk; the folder keeps its name then.
+        """
+        if name == self._wanted:
+            return
+        before, self._wanted = self.path, name
+        self._reserve()
+        self.path.rmdir()
+        os.rename(before, self.path)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

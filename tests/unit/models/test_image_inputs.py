@@ -1,4 +1,4 @@
-"""Random images as each model takes them: their shapes, their tokens, and what the model makes of them."""
+"""Random images as each model takes them: shapes, tokens, and what the model makes of them."""
 
 from __future__ import annotations
 
@@ -117,15 +117,15 @@ def test_a_grid_never_exceeds_what_was_asked_and_comes_near(tokens: int) -> None
 
 
 def test_refusals() -> None:
-    with pytest.raises(UsageError, match="--image-tokens 64: LlavaFor"):
+    with pytest.raises(UsageError, match=r"--image-tokens 64: LlavaFor"):
         size_for_tokens(built("llava"), 64)
-    with pytest.raises(UsageError, match="the least that Qwen2_5_VL.* takes is 28 px"):
+    with pytest.raises(UsageError, match=r"the least that Qwen2_5_VL.* takes is 28 px"):
         plain_size(built("qwen2_5_vl"), 27)
 
     class Silent(nn.Module):
         config = type("Config", (), {"model_type": "my_own"})()
 
-    with pytest.raises(ModelError, match="Silent: layerscope does not know .* --processor FOLDER"):
+    with pytest.raises(ModelError, match=r"Silent: layerscope does not know .* --processor FOLDER"):
         random_images(Silent(), Pixels(56, 56), [torch.randn])
 
 

@@ -69,3 +69,14 @@ def test_a_place_that_takes_no_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EnvironmentProblem, match="cannot be written there"):
         RunFolder(tmp_path / "file" / "out", "run").__enter__()
+
+
+def test_a_folder_takes_another_name_with_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()  # taken
+    with RunFolder(tmp_path, "first") as folder:
+        (folder.path / "file").write_text("x")
+        folder.rename("second")
+        assert folder.name == "second-2"
+        assert [p.name for p in tmp_path.glob(".*")] == [folder.path.name]
+    assert (tmp_path / "second-2" / "file").read_text() == "x"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["second", "second-2"]

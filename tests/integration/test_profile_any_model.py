@@ -1,0 +1,155 @@
+"""`layerscope profile` on vision-language models of many kinds, and what its files say and add up to."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.architectures import ARCHITECTURES
+from support.command import layerscope
+from support.processors import save_blip2, save_llava
+
+from layerscope.runs.run import Run
+
+pytestmark = [pytest.mark.models, pytest.mark.command]
+
+STEPS = 4
+# In the default run: one model of each way of taking images.
+OFTEN = ("llava", "qwen2_5_vl", "idefics3")
+NAMES = [
+    name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES
+]
+_BESIDE = {"blip2": {"qformer"}, "florence2": {"encoder"}}
+
+
+def profiled(tmp_path: Path, model: Path, *more: str | int | Path) -> Path:
+    out = tmp_path / "runs"
+    done = layerscope(
+        "profile", "--model", model, "--device", "cpu", "--batch", 2, "--samples", 2,
+        "--warmup", 1, "--max-input-len", 12, "--max-new-tokens", STEPS,
+        "--measure-limit-s", 0.1, "--out", out, *more,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = out.iterdir()
+    (tmp_path / "screen.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def described(tmp_path: Path, name: str) -> Path:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(ARCHITECTURES[name]), encoding="utf-8")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_of_random_weights(name: str, tmp_path: Path) -> None:
+    folder = profiled(tmp_path, described(tmp_path, name), "--weights", "random")
+    saved, table = record(folder), rows(folder / "layers.csv")
+    assert saved["account"]["status"] == "ok", saved["account"]["failures"]
+    # Every number adds up.
+    total_us = sum(Decimal(row["cpu_self_us"]) for row in table)
+    assert total_us == Decimal(f"{saved['account']['host_window_us']:.3f}")
+    counted = sum(int(row["flops_self"]) for row in table if row["flops_self"])
+    assert counted == saved["report"]["flops"]["value"] > 0
+    # The phases are the model's own, and one prefill goes before the decoder's other steps.
+    phases = {row["phase"] for row in table}
+    assert {"vision", "prefill", "decode", "other"} | _BESIDE.get(name, set()) <= phases
+    steps = rows(folder / "steps.csv")
+    assert [row["phase"] for row in steps] == ["prefill"] + ["decode"] * (STEPS - 1)
+    calls = Counter[str]()
+    for row in table:
+        if row["phase"] in ("prefill", "decode") and row["layer"].endswith("layers.0.self_attn"):
+            calls[row["phase"]] += int(row["calls"])
+    if "encoder" not in phases:
+        assert calls == {"prefill": 1, "decode": STEPS - 1}
+    # What reached the model is recorded.
+    assert f"-b2-{saved['config']['image_size']}px-" in folder.name
+    (batch,) = saved["workload"]["batches"]
+    assert batch["image_tokens"][0] == batch["image_tokens"][1] >= 4
+    assert batch["shapes"]["input_ids"][1] >= batch["image_tokens"][0] + 12
+    assert tuple(batch["pixel_values_shape"]) == tuple(batch["shapes"]["pixel_values"])
+
+
+def test_image_tokens_as_asked_for(tmp_path: Path) -> None:
+    folder = profiled(
+        tmp_path, described(tmp_path, "qwen2_5_vl"), "--weights", "random", "--image-tokens", 128
+    )
+    (batch,) = record(folder)["workload"]["batches"]
+    assert batch["image_tokens"] == [128, 128]
+    assert batch["shapes"]["image_grid_thw"] == [2, 3]
+    assert batch["shapes"]["pixel_values"] == [2 * 128 * 4, 1176]
+    assert "-b2-128tokens-" in folder.name
+    assert "image 128 tokens" in (tmp_path / "screen.txt").read_text(encoding="utf-8")
+
+
+def test_flops_are_those_of_torch_and_of_fvcore(tmp_path: Path) -> None:
+    model = described(tmp_path, "qwen2_5_vl")
+    done = layerscope(
+        "flops", "--model", model, "--weights", "random", "--device", "cpu", "--batch", 2,
+        "--max-input-len", 12, "--max-new-tokens", STEPS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d+ checks: \d+ equal", done.stdout)
+    assert "differ" not in done.stdout.split("checks:")[1]
+
+
+@pytest.mark.parametrize("save", [save_llava, save_blip2])
+def test_a_folder_with_its_processor(save: Any, tmp_path: Path) -> None:
+    """Answers are cut from the prompt, with a chat template and without one."""
+    model = tmp_path / "model"
+    save(model)
+    folder = profiled(tmp_path, model, "--dataset", "synthetic-textvqa")
+    saved = record(folder)
+    assert saved["account"]["status"] == "ok", saved["account"]["failures"]
+    (batch,) = saved["workload"]["batches"]
+    assert batch["image_tokens"] == ([16, 16] if save is save_llava else [8, 8])
+    assert min(batch["text_lengths"]) > 5
+    for row in rows(folder / "predictions.csv"):
+        assert row["prompt"]
+        assert "USER" not in row["prediction"]
+        assert "Short answer" not in row["prediction"]
+    assert saved["report"]["wer_value"]["value"] is not None
+    page = tmp_path / "report.html"
+    assert layerscope("report", folder, "--html", page).returncode == 0
+    assert "prefill" in page.read_text(encoding="utf-8")
+    compared = layerscope("compare", folder, folder)
+    assert compared.returncode == 0, compared.stderr
+    assert Run.open(folder).account is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--image-size", "112"], "LlavaForConditionalGeneration takes images of 56 px alone"),
+        (["--image-tokens", "64"], "takes no grid of patches"),
+        (["--optimization", "compile"], "'llava'"),
+        (["--attention", "flash"], "'llava'"),
+        (["--dataset", "synthetic-textvqa"], "needs a processor and the model has none"),
+    ],
+)
+def test_what_a_model_cannot_take_is_one_line(more: list[str], said: str, tmp_path: Path) -> None:
+    done = layerscope(
+        "profile", "--model", described(tmp_path, "llava"), "--weights", "random",
+        "--device", "cpu", "--batch", 2, "--samples", 2, "--out", tmp_path / "out", *more,
+    )  # fmt: skip
+    assert done.returncode in (2, 4), done.stderr
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
