@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from layerscope.core.errors import ModelError
 from layerscope.core.run_config import DtypeLayout
 from layerscope.core.shipped import shipped_config, shipped_names
-from layerscope.core.words import did_you_mean, one_line
+from layerscope.core.words import did_you_mean, listed, one_line
+from layerscope.models.loading import Loading, loading_of, loadings, transformers_class
+from layerscope.workload.checkpoint import CONFIG_FILE
 from layerscope.workload.dtype_layout import apply_dtypes, layout_bytes, parameter_dtypes
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-MODEL_TYPE = "instructblip"
-CONFIG_FILE = "config.json"
 _SHIPPED_KIND = "models"
 # Below this a weight drawn in fp16 is zero; transformers' default for the vision tower is 1e-10.
 _LEAST_INIT_STD = 1e-4
@@ -33,22 +33,24 @@ _KEYS_BESIDE_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Architecture:
-    """An InstructBLIP without weights.
+    """A model without weights.
 
     Attributes:
         name: what the user calls it.
         config: transformers' configuration. Read it, don't change it.
+        loading: the classes that it is loaded with.
         separate_head: the checkpoint holds an output head of its own. transformers 5 ties T5's head
             whatever the config says and unties it only when it reads a checkpoint that has both.
     """
 
     name: str
-    config: Any  # InstructBlipConfig; its parts are typed as unions with dict and None
+    config: Any  # its parts are typed as unions with dict and None
     separate_head: bool
+    loading: Loading
 
 
 def bundled_folder() -> Path:
-    """The folder of the tiny InstructBLIP inside the package."""
+    """The folder of the tiny model inside the package."""
     return Path(__file__).parent / "tiny"
 
 
@@ -58,7 +60,7 @@ def find_architecture(model: str) -> Architecture:
     A hub id whose last part is a shipped name counts as that name.
 
     Raises:
-        ModelError: it names none of these, or what it names is no InstructBLIP.
+        ModelError: it names none of these, or what it names is of no family that can be loaded.
     """
     if model == "tiny":
         return read_folder_architecture(bundled_folder(), name=model)
@@ -118,8 +120,8 @@ def build(
 ) -> nn.Module:
     """The architecture with random weights, built on `device` in eval mode.
 
-    The weights are drawn by the model's own initialisation, the query tokens (which it sets to
-    zero) and a vision tower that would be all zeros with a standard deviation of 0.02. The same
+    The weights are drawn by the model's own initialisation; what that leaves at zero (its family says
+    what) and a vision tower that would be all zeros with a standard deviation of 0.02. The same
     seed, device and dtype give the same weights; the caller's random state is left as it was.
     """
     import torch
@@ -134,7 +136,7 @@ def build(
         apply_dtypes(model, parameter_dtypes(model, dtype, layout))
         with torch.device(device), torch.no_grad():
             model.initialize_weights()
-            model.query_tokens.normal_(std=_INIT_STD)
+            architecture.loading.set_up(model, _INIT_STD)
     built: nn.Module = model.eval()
     return built
 
@@ -172,23 +174,24 @@ def _construct(
 
 
 def _architecture(raw: object, *, name: str, where: str) -> Architecture:
-    from transformers import InstructBlipConfig
-
     if not isinstance(raw, dict):
         raise ModelError(f"{where}: holds no model configuration.")
     model_type = raw.get("model_type")
-    if model_type != MODEL_TYPE:
+    loading = loading_of(model_type)
+    if loading is None:
+        known = loadings()
         raise ModelError(
-            f"{where}: model_type is {model_type!r}, not {MODEL_TYPE!r}; "
-            "layerscope profiles InstructBLIP (for another model use layerscope.capture)."
+            f"{where}: model_type is {model_type!r}, not "
+            f"{' or '.join(repr(one.model_type) for one in known)}; layerscope profiles "
+            f"{listed([one.name for one in known])} (for another model use layerscope.capture)."
         )
     try:
-        config = InstructBlipConfig.from_dict(copy.deepcopy(raw))
+        config = transformers_class(loading.config_class).from_dict(copy.deepcopy(raw))
     except Exception as error:  # transformers' strict configs raise their own unrelated types
         raise ModelError(f"{where}: {one_line(error)}") from None
     text = raw.get("text_config")
     tie = text.get("tie_word_embeddings") if isinstance(text, dict) else None
-    return Architecture(name=name, config=config, separate_head=tie is False)
+    return Architecture(name=name, config=config, separate_head=tie is False, loading=loading)
 
 
 def _refuse_unknown_keys(raw: Mapping[str, Any], config: Any, where: str) -> None:

@@ -74,7 +74,7 @@ class Batcher:
 
     Args:
         config: image size and its mode, input length, seed, batch size.
-        processor: an InstructBlipProcessor; None for `synthetic-random`, which needs none.
+        processor: of the model; None for `synthetic-random`, which needs none.
         model_config: the model's configuration: image token, query tokens, vocabularies, patch.
 
     Raises:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from layerscope.core.errors import ModelError
 from layerscope.core.run_config import DtypeLayout
 from layerscope.core.words import one_line
+from layerscope.models.loading import Loading, loading_of, loadings, transformers_class
 from layerscope.workload.dtype_layout import apply_dtypes, parameter_dtypes
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import InstructBlipProcessor
+    from transformers import ProcessorMixin
 
+CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -68,10 +70,9 @@ def read_model(
         ImportError, ValueError: the attention asked for is not to be had.
     """
     import torch
-    from transformers import InstructBlipForConditionalGeneration
 
-    cls: Any = InstructBlipForConditionalGeneration
     weight_files(folder)
+    cls = transformers_class(_loading_in(folder).model_class)
     with quiet_transformers():
         try:
             model, info = cls.from_pretrained(
@@ -106,25 +107,22 @@ def has_processor(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _PROCESSOR_FILES)
 
 
-def read_processor(folder: Path) -> InstructBlipProcessor:
+def read_processor(folder: Path) -> ProcessorMixin:
     """The processor (image processor and both tokenizers) in the folder.
 
     Raises:
         ModelError: none is there, or it cannot be read.
     """
-    from transformers import InstructBlipProcessor
-
     if not has_processor(folder):
         raise ModelError(
             f"{folder}: no processor in it (processor_config.json, tokenizer.json, "
             "qformer_tokenizer/); give one with --processor, or use --dataset synthetic-random, "
             "which needs none."
         )
+    cls = transformers_class(_loading_in(folder).processor_class)
     with quiet_transformers():
         try:
-            processor: InstructBlipProcessor = InstructBlipProcessor.from_pretrained(
-                folder, local_files_only=True
-            )
+            processor: ProcessorMixin = cls.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
             raise ModelError(
                 f"{folder}: the processor cannot be loaded ({one_line(error, longest=300)})."
@@ -154,6 +152,18 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _loading_in(folder: Path) -> Loading:
+    """How what is in the folder is loaded: by its model type, or as the first family that can be.
+
+    A folder with a processor alone, or one that is about to be refused, says no type of its own.
+    """
+    try:
+        said = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        said = None
+    return loading_of(said) or loadings()[0]
+
+
 def _listed_files(folder: Path) -> tuple[Path, ...]:
     if (folder / WEIGHTS_FILE).is_file():
         return (folder / WEIGHTS_FILE,)
@@ -172,7 +182,7 @@ def _listed_files(folder: Path) -> tuple[Path, ...]:
         raise ModelError(
             f"{folder}: the weights are pickles ({pickles[0]}), which can run code when loaded; "
             'convert them where you trust their source: python -c "from transformers import '
-            f"InstructBlipForConditionalGeneration as M; M.from_pretrained('{folder}')"
+            f"{_loading_in(folder).model_class} as M; M.from_pretrained('{folder}')"
             ".save_pretrained('NEW_FOLDER')\""
         )
     raise ModelError(

@@ -42,7 +42,7 @@ from layerscope.workload.module_list import model_record
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import InstructBlipProcessor
+    from transformers import ProcessorMixin
 
 TINY = "tiny"
 
@@ -59,7 +59,7 @@ class LoadedModel:
     """
 
     model: nn.Module
-    processor: InstructBlipProcessor | None
+    processor: ProcessorMixin | None
     record: ModelRecord
     choices: tuple[str, ...] = ()
 
@@ -295,7 +295,7 @@ def _loading_problem(config: RunConfig, error: Exception) -> LayerscopeError:
 
 def _processor(
     config: RunConfig, source: _Source, hub: Hub, announce: Callable[[str], None]
-) -> InstructBlipProcessor | None:
+) -> ProcessorMixin | None:
     """The processor the run names, else the one beside the model, else none."""
     if config.processor is None:
         beside = source.folder
