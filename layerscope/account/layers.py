@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from layerscope.account.phases import Ranges
+from layerscope.core.families import roles_of_any_name
 from layerscope.core.groups import module_group
-from layerscope.core.instructblip import group_of
 from layerscope.core.roles import Roles
 from layerscope.core.vocabulary import BUCKETS, PHASES, layer_name
 from layerscope.records import LayerRow, ModuleRecord, parent_of
@@ -50,7 +50,7 @@ class _Known(NamedTuple):
         module = self.modules.get(layer)
         if module is not None:
             return module.group
-        return module_group(layer, "", self.roles) if self.roles else group_of(layer)
+        return module_group(layer, "", self.roles or roles_of_any_name())
 
 
 class _Totals(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerscope.account.marked_phases import marks_at
 from layerscope.account.steps import steps_in
-from layerscope.core.instructblip import roles_by_name
+from layerscope.core.families import roles_by_name
 from layerscope.core.roles import Roles
 from layerscope.core.steps import Calls
 from layerscope.core.vocabulary import (
@@ -58,7 +58,7 @@ class Ranges:
         root: name of the root row: `generate` where the trace has one, else `forward`.
         known: whether the phases are those of roles; else there is one, `forward`.
         of_span: span index -> index into `items`.
-        roles: of the modules; those of InstructBLIP where a trace of its names says none.
+        roles: of the modules; those that their names say where the trace says none.
     """
 
     items: tuple[LayerRange, ...]

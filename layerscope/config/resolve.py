@@ -12,10 +12,11 @@ import msgspec
 
 from layerscope.core.errors import UsageError
 from layerscope.core.words import did_you_mean, first_line
+from layerscope.published.model import PUBLISHED_FAMILY, PUBLISHED_MODEL
 from layerscope.records import RunConfig
 from layerscope.records.layer_energy import read_choice
 
-HUB_MODEL = "Salesforce/instructblip-flan-t5-xl"
+HUB_MODEL = PUBLISHED_MODEL
 TINY_MODEL = "tiny"
 _RANDOM_DATASET = "synthetic-random"
 
@@ -103,7 +104,9 @@ def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> 
     return Resolved(_typed(said, where), tuple(choices), theirs)
 
 
-_TINY_REASON = "the bundled InstructBLIP, because the XL model needs CUDA (choose with --model)"
+_TINY_REASON = (
+    f"the bundled {PUBLISHED_FAMILY}, because the XL model needs CUDA (choose with --model)"
+)
 
 
 def _default(field: str) -> Any:

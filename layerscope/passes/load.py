@@ -11,6 +11,7 @@ from layerscope.config.resolve import Resolved
 from layerscope.core.errors import UsageError
 from layerscope.core.progress import Progress
 from layerscope.models.image_inputs import fixed_side
+from layerscope.models.two_readers import reads_text_twice
 from layerscope.records import RunConfig
 from layerscope.workload.model import LoadedModel, load_model
 
@@ -65,7 +66,7 @@ def _sized(
         UsageError: another one was asked for.
     """
     model: Any = loaded.model
-    side = None if model.config.model_type == "instructblip" else fixed_side(model)
+    side = None if reads_text_twice(model) else fixed_side(model)
     if side is None or config.image_size == side or config.image_size_mode == "source":
         return config, ()
     if "image_size" in given:

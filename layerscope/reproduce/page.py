@@ -12,6 +12,7 @@ from layerscope.core.files import (
     SWEEP_REFERENCE_FILE,
     SWEEP_TABLE_FILE,
 )
+from layerscope.published.model import PUBLISHED_MODEL
 from layerscope.published.reference import Verdict
 from layerscope.records.run_record import Environment
 from layerscope.report.markdown import escape
@@ -21,7 +22,6 @@ from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.reproduce.checks import CellCheck
 from layerscope.reproduce.pins import Pins, pinned_words
 
-PUBLISHED_MODEL = "Salesforce/instructblip-flan-t5-xl"
 _VERDICTS: tuple[Verdict, ...] = ("agrees", "differs", "not comparable")
 
 

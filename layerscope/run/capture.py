@@ -34,8 +34,8 @@ class Capture:
 
     After the `with` block, `account` and `table` hold the result and `save_trace()` keeps the
     trace. `steps`, set inside or after the block, is the decoder steps counted by the caller,
-    which lets rule 4 (calls) be checked for InstructBLIP. A capture may be used again: it then holds
-    the last window.
+    which lets rule 4 (calls) be checked for models whose structure layerscope describes. A capture may
+    be used again: it then holds the last window.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from layerscope.core.errors import AccountingError
 from layerscope.core.progress import Progress
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.flops import count_work
-from layerscope.measure.flops.closed_form import closed_form
-from layerscope.measure.flops.cross_check import ClosedFormula, cross_check
+from layerscope.measure.flops.cross_check import cross_check
+from layerscope.models.closed_form import ClosedForm
 from layerscope.passes.load import Announce, load_for
 from layerscope.records.cross_check import CrossChecked, difference_text
 from layerscope.records.work import Check, CountedWork
@@ -30,7 +30,7 @@ def check_flops(
     announce: Announce,
     *,
     with_fvcore: bool = True,
-    formula: ClosedFormula = closed_form,
+    form: ClosedForm | None = None,
 ) -> CrossChecked:
     """Run one full batch eagerly, count its work, and count it again in other ways.
 
@@ -41,7 +41,8 @@ def check_flops(
         progress: told of every step.
         announce: takes one line at a time about what is about to happen (a download, its size).
         with_fvcore: whether fvcore traces each part.
-        formula: FLOPs from the architecture, which the executed ones are held against.
+        form: FLOPs from the architecture, which the executed ones are held against; those of the model's
+            family where it is left out.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded.
@@ -59,7 +60,7 @@ def check_flops(
         work = count_work(loaded.model, run)
         advance(1)
     with progress.task("count again in other ways", 1) as advance:
-        checks = cross_check(loaded.model, run, formula, work=work, with_fvcore=with_fvcore)
+        checks = cross_check(loaded.model, run, work=work, form=form, with_fvcore=with_fvcore)
         advance(1)
     return CrossChecked(
         config=config,

@@ -13,6 +13,7 @@ from layerscope.core.errors import ModelError
 from layerscope.core.run_config import DtypeLayout
 from layerscope.core.shipped import shipped_config, shipped_names
 from layerscope.core.words import did_you_mean, one_line
+from layerscope.workload.checkpoint import CONFIG_FILE
 from layerscope.workload.dtype_layout import apply_dtypes, layout_bytes, parameter_dtypes
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 # What is asked of transformers: one name, one for each part of the model, or None, its own choice.
 Attention = str | dict[str, str] | None
-CONFIG_FILE = "config.json"
 _SHIPPED_KIND = "models"
 # Below this a weight drawn in fp16 is zero; transformers' default for the vision tower is 1e-10.
 _LEAST_INIT_STD = 1e-4
@@ -106,6 +106,14 @@ def read_yaml_architecture(path: Path) -> Architecture:
     architecture = _architecture(raw, name=path.stem, where=str(path))
     _refuse_unknown_keys(raw, architecture.config, str(path))
     return architecture
+
+
+def model_class(config: Any) -> type[nn.Module]:
+    """The class that `AutoModelForImageTextToText` makes of a configuration."""
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    found: type[nn.Module] = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    return found
 
 
 def build(

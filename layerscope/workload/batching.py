@@ -33,7 +33,7 @@ class Batch:
     """One batch on the CPU, ready for `generate(**inputs)`.
 
     Attributes:
-        inputs: as the model calls them. InstructBLIP's are pixel_values float32 (batch, 3, height,
+        inputs: as the model calls them; of one whose Q-Former reads the text: pixel_values float32 (batch, 3, height,
             width); input_ids, attention_mask int64 (batch, query tokens + text); qformer_input_ids,
             qformer_attention_mask int64 (batch, Q-Former text).
     """
@@ -77,11 +77,11 @@ class Batches(Protocol):
 
 
 class Batcher:
-    """Turns samples into batches for one InstructBLIP.
+    """Turns samples into batches for one model whose Q-Former reads the text, too.
 
     Args:
         config: image size and its mode, input length, seed, batch size.
-        processor: an InstructBlipProcessor; None for `synthetic-random`, which needs none.
+        processor: of the model; None for `synthetic-random`, which needs none.
         model_config: the model's configuration: image token, query tokens, vocabularies, patch.
 
     Raises:

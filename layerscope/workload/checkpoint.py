@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from layerscope.workload.architecture import Attention
 
+CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")

@@ -15,8 +15,8 @@ from pathlib import Path
 from layerscope.core.errors import EnvironmentProblem, ModelError
 from layerscope.core.units import size_text
 from layerscope.core.words import first_line
-from layerscope.workload.architecture import CONFIG_FILE
-from layerscope.workload.checkpoint import INDEX_FILE, WEIGHTS_FILE
+from layerscope.published.model import PUBLISHED_MODEL
+from layerscope.workload.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -194,7 +194,8 @@ def ways_on() -> str:
     """What to do without the hub, in one sentence."""
     return (
         "Three ways on without the hub: --model FOLDER with a local copy; --model "
-        "instructblip-flan-t5-xl --weights random for the same architecture with random weights; "
+        f"{PUBLISHED_MODEL.rpartition('/')[2]} --weights random for the same architecture with random "
+        "weights; "
         "--model tiny, which comes with layerscope."
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.core.units import GIB, size_text
 from layerscope.core.words import one_line
+from layerscope.models.two_readers import reads_text_twice
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (
     Architecture,
@@ -19,6 +20,7 @@ from layerscope.workload.architecture import (
     built_bytes,
     bundled_folder,
     find_architecture,
+    model_class,
     read_folder_architecture,
 )
 from layerscope.workload.checkpoint import (
@@ -104,7 +106,7 @@ def load_model(
 def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> LoadedModel:
     check_device(config)
     source = _find(config, hub)
-    if source.architecture.config.model_type == "instructblip":
+    if reads_text_twice(model_class(source.architecture.config)):
         check_inputs(config, source.architecture.config)
     else:
         check_family(config, source.architecture.config)
@@ -178,7 +180,7 @@ def check_inputs(config: RunConfig, model_config: Any) -> None:
 
 
 def check_family(config: RunConfig, model_config: Any) -> None:
-    """Refuse what only InstructBLIP runs with so far.
+    """Refuse what only models with two readers of their text run with so far.
 
     Raises:
         ModelError: naming the option and the model's type.
@@ -186,13 +188,13 @@ def check_family(config: RunConfig, model_config: Any) -> None:
     kind = model_config.model_type
     if config.optimization != "eager":
         raise ModelError(
-            f"--optimization {config.optimization}: not for model_type {kind!r} yet; layerscope "
-            "compiles the parts of InstructBLIP alone. Leave it out."
+            f"--optimization {config.optimization}: not for model_type {kind!r}; layerscope knows how "
+            "to compile models like the bundled one alone. Leave it out."
         )
     if config.attention == "flash":
         raise ModelError(
-            f"--attention flash: not for model_type {kind!r} yet, layerscope asks it of the parts of "
-            "InstructBLIP alone; use --attention sdpa or eager."
+            f"--attention flash: not for model_type {kind!r}; layerscope asks it of the parts of models "
+            "like the bundled one alone. Use --attention sdpa or eager."
         )
 
 

@@ -25,6 +25,7 @@ from layerscope.models.image_inputs import (
     size_for_tokens,
     tokens_of,
 )
+from layerscope.models.two_readers import reads_text_twice
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.batching import RANDOM_DATASET, Batch, Batcher, Batches
 from layerscope.workload.data.random_inputs import PIXELS, TEXT, plain_ids, stream_of
@@ -45,9 +46,8 @@ def batches_for(config: RunConfig, model: nn.Module, processor: Any) -> Batches:
         UsageError: a size or a length that the model cannot take, or no processor for real text.
         ModelError: processor and model do not belong together, or the model's inputs are unknown.
     """
-    settings: Any = model.config
-    if settings.model_type == "instructblip":
-        return Batcher(config, processor, settings)
+    if reads_text_twice(model):
+        return Batcher(config, processor, model.config)
     size = _size_of(config, model)
     if config.dataset == RANDOM_DATASET:
         return RandomBatcher(config, model, size)

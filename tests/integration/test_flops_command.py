@@ -15,9 +15,9 @@ from support.command import layerscope
 from layerscope.config.resolve import resolve
 from layerscope.core.errors import AccountingError
 from layerscope.measure.flops import cross_check
-from layerscope.measure.flops.closed_form import closed_form
+from layerscope.models.closed_form import FormFlops
+from layerscope.models.families.instructblip import CLOSED_FORM
 from layerscope.records.cross_check import CrossChecked
-from layerscope.records.work import Architecture, ClosedForm, Workload
 from layerscope.report.progress import ProgressReporter
 from layerscope.run.flops import check_flops, require_equal
 
@@ -34,15 +34,14 @@ CHECKS = [
 QUIET = ProgressReporter(Console(file=StringIO()), quiet=True)
 
 
-def _tiny(
-    formula: Callable[[Architecture, Workload], ClosedForm] = closed_form, **said: Any
-) -> CrossChecked:
+def _tiny(flops: Callable[..., FormFlops] = CLOSED_FORM.flops, **said: Any) -> CrossChecked:
     run = {
         "model": "tiny", "weights": "random", "dataset": "synthetic-random", "device": "cpu",
         "batch_size": 1, "samples": 1, "image_size": 56, "max_input_len": 4, "max_new_tokens": 2,
     }  # fmt: skip
     resolved = resolve(run | said, cuda=False)
-    return check_flops(resolved, QUIET, lambda line: None, with_fvcore=False, formula=formula)
+    form = replace(CLOSED_FORM, flops=flops)
+    return check_flops(resolved, QUIET, lambda line: None, with_fvcore=False, form=form)
 
 
 def test_the_command_finds_every_check_equal_to_the_last_digit() -> None:
@@ -71,9 +70,9 @@ def test_a_wrong_value_is_refused_before_torch_is_imported() -> None:
 
 
 def test_a_wrong_closed_form_ends_with_5_and_names_the_difference() -> None:
-    def wrong(model: Architecture, work: Workload) -> ClosedForm:
-        form = closed_form(model, work)
-        return replace(form, projection=form.projection + 2)
+    def wrong(*run: Any) -> FormFlops:
+        form = CLOSED_FORM.flops(*run)
+        return replace(form, parts={**form.parts, "projection": form.parts["projection"] + 2})
 
     require_equal(_tiny())
     checked = _tiny(wrong)
@@ -86,7 +85,7 @@ def test_a_wrong_closed_form_ends_with_5_and_names_the_difference() -> None:
 
 
 def test_a_check_that_cannot_run_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(model: Architecture, work: Workload) -> ClosedForm:
+    def broken(*run: Any) -> FormFlops:
         raise ZeroDivisionError("no patches")
 
     def uncatchable(*_: Any) -> None:

@@ -6,34 +6,31 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.instructblip import is_instructblip
+from layerscope.core.errors import ModelError
 from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.measure.flops.against_fvcore import check_against_fvcore, fvcore_name
-from layerscope.measure.flops.architecture import ENCODER, architecture_of, workload_of
 from layerscope.measure.flops.attempt import absent, attempted, reason_of
 from layerscope.measure.flops.captured import CapturedCall, capture_calls
 from layerscope.measure.flops.counter import count_work
 from layerscope.measure.flops.formulas import attention_flops, extra_formulas
-from layerscope.records.work import Architecture, Check, ClosedForm, CountedWork, Workload
+from layerscope.models.closed_form import ClosedForm
+from layerscope.models.families import declared, family_of_model
+from layerscope.records.work import Check, CountedWork
 
 if TYPE_CHECKING:
     import torch
 
-_PATCH_CONVOLUTION = "vision_model.embeddings.patch_embedding"
 _TORCH = "torch FlopCounterMode"
 _FORM = "closed form"
-ClosedFormula = Callable[[Architecture, Workload], ClosedForm]
-
-_PARTS = ("vision_model", "qformer", ENCODER, "language_model")
 
 
 def cross_check(
     model: torch.nn.Module,
     run: Callable[[], Any],
-    closed_form: ClosedFormula,
     *,
     root: str = ROOT_GENERATE,
     work: CountedWork | None = None,
+    form: ClosedForm | None = None,
     with_fvcore: bool = True,
 ) -> tuple[Check, ...]:
     """Count a run again in other ways and put the numbers side by side.
@@ -41,8 +38,8 @@ def cross_check(
     Args:
         model: an eager model.
         run: the call that is counted; it runs two times more, and must do the same work each time.
-        closed_form: `layerscope.measure.flops.closed_form.closed_form`, which this room cannot see.
         work: the counted run, where it is at hand; counted here otherwise.
+        form: FLOPs from the architecture; those that the model's family declares where it is left out.
         with_fvcore: fvcore traces each part, which takes seconds on a model of some 10^9 weights.
 
     Returns:
@@ -50,8 +47,9 @@ def cross_check(
         could not run says why in `reason`.
     """
     work = work or count_work(model, run, root=root)
+    form = form or getattr(family_of_model(model), "CLOSED_FORM", None)
     names = dict(model.named_modules())
-    parts = [fqn for fqn in _PARTS if fqn in names] if is_instructblip(names) else [""]
+    parts = [fqn for fqn in form.parts if fqn in names] if form is not None else [""]
     checks = [_rows(work), attempted(_TORCH, lambda: _against_torch(work, run))]
     try:
         calls = capture_calls(model, run, parts)
@@ -59,7 +57,7 @@ def cross_check(
         why = reason_of(error, "while the parts' inputs were taken")
         absents = [_FORM, *(fvcore_name(fqn) for fqn in parts if with_fvcore)]
         return (*checks, *(absent(name, why) for name in absents))
-    checks.append(attempted(_FORM, lambda: _against_formula(model, work, calls, closed_form)))
+    checks.append(attempted(_FORM, lambda: _against_formula(model, work, calls, form)))
     if with_fvcore:
         checks.extend(_with_fvcore(fqn, calls) for fqn in parts)
     return tuple(checks)
@@ -105,21 +103,27 @@ def _against_formula(
     model: torch.nn.Module,
     work: CountedWork,
     calls: Mapping[str, CapturedCall],
-    closed_form: ClosedFormula,
+    form: ClosedForm | None,
 ) -> Check:
+    if form is None:
+        written = ", ".join(found.of for found in declared("CLOSED_FORM"))
+        raise ModelError(
+            f"{type(model).__name__}: the closed form is written for {written}; use the other checks."
+        )
     if work.missing:
         return absent(_FORM, work.missing_text)
-    form = closed_form(architecture_of(model), workload_of(calls, work.decoder_steps))
+    found = form.flops(model, calls, work.decoder_steps)
     ours: Counter[str] = Counter()
     for part in work.parts:
         ours[part.part] += sum(part.flops_by_dtype.values())
-    convolution = work.of(_PATCH_CONVOLUTION, "vision")
-    ours["patch convolution"] = convolution.counted_flops if convolution else 0
-    theirs = {**form.parts(), "patch convolution": form.patch_convolution}
+    for name, (key, _) in found.rows.items():
+        row = work.of(*key)
+        ours[name] = row.counted_flops if row else 0
+    theirs = {**found.parts, **{name: flops for name, (_, flops) in found.rows.items()}}
     return Check(
         name=_FORM,
         ours=work.flops,
-        theirs=form.total,
+        theirs=sum(found.parts.values()),
         compared=len(theirs),
         unequal=tuple(
             f"{name}: ours {ours[name]:,}, theirs {value:,}"

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerscope.core.instructblip import roles_by_name
+from layerscope.core.families import roles_by_name
 from layerscope.core.roles import Roles, part_of, role_of
 from layerscope.records.layer_energy import ReplayChoice, ReplayUnit
 from layerscope.records.layer_table import LayerRow

@@ -68,7 +68,7 @@ def _software() -> tuple[Probe, ...]:
         ),
         Probe(
             name="transformers",
-            costs="no InstructBLIP runs without transformers; an untested version may name or "
+            costs="no model of transformers runs without it; an untested version may name or "
             "build layers differently",
             look=software.transformers,
         ),

@@ -38,8 +38,7 @@ def xl_in_cache(cache: Path | None = None) -> Finding:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    from layerscope.workload.architecture import CONFIG_FILE
-    from layerscope.workload.checkpoint import weight_files
+    from layerscope.workload.checkpoint import CONFIG_FILE, weight_files
 
     config: Any = try_to_load_from_cache(HUB_MODEL, CONFIG_FILE, cache_dir=cache)
     if not isinstance(config, str):

@@ -1,10 +1,10 @@
 """Prompt templates: a question and what belongs to it go in, the text the model reads comes out.
 
-The templates are those of the InstructBLIP paper (arXiv 2305.06500, appendix on instructions for
-zero-shot inference): TextVQA "OCR tokens: {}. Question: {} Short answer:", here in the form without
-OCR tokens, because the model alone is measured; ScienceQA "Context: {} Question: {} Options: {}.
-Answer:", the options as "(a) … (b) …"; captions "A short image description:", which the paper uses
-for NoCaps and Flickr30k. A ScienceQA row without a hint loses the words "Context: {}".
+The templates are those of arXiv 2305.06500 (appendix on instructions for zero-shot inference):
+TextVQA "OCR tokens: {}. Question: {} Short answer:", here in the form without OCR tokens, because
+the model alone is measured; ScienceQA "Context: {} Question: {} Options: {}. Answer:", the options as
+"(a) … (b) …"; captions "A short image description:", which the paper uses for NoCaps and Flickr30k. A
+ScienceQA row without a hint loses the words "Context: {}".
 """
 
 from __future__ import annotations

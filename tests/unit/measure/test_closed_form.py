@@ -7,11 +7,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.measure.flops.closed_form import (
+from layerscope.models.families.instructblip.closed_form import (
     INSTRUCTBLIP_FLAN_T5_XL,
+    Architecture,
+    Workload,
     closed_form,
 )
-from layerscope.records.work import Architecture, Workload
 
 XL_WORK = Workload(batch=1, image_size=224, prompt_length=232, qformer_text=200, decoder_steps=20)
 

@@ -10,9 +10,9 @@ from torch import nn
 from unit.measure.tiny_models import generate, inputs, instructblip
 
 from layerscope.measure.flops import count_work
-from layerscope.measure.flops.architecture import architecture_of
-from layerscope.measure.flops.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
 from layerscope.measure.flops.cross_check import cross_check
+from layerscope.models.families.instructblip.closed_form import INSTRUCTBLIP_FLAN_T5_XL
+from layerscope.models.families.instructblip.sizes import architecture_of
 from layerscope.records.work import Check
 
 
@@ -20,7 +20,7 @@ from layerscope.records.work import Check
 def test_every_check_is_equal_to_the_last_digit(attention: str) -> None:
     model = instructblip(attention=attention)
     given = inputs(batch=2)
-    checks = cross_check(model, lambda: generate(model, given, 4), closed_form)
+    checks = cross_check(model, lambda: generate(model, given, 4))
     assert [check.name for check in checks] == [
         "sum over layers",
         "torch FlopCounterMode",
@@ -52,7 +52,7 @@ def test_fp32_islands_are_booked_under_their_dtype() -> None:
     work = count_work(model, lambda: generate(model, given, 3))
     in_fp32 = {row.layer for row in work.rows if "float32" in row.flops_by_dtype}
     assert in_fp32 == {name for name, _ in model.named_modules() if name.endswith(".wo")}
-    checks = cross_check(model, lambda: generate(model, given, 3), closed_form, work=work)
+    checks = cross_check(model, lambda: generate(model, given, 3), work=work)
     assert [(check.ran, check.failed) for check in checks] == [(True, False)] * 7, checks
     encoder = next(part for part in work.parts if part.part == "encoder")
     wo = sum(p.numel() for n, p in model.named_parameters() if "encoder" in n and ".wo." in n)
@@ -66,7 +66,7 @@ def test_closed_form_follows_the_beams() -> None:
     def run() -> object:
         return model.generate(**given, max_new_tokens=3, min_new_tokens=3, num_beams=2)
 
-    check = cross_check(model, run, closed_form, with_fvcore=False)[2]
+    check = cross_check(model, run, with_fvcore=False)[2]
     assert check.ran
     assert check.difference == 0, check
 
@@ -79,7 +79,7 @@ def test_a_difference_is_a_failed_check() -> None:
     assert work.flops_as_torch == work.flops
     less = replace(work, rows=work.rows[1:-1], flops=work.flops - 2, flops_as_torch=work.flops - 2)
     rows, against_torch, form = cross_check(
-        model, lambda: generate(model, given, 2), closed_form, work=less, with_fvcore=False
+        model, lambda: generate(model, given, 2), work=less, with_fvcore=False
     )
     assert rows.failed
     assert against_torch.difference == -2
@@ -90,7 +90,7 @@ def test_an_unknown_model_is_checked_where_it_can_be() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(6), nn.Linear(6, 5))
     x = torch.randn(1, 3, 8, 8)
     with torch.no_grad():
-        checks = cross_check(net, lambda: net(x), closed_form, root="forward")
+        checks = cross_check(net, lambda: net(x), root="forward")
     found = {check.name: check for check in checks}
     assert "InstructBLIP" in found["closed form"].reason
     assert not found["closed form"].failed
@@ -108,7 +108,7 @@ def test_what_fvcore_cannot_trace_is_absent_with_the_reason() -> None:
 
     net = Untraceable()
     with torch.no_grad():
-        check = cross_check(net, lambda: net(torch.ones(2, 2)), closed_form, root="forward")[-1]
+        check = cross_check(net, lambda: net(torch.ones(2, 2)), root="forward")[-1]
     assert (check.ours, check.theirs) == (None, None)
     assert "cannot trace this" in check.reason
     assert not check.failed

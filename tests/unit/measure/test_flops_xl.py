@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from layerscope.measure.flops import count_work
-from layerscope.measure.flops.architecture import architecture_of
-from layerscope.measure.flops.closed_form import INSTRUCTBLIP_FLAN_T5_XL, closed_form
-from layerscope.records.work import CountedWork, Workload
+from layerscope.models.families.instructblip.closed_form import (
+    INSTRUCTBLIP_FLAN_T5_XL,
+    Workload,
+    closed_form,
+)
+from layerscope.models.families.instructblip.sizes import architecture_of
+from layerscope.records.work import CountedWork
 from layerscope.work.floor import floor_of
 from layerscope.work.rates import Rates
 

@@ -6,14 +6,32 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import ModelError
-from layerscope.records.work import Architecture, Workload
+from layerscope.models.closed_form import FormFlops
+from layerscope.models.families.instructblip.closed_form import (
+    Architecture,
+    Workload,
+    closed_form,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from layerscope.measure.flops.captured import CapturedCall
-
 ENCODER = "language_model.encoder"
+PARTS = ("vision_model", "qformer", ENCODER, "language_model")
+_PATCH_CONVOLUTION = ("vision_model.embeddings.patch_embedding", "vision")
+
+
+def flops_of_run(model: torch.nn.Module, calls: Mapping[str, Any], decoder_steps: int) -> FormFlops:
+    """The closed form of the run in which the parts were called like this.
+
+    Raises:
+        ModelError: the model is another one, or a part was not called.
+    """
+    form = closed_form(architecture_of(model), workload_of(calls, decoder_steps))
+    return FormFlops(
+        parts=form.parts(),
+        rows={"patch convolution": (_PATCH_CONVOLUTION, form.patch_convolution)},
+    )
 
 
 def architecture_of(model: torch.nn.Module) -> Architecture:
@@ -50,7 +68,7 @@ def architecture_of(model: torch.nn.Module) -> Architecture:
     )
 
 
-def workload_of(calls: Mapping[str, CapturedCall], decoder_steps: int) -> Workload:
+def workload_of(calls: Mapping[str, Any], decoder_steps: int) -> Workload:
     """The shapes that reached the parts in a run.
 
     Raises:
@@ -74,7 +92,7 @@ def workload_of(calls: Mapping[str, CapturedCall], decoder_steps: int) -> Worklo
     )
 
 
-def _given(call: CapturedCall, *names: str) -> Any:
+def _given(call: Any, *names: str) -> Any:
     for name in names:
         if call.kwargs.get(name) is not None:
             return call.kwargs[name]
@@ -83,5 +101,5 @@ def _given(call: CapturedCall, *names: str) -> Any:
     raise KeyError(f"{call.fqn}'s {names[0]}")
 
 
-def _shape(call: CapturedCall, name: str) -> tuple[int, ...]:
+def _shape(call: Any, name: str) -> tuple[int, ...]:
     return tuple(_given(call, name).shape)

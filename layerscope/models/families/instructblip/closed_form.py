@@ -8,7 +8,82 @@ matrix. Notation: a matrix product of (n, a) by (a, b) is `_product(n, a, b)` = 
 
 from __future__ import annotations
 
-from layerscope.records.work import Architecture, ClosedForm, Workload
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The sizes that decide the FLOPs of an InstructBLIP with a T5 language model.
+
+    Attributes:
+        patch: side of a patch in pixels.
+        query_tokens: learned queries; as many image tokens stand in the language model's prompt.
+        qformer_cross_every: a Q-Former layer i attends to the image where i % this is 0.
+        inner: heads x d_kv of the T5's attention, which need not be its `d_model`.
+        gated: whether the T5's feed-forward has two input matrices (flan-t5) or one.
+    """
+
+    patch: int
+    vision_hidden: int
+    vision_ffn: int
+    vision_layers: int
+    query_tokens: int
+    qformer_hidden: int
+    qformer_ffn: int
+    qformer_layers: int
+    qformer_cross_every: int
+    d_model: int
+    inner: int
+    d_ff: int
+    gated: bool
+    encoder_layers: int
+    decoder_layers: int
+    vocabulary: int
+    channels: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one `generate()` was given and gave.
+
+    Attributes:
+        prompt_length: tokens the T5 encoder sees: text (with padding) plus `query_tokens`.
+        qformer_text: text tokens the Q-Former sees, queries not included.
+        decoder_steps: calls of the decoder, each for one token of every sample.
+        beams: rows of the decoder per sample.
+    """
+
+    batch: int
+    image_size: int
+    prompt_length: int
+    qformer_text: int
+    decoder_steps: int
+    beams: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFlops:
+    """FLOPs by part; `patch_convolution` is contained in `vision`, `prefill` in `decoder`."""
+
+    vision: int
+    qformer: int
+    projection: int
+    encoder: int
+    decoder: int
+    lm_head: int
+    patch_convolution: int
+    prefill: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """FLOPs of the parts that add up to the total."""
+        names = ("vision", "qformer", "projection", "encoder", "decoder", "lm_head")
+        return {name: getattr(self, name) for name in names}
+
 
 # InstructBLIP-flan-t5-xl: EVA-ViT-g at patch 14, a BERT-base Q-Former, flan-t5-xl.
 INSTRUCTBLIP_FLAN_T5_XL = Architecture(
@@ -31,14 +106,14 @@ INSTRUCTBLIP_FLAN_T5_XL = Architecture(
 )
 
 
-def closed_form(model: Architecture, work: Workload) -> ClosedForm:
+def closed_form(model: Architecture, work: Workload) -> PartFlops:
     """FLOPs of one greedy or beam `generate()` with KV cache, by part."""
     rows = work.batch * work.beams
     first = rows * _decoder_step(model, work.prompt_length, step=1)
     later = rows * sum(
         _decoder_step(model, work.prompt_length, step) for step in range(2, work.decoder_steps + 1)
     )
-    return ClosedForm(
+    return PartFlops(
         vision=work.batch * _vision(model, work.image_size),
         qformer=work.batch * _qformer(model, work),
         projection=work.batch * _product(model.query_tokens, model.qformer_hidden, model.d_model),
