@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from layerscope.account.host_time import thread_windows
 from layerscope.account.intervals import union_ns
 from layerscope.account.layers import build_rows
 from layerscope.account.side_tables import kernel_rows, operator_rows, step_rows
-from layerscope.account.structure import expected_calls
+from layerscope.account.structure import counted_calls, expected_calls
 from layerscope.account.tally import tally_of
 from layerscope.account.workings import Workings, work_out
 from layerscope.core.roles import Roles
@@ -105,6 +105,7 @@ def account(
     modules: Sequence[ModuleRecord] = (),
     steps: int | None = None,
     compiled: Sequence[str] = (),
+    counted: Mapping[str, int] | None = None,
 ) -> Account:
     """Account for a trace.
 
@@ -115,6 +116,8 @@ def account(
             A capture's trace holds its own.
         steps: decoder steps counted outside the trace, for rule 4; None leaves that rule out.
         compiled: FQNs of the parts that ran compiled; a part is one row, without layers inside.
+        counted: calls by FQN that hooks counted in one batch, for rule 4 of a model whose structure
+            no file describes.
 
     Returns:
         The account. It is not checked here: `account.table.check()` does.
@@ -124,7 +127,7 @@ def account(
     if captured is not None:
         modules = modules or captured.modules
         steps = captured.steps if steps is None else steps
-    expected, notes = _expected(workings, modules, steps, compiled)
+    expected, notes = _expected(workings, modules, steps, compiled, counted or {})
     rows = build_rows(tally_of(workings), ranges, modules, has_device=workings.has_device)
     table = LayerTable(
         rows=rows,
@@ -181,14 +184,17 @@ def _expected(
     modules: Sequence[ModuleRecord],
     steps: int | None,
     compiled: Sequence[str],
+    counted: Mapping[str, int],
 ) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     if not modules:
         return None, ("rule 4 (calls) not applicable: no list of modules stands beside the trace",)
     batches = sum(item.layer == workings.ranges.root for item in workings.roots)
     expected = expected_calls(modules, steps or 0, batches, compiled)
     if expected is None:
-        return None, ("rule 4 (calls) not applicable: this model's structure is not described",)
-    if steps is None:
+        expected = counted_calls(counted, batches, compiled)
+        if expected is None:
+            return None, ("rule 4 (calls) not applicable: this model's structure is not described",)
+    elif steps is None:
         return None, ("rule 4 (calls) not applicable: no decoder steps counted outside the trace",)
     if compiled:
         alone = "" if workings.compiled is not None else ", each one row"

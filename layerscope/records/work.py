@@ -125,6 +125,7 @@ class CountedWork:
         moved: operators that only copy, gather or fill.
         views: calls that move nothing: views, shape changes, allocations.
         decoder_steps: calls of the language model; 0 where the model has no such steps.
+        calls: FQN -> calls in that run, by hooks, of a model whose structure demands none by itself.
     """
 
     root: str
@@ -144,6 +145,7 @@ class CountedWork:
     flop_convention: str = FLOP_CONVENTION
     bytes_rule: str = BYTES_RULE
     floor_rule: str = FLOOR_RULE
+    calls: dict[str, int] = field(default_factory=dict)
 
     @property
     def macs(self) -> int | None:

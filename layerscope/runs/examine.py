@@ -100,6 +100,7 @@ def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Exami
         modules=beside.modules,
         steps=beside.steps,
         compiled=beside.compiled,
+        counted=beside.work.calls if beside.work is not None else None,
     )
     ceilings = beside.ceilings
     failures: tuple[str, ...] = ()

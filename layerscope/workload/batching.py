@@ -33,9 +33,9 @@ class Batch:
     """One batch on the CPU, ready for `generate(**inputs)`.
 
     Attributes:
-        inputs: as the model calls them; of one whose Q-Former reads the text: pixel_values float32 (batch, 3, height,
-            width); input_ids, attention_mask int64 (batch, query tokens + text); qformer_input_ids,
-            qformer_attention_mask int64 (batch, Q-Former text).
+        inputs: as the model calls them. Of one whose Q-Former reads the text, too: pixel_values
+            float32 (batch, 3, height, width); input_ids, attention_mask int64 (batch, query tokens +
+            text); qformer_input_ids, qformer_attention_mask int64 (batch, Q-Former text).
     """
 
     record: BatchRecord

@@ -62,7 +62,7 @@ class Generator:
         self._config = config
         text: Any = model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
         whole: Any = model.config
-        # A T5 within a larger model says it in the text's configuration, Donut in the whole model's alone.
+        # A T5 in a larger model says it in the text's configuration, Donut in the whole one's.
         self._encoder_decoder = any(getattr(c, "is_encoder_decoder", False) for c in (whole, text))
         self._prompt: _ReturnedPrompt | None = None if self._encoder_decoder else _ReturnedPrompt()
         self._counter: _StepCounter | GreedyLoop | None = None
