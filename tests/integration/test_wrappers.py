@@ -22,6 +22,8 @@ from layerscope.runs.run import Run
 
 KINDS = ["peft", "ddp", "data_parallel", "plain", "answering"]
 MODELS = ["instructblip_t5", "instructblip_llama", "llava", "florence2"]
+# The others are slow tests.
+QUICK = [*((kind, "instructblip_t5") for kind in KINDS), ("peft", "llava"), ("ddp", "florence2")]
 HOW: dict[str, Any] = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 
 
@@ -59,8 +61,16 @@ def told(account: Account, prefix: str = "") -> dict[str, Any]:
     return {"rows": rows, "operators": operators, "steps": [s.phase for s in account.steps]}
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(
+            kind, name, marks=[] if (kind, name) in QUICK else pytest.mark.slow, id=f"{kind}-{name}"
+        )
+        for kind in KINDS
+        for name in MODELS
+    ],
+)
 def test_generate_in_a_wrapper(kind: str, name: str, tmp_path: Path) -> None:
     model, inputs = built(name, tmp_path)
     with torch.no_grad(), layerscope.capture(model) as alone:
