@@ -1,19 +1,16 @@
-"""A run's evidence in, findings in words out: what is seen where, ranked by what could be saved."""
+"""A run's evidence in, findings in words out: what is seen where, ranked by what could be saved.
+
+A file here that declares `RULES`, functions from the evidence to a verdict, is all that a finding needs.
+`PLACE`, a number, says where its rules stand among the others (findings that could save the same, and
+rules that lacked evidence, are listed in that order); without one they come last.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from layerscope.findings.attention import attention_on_math_kernel
-from layerscope.findings.compilation import eager_prefill, recompiles
-from layerscope.findings.convolution import convolutions
-from layerscope.findings.energy import energy_against_time, idle_energy
+from layerscope.core.listing import modules_in
 from layerscope.findings.evidence import Evidence, Verdict
-from layerscope.findings.headroom import far_below_roofline
-from layerscope.findings.inputs import image_size, padding
-from layerscope.findings.launches import launch_bound
-from layerscope.findings.matvec import matrix_vector_products
-from layerscope.findings.precision import fp32_islands
 from layerscope.findings.scaling import scaling, scaling_finding, scaling_of
 from layerscope.records.finding import Finding, NotJudged
 
@@ -28,20 +25,17 @@ __all__ = [
     "scaling_of",
 ]
 
-RULES: tuple[Callable[[Evidence], Verdict], ...] = (
-    launch_bound,
-    fp32_islands,
-    attention_on_math_kernel,
-    eager_prefill,
-    recompiles,
-    far_below_roofline,
-    matrix_vector_products,
-    padding,
-    image_size,
-    convolutions,
-    energy_against_time,
-    idle_energy,
-)
+_LAST = 1 << 30
+
+
+def _rules() -> tuple[Callable[[Evidence], Verdict], ...]:
+    """The rules of every file here, by place and then by the file's name."""
+    files = [module for module in modules_in(__name__) if hasattr(module, "RULES")]
+    ordered = sorted(files, key=lambda module: getattr(module, "PLACE", _LAST))
+    return tuple(rule for module in ordered for rule in module.RULES)
+
+
+RULES = _rules()
 
 
 def find(evidence: Evidence) -> tuple[Finding, ...]:

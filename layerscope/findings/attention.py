@@ -93,3 +93,7 @@ def _unfused(evidence: Evidence, operators: tuple[OperatorRow, ...]) -> dict[Key
         and SOFTMAX & calls.keys()
         and not any(ANY_FUSED_ENTRY in name for name in calls)
     }
+
+
+PLACE = 30
+RULES = (attention_on_math_kernel,)

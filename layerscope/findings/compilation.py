@@ -84,3 +84,7 @@ def _compiled_phases(evidence: Evidence) -> set[str]:
         for row in account.kernels
         if row.launch == "graph" or row.kernel.startswith(COMPILED_KERNELS)
     } | {row.phase for row in account.operators if row.operator.startswith(COMPILED_OPERATORS)}
+
+
+PLACE = 40
+RULES = (eager_prefill, recompiles)

@@ -75,3 +75,7 @@ def _reaches(figures: Mapping[str, int]) -> str:
 
 def _rests_on(rows: list[LayerRow]) -> tuple[RestsOn, ...]:
     return tuple(RestsOn(layer=row.layer, phase=row.phase) for row in rows)
+
+
+PLACE = 80
+RULES = (convolutions,)

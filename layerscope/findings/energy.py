@@ -129,3 +129,7 @@ def _rows(energy: LayerEnergy, kind: KindEnergy) -> tuple[RestsOn, ...]:
 
 def _time_ns(evidence: Evidence, kind: KindEnergy) -> int:
     return min(round(kind.device_s * 1e9), sum_ns(evidence.account.table.rows))
+
+
+PLACE = 90
+RULES = (energy_against_time, idle_energy)

@@ -65,3 +65,7 @@ def _tilt(rows: list[LayerRow]) -> str:
     if not moved:
         return "no bytes counted"
     return "FLOPs not known" if flops is None else f"{flops / moved:.1f} FLOP per byte"
+
+
+PLACE = 50
+RULES = (far_below_roofline,)

@@ -100,3 +100,7 @@ def _padding(
         saving=saving,
         concerns_ns=time or None,
     )
+
+
+PLACE = 70
+RULES = (padding, image_size)

@@ -112,3 +112,7 @@ def _saving(phase: PhaseIdle, idle: Idle, evidence: Evidence) -> Saving:
         basis=f"the batch took {ms(trace.unprofiled_ns)} unprofiled and keeps the device busy "
         f"{ms(idle.active_ns)}; the rest is dealt out as the gaps of the trace are",
     )
+
+
+PLACE = 10
+RULES = (launch_bound,)

@@ -64,3 +64,7 @@ def _one_row(row: LayerRow) -> bool:
         and bool(row.flops_self)
         and (row.flops_self or 0) <= MOST_FLOP_PER_BYTE * (row.bytes_self or 0)
     )
+
+
+PLACE = 60
+RULES = (matrix_vector_products,)

@@ -96,3 +96,7 @@ def _saving(evidence: Evidence, rows: list[LayerRow]) -> Saving:
         basis=f"each layer's time times {two_digits(now / then)} (fp32 over TF32 matmul rate, both "
         "measured), but no less than its bytes take at the copy rate",
     )
+
+
+PLACE = 20
+RULES = (fp32_islands,)

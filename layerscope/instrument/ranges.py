@@ -31,9 +31,10 @@ from layerscope.core.vocabulary import (
 )
 from layerscope.instrument.decoder_steps import DecoderLoop
 from layerscope.instrument.module_copies import FaithfulCopies
+from layerscope.instrument.outermost import Outermost
 from layerscope.instrument.range_switch import RangeSwitch
 from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
-from layerscope.models.roles import roles_of
+from layerscope.models.roles import model_and_wrappers, roles_of
 from layerscope.private.generation import prefill_function
 from layerscope.private.modules import COMPILED_CALL, compiled_call, original_of
 from layerscope.private.profiler import fast_range
@@ -59,8 +60,9 @@ class _Wrapped:
 class LayerRanges:
     """Context manager: inside it every module call of `model` opens a range `layer:<fqn>`.
 
-    The root's call opens `layer:forward`, its `generate()` opens `layer:generate`. A module reachable
-    under two names opens one range, under its first name. Copies made inside are the user's modules
+    The root's call opens `layer:forward`, its `generate()` opens `layer:generate`; so does that of the
+    model in it, where the root is a wrapper around one, for whoever calls that. A module reachable under
+    two names opens one range, under its first name. Copies made inside are the user's modules
     without ranges. On exit the model has the attributes it had before, also after an exception; an
     attribute that was changed inside stays changed.
 
@@ -92,6 +94,7 @@ class LayerRanges:
         self._fqn: dict[int, str] = {}
         self._ticks: dict[str, itertools.count[int]] = {}
         self._switch = RangeSwitch()
+        self._outermost = Outermost()
         self._copies = ExitStack()
         self.uninstrumented: list[str] = []
 
@@ -163,6 +166,7 @@ class LayerRanges:
     def _wrap_all(self) -> None:
         modules = list(self._model.named_modules())
         stepped = frozenset(decoders(self._roles))
+        wrappers = frozenset(model_and_wrappers(self._model))
         loop, prefill = DecoderLoop(), prefill_function()
         compiled: list[str] = []
         scripted: list[str] = []
@@ -173,22 +177,25 @@ class LayerRanges:
                 continue
             if isinstance(module, torch.jit.ScriptModule):
                 scripted.append(f"{fqn}." if fqn else "")
-            label = _label(plain_fqn(fqn))
+            plain = plain_fqn(fqn)
+            is_model = plain in wrappers
+            once = is_model and len(wrappers) > 1
+            label = _label("" if is_model else plain)
             if is_compiled_wrapper(module):
                 compiled.append(f"{fqn}." if fqn else "")
-                self._wrap(module, "forward", label)
+                self._wrap(module, "forward", label, once=once)
             elif compiled_call(module) is not None:
                 # Set by module.compile() and called instead of forward. A changed `forward`
                 # below it would make torch compile again, in the middle of the traced run.
                 compiled.append(f"{fqn}." if fqn else "")
-                self._wrap(module, COMPILED_CALL.attribute, label)
+                self._wrap(module, COMPILED_CALL.attribute, label, once=once)
             elif not any(fqn.startswith(part) for part in compiled):
-                steps = loop if plain_fqn(fqn) in stepped else None
-                self._wrap(module, "forward", label, steps)
+                steps = loop if plain in stepped else None
+                self._wrap(module, "forward", label, steps, once=once)
             if prefill and callable(getattr(module, prefill, None)):
                 self._wrap(module, prefill, PREFILL_RANGE)
-        if callable(getattr(self._model, ROOT_GENERATE, None)):
-            self._wrap(self._model, ROOT_GENERATE, root_range(ROOT_GENERATE))
+            if is_model and (plain or not fqn) and callable(getattr(module, ROOT_GENERATE, None)):
+                self._wrap(module, ROOT_GENERATE, root_range(ROOT_GENERATE), once=once)
         for twin in self._twins:
             self._wrap_twin(twin)
 
@@ -208,6 +215,8 @@ class LayerRanges:
         label: str,
         loop: DecoderLoop | None = None,
         aside: Sequence[_Wrapped] = (),
+        *,
+        once: bool = False,
     ) -> None:
         before = module.__dict__.get(name, _MISSING)
         call = getattr(module, name)
@@ -219,6 +228,8 @@ class LayerRanges:
         wrapper = _ranged(call, label, self._switch, ticks.__next__)
         if loop is not None:
             wrapper = _continuing(wrapper, self._switch, loop)
+        if once:
+            wrapper = self._outermost.only(call, wrapper, label)
         self._wrapped.append(_Wrapped(module, name, before, wrapper, label))
         module.__dict__[name] = wrapper
 

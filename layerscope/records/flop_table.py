@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from layerscope.records.work import FLOP_CONVENTION, OperatorCount, missing_text
 
@@ -46,6 +46,8 @@ class FlopTable:
         counted: FLOPs that formulas counted; the total, unless products are missing.
         missing: operators that may hold products and have no formula, with their calls.
         uncounted: operators that compute and hold no products (norms, softmax, activations).
+        by_phase: phase -> what formulas counted in it; one, `forward`, for a model of which it is not
+            known what its modules are for.
     """
 
     rows: tuple[FlopRow, ...]
@@ -54,6 +56,7 @@ class FlopTable:
     missing: tuple[OperatorCount, ...]
     uncounted: tuple[OperatorCount, ...]
     convention: str = FLOP_CONVENTION
+    by_phase: dict[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[FlopRow]:
         return iter(self.rows)

@@ -54,7 +54,9 @@ def _table(model: torch.nn.Module, work: CountedWork) -> FlopTable:
     own: dict[str, Counter[str]] = defaultdict(Counter)
     calls: Counter[str] = Counter()
     missing: dict[str, set[str]] = defaultdict(set)
+    phases: Counter[str] = Counter()
     for row in work.rows:  # a layer may have a row for each phase
+        phases[row.phase] += row.counted_flops
         layer = "" if row.layer == work.root else row.layer
         own[layer].update(row.flops_by_dtype)
         calls[layer] += row.calls
@@ -83,6 +85,7 @@ def _table(model: torch.nn.Module, work: CountedWork) -> FlopTable:
         counted=work.counted_flops or 0,
         missing=work.missing,
         uncounted=work.uncounted,
+        by_phase=dict(phases),
     )
 
 
