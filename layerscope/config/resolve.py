@@ -114,6 +114,8 @@ def _default(field: str) -> Any:
 
 
 def _default_dataset(said: Mapping[str, Any]) -> tuple[str, str]:
+    if "images" in said:
+        return "images", "your own"
     if said["model"] == TINY_MODEL:
         return "synthetic-textvqa", "needs no network"
     if said.get("weights") == "random" and "processor" not in said:
@@ -148,6 +150,11 @@ def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
                 f"{where}: energy per layer needs the trace, which says what ran how often; leave "
                 "out --no-trace (`trace: false`)."
             )
+    if config.images is not None and config.dataset != "images":
+        raise UsageError(
+            f"{where}: `images` are samples of your own, and `dataset` is {config.dataset}; leave "
+            "one of them out."
+        )
     if config.samples < config.batch_size:
         raise UsageError(
             f"{where}: {config.samples} samples do not fill one batch of {config.batch_size}; "

@@ -14,7 +14,7 @@ NonNegative = Annotated[int, Meta(ge=0)]
 
 Weights = Literal["pretrained", "random"]
 DtypeLayout = Literal["from_pretrained", "uniform"]
-ImageSizeMode = Literal["model", "source"]
+ImageSizeMode = Literal["model", "source", "processor"]
 AnswerForm = Literal["letter", "text"]
 Device = Literal["cuda", "cpu"]
 Dtype = Literal["fp16", "bf16", "fp32"]
@@ -86,7 +86,10 @@ class RunConfig:
     )
     image_size_mode: ImageSizeMode = field(
         default="model",
-        metadata=option("What --image-size means: the model's input, or the source image's size."),
+        metadata=option(
+            "What --image-size means: the model's input, or the source image's size; processor: each "
+            "image as the model's processor sizes it."
+        ),
     )
     max_input_len: Positive = field(default=200, metadata=option("Text tokens on both tokenizers."))
     max_new_tokens: Positive = field(default=20, metadata=option("New tokens per sample at most."))
@@ -99,6 +102,12 @@ class RunConfig:
             "textvqa, scienceqa, coco, synthetic-textvqa, synthetic-scienceqa, synthetic-coco or "
             "synthetic-random."
         )
+    )
+    images: str | None = field(
+        default=None,
+        metadata=option(
+            "Folder with images of your own, each under the one --prompt.", metavar="DIR"
+        ),
     )
     data_dir: str | None = field(
         default=None, metadata=option("Folder with the data set's Parquet files.")

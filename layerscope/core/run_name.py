@@ -11,7 +11,7 @@ from layerscope.core.run_config import RunConfig
 def run_name(config: RunConfig, now: datetime | None = None) -> str:
     """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time.
 
-    Where image tokens were asked for, they stand in the place of the size.
+    Image tokens that were asked for stand in the place of the size, and so do images' own sizes.
     """
     now = now or datetime.now(UTC)
     model = re.sub(r"[^A-Za-z0-9._]+", "-", config.model.rstrip("/").rsplit("/", 1)[-1]).strip("-.")
@@ -22,7 +22,9 @@ def run_name(config: RunConfig, now: datetime | None = None) -> str:
         extra.append(config.optimization)
     tail = "-".join(extra)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    size = (
-        f"{config.image_size}px" if config.image_tokens is None else f"{config.image_tokens}tokens"
-    )
+    size = f"{config.image_size}px"
+    if config.image_tokens is not None:
+        size = f"{config.image_tokens}tokens"
+    elif config.image_size_mode == "processor":
+        size = "own-sizes"
     return f"{stamp}-{model}-b{config.batch_size}-{size}-{tail}"

@@ -18,6 +18,11 @@ def image_size(evidence: Evidence) -> Verdict:
     record = evidence.record
     if record is None:
         return NotJudged(rule="image-size", reason="no run record: the size asked for is unknown")
+    if any(len(b.pixel_values_shape) != 4 for b in record.workload.batches):
+        reason = "the model takes an image as patches or tiles, not as one square"
+        return NotJudged(rule="image-size", reason=reason)
+    if record.config.image_size_mode == "processor" or record.config.image_tokens is not None:
+        return ()
     asked = record.config.image_size
     other = [b for b in record.workload.batches if b.pixel_values_shape[-2:] != (asked, asked)]
     if not other:

@@ -13,6 +13,7 @@ from layerscope.core.progress import Progress
 from layerscope.models.image_inputs import fixed_side
 from layerscope.models.two_readers import reads_text_twice
 from layerscope.records import RunConfig
+from layerscope.workload.batching import RANDOM_DATASET
 from layerscope.workload.model import LoadedModel, load_model
 
 Announce = Callable[[str], None]
@@ -60,14 +61,20 @@ def load_for(
 def _sized(
     config: RunConfig, loaded: LoadedModel, given: frozenset[str]
 ) -> tuple[RunConfig, tuple[str, ...]]:
-    """The size that the model sees, where the model alone says it.
+    """The size that the model sees, where the model alone says it, or its processor.
 
     Raises:
         UsageError: another one was asked for.
     """
     model: Any = loaded.model
-    side = None if reads_text_twice(model) else fixed_side(model)
-    if side is None or config.image_size == side or config.image_size_mode == "source":
+    if reads_text_twice(model):
+        return config, ()
+    asked = given & {"image_size", "image_tokens", "image_size_mode"}
+    if loaded.processor is not None and config.dataset != RANDOM_DATASET and not asked:
+        config = dataclasses.replace(config, image_size_mode="processor")
+        return config, ("image size: each image as the processor sizes it (--image-size sets one)",)
+    side = fixed_side(model)
+    if side is None or config.image_size == side or config.image_size_mode != "model":
         return config, ()
     if "image_size" in given:
         raise UsageError(

@@ -145,7 +145,7 @@ class Batcher:
         options: dict[str, Any] = {}
         if self._config.image_size_mode == "model":
             options["size"] = {"height": size, "width": size}
-        else:
+        elif self._config.image_size_mode == "source":
             from PIL.Image import Resampling
 
             images = [image.resize((size, size), Resampling.BICUBIC) for image in images]

@@ -48,15 +48,15 @@ def batches_for(config: RunConfig, model: nn.Module, processor: Any) -> Batches:
     """
     if reads_text_twice(model):
         return Batcher(config, processor, model.config)
-    size = _size_of(config, model)
     if config.dataset == RANDOM_DATASET:
-        return RandomBatcher(config, model, size)
+        return RandomBatcher(config, model, _size_of(config, model))
     if processor is None:
         raise UsageError(
             f"--dataset {config.dataset} needs a processor and the model has none: name one "
             f"with --processor, or use --dataset {RANDOM_DATASET}."
         )
-    return ProcessedBatcher(config, model, processor, size)
+    as_it_is = config.image_size_mode == "processor" and config.image_tokens is None
+    return ProcessedBatcher(config, model, processor, None if as_it_is else _size_of(config, model))
 
 
 def _size_of(config: RunConfig, model: nn.Module) -> Pixels:
@@ -152,10 +152,12 @@ class ProcessedBatcher:
     """Images and prompts through the model's own processor and chat template.
 
     Args:
-        size: images are resized to it first.
+        size: images are resized to it first; None leaves each as it is.
     """
 
-    def __init__(self, config: RunConfig, model: nn.Module, processor: Any, size: Pixels) -> None:
+    def __init__(
+        self, config: RunConfig, model: nn.Module, processor: Any, size: Pixels | None
+    ) -> None:
         self._config, self._model, self._processor, self._size = config, model, processor, size
         self._token = image_token(model.config)
         self._marker: str | None = None  # written before a prompt without a template
@@ -242,6 +244,8 @@ class ProcessedBatcher:
         return str(tokenizer.decode(ids[: self._config.max_input_len]))
 
     def _resized(self, image: Any) -> Any:
+        if self._size is None:
+            return image
         from PIL.Image import Resampling
 
         return image.resize((self._size.width, self._size.height), Resampling.BICUBIC)

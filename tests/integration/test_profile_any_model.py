@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from support.architectures import ARCHITECTURES
 from support.command import layerscope
 from support.processors import save_blip2, save_llava
@@ -167,3 +168,19 @@ def test_rule_4_holds_the_trace_to_the_calls_that_hooks_counted(tmp_path: Path) 
     again = layerscope("layers", folder)
     assert again.returncode != 0
     assert "model.language_model.layers.1.mlp: 4 calls" in again.stderr
+
+
+def test_images_of_ones_own_reach_the_model_at_their_own_sizes(tmp_path: Path) -> None:
+    model, images = tmp_path / "model", tmp_path / "images"
+    save_llava(model)
+    images.mkdir()
+    for number, size in enumerate([(60, 80), (200, 120)]):
+        Image.new("RGB", size, (90, 40, number)).save(images / f"{number}.png")
+    folder = profiled(tmp_path, model, "--images", images, "--prompt", "What is it?")
+    saved = record(folder)
+    assert saved["workload"]["dataset"] == "images"
+    assert saved["workload"]["prompt"] == "What is it?"
+    assert saved["config"]["image_size_mode"] == "processor"
+    assert "-own-sizes-" in folder.name
+    assert [row["sample_id"] for row in rows(folder / "predictions.csv")] == ["0.png", "1.png"]
+    assert saved["report"]["wer_value"]["reason"] == "the data set has no reference answers"

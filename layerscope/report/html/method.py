@@ -13,7 +13,7 @@ from layerscope.report.html.sent_run import SentRun
 from layerscope.report.use import floor_lines
 
 # Where files went on the machine that ran says nothing about the run.
-_UNSAID = frozenset({"out", "data_dir"})
+_UNSAID = frozenset({"out", "data_dir", "images"})
 
 
 def method_lines(sent: SentRun) -> Iterator[tuple[str, str]]:

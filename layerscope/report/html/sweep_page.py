@@ -187,7 +187,7 @@ def _config(sent: SentSweep) -> Iterator[tuple[str, str]]:
         together = " (together)" if field in config.zip else ""
         yield f"{field}{together}", ", ".join(map(str, values))
     for field, setting in config.base.items():
-        if field not in {"out", "data_dir"}:
+        if field not in {"out", "data_dir", "images"}:
             yield field, str(setting)
     for left in config.exclude:
         yield "left out", _pairs(left)

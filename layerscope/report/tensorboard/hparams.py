@@ -36,7 +36,7 @@ USUAL = (
     "fp32_matmul",
 )
 # Where a run was written and where its data lay say nothing about what it did.
-_NOT_SHOWN = frozenset({"out", "data_dir", "processor"})
+_NOT_SHOWN = frozenset({"out", "data_dir", "images", "processor"})
 
 
 def session(name: str, config: RunConfig, created_utc: str) -> tuple[Message, Message]:

@@ -7,13 +7,14 @@ import dataclasses
 from layerscope.core.errors import UsageError
 from layerscope.core.run_config import RunConfig
 from layerscope.core.words import nearest
+from layerscope.workload.data import image_folder
 from layerscope.workload.data.layouts import LAYOUTS
 from layerscope.workload.data.real import RealSource
 from layerscope.workload.data.reworded import RewordedSource
 from layerscope.workload.data.sample import SampleSource
 from layerscope.workload.data.synthetic import PROMPTS, RandomSource, SyntheticSource
 
-DATASETS = (*LAYOUTS, *PROMPTS, "synthetic-random")
+DATASETS = (*LAYOUTS, *PROMPTS, "synthetic-random", image_folder.NAME)
 
 
 def open_samples(config: RunConfig) -> SampleSource:
@@ -55,4 +56,8 @@ def _own_samples(config: RunConfig) -> SampleSource:
         )
     if name == "synthetic-random":
         return RandomSource(config.seed)
+    if name == image_folder.NAME:
+        if config.images is None:
+            raise UsageError("--dataset images: say which folder with --images DIR.")
+        return image_folder.ImageFolder(config.images)
     return SyntheticSource(name, seed=config.seed, answer_form=config.answer_form)

@@ -16,6 +16,8 @@ SHORT_ANSWER = "Question: {question} Short answer:"
 OPTIONS = "Context: {context} Question: {question} Options: {options}. Answer:"
 OPTIONS_ONLY = "Question: {question} Options: {options}. Answer:"
 
+DESCRIBE = "Describe this image."  # of the user's own images, which come without a question
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

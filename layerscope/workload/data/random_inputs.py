@@ -46,7 +46,7 @@ class RandomInputs:
     def __init__(self, config: RunConfig, model_config: Any) -> None:
         self._seed = config.seed
         self._size = config.image_size
-        if config.image_size_mode == "source":
+        if config.image_size_mode != "model":
             # There is no source image to resize: the model sees the size its config names.
             self._size = int(model_config.vision_config.image_size)
         self._length = config.max_input_len
