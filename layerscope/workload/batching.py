@@ -30,7 +30,7 @@ LENGTH_BUCKET = 32
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch on the CPU, ready for `generate(**inputs, interpolate_pos_encoding=True)`.
+    """One batch on the CPU, ready for `generate(**inputs)` with what the model's family adds.
 
     Attributes:
         inputs: pixel_values float32 (batch, 3, height, width); input_ids, attention_mask int64

@@ -13,6 +13,7 @@ import torch
 
 from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
+from layerscope.models.families import family_of_model
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
@@ -60,6 +61,7 @@ class Generator:
         self._model = model
         self._config = config
         text: Any = model.config.text_config  # type: ignore[union-attr]
+        self._of_family: dict[str, Any] = getattr(family_of_model(model), "GENERATE_WITH", {})
         self._encoder_decoder = bool(getattr(text, "is_encoder_decoder", False))
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
@@ -96,7 +98,11 @@ class Generator:
         try:
             with torch.no_grad():
                 tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
-                    **inputs, **self._settings, **self._cache(inputs), **self._loop
+                    **inputs,
+                    **self._of_family,
+                    **self._settings,
+                    **self._cache(inputs),
+                    **self._loop,
                 )
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -125,6 +131,7 @@ class Generator:
         with torch.no_grad():
             found: Any = self._model.generate(  # type: ignore[operator]
                 **inputs,
+                **self._of_family,
                 **self._settings,
                 **self._cache(inputs),
                 return_dict_in_generate=True,
@@ -153,7 +160,6 @@ def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
         "max_new_tokens": config.max_new_tokens,
         "num_beams": config.num_beams,
         "do_sample": False,
-        "interpolate_pos_encoding": True,
     }
     if config.min_new_tokens == config.max_new_tokens:
         # An end token outside the vocabulary is looked for at every step, as in a real run, and

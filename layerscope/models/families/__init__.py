@@ -7,6 +7,7 @@ say, and all of it may be left out:
   none (`-` in a model type is `_` in a file name);
 - `EXCEPTIONS`: FQN -> role, of modules whose role the model's own methods do not tell;
 - `LOADING`: how `layerscope profile` loads it, a `models.loading.Loading`;
+- `GENERATE_WITH`: what its `generate()` is to be told in a run, beside the run's own settings;
 - `CLOSED_FORM`: its FLOPs from its sizes, a `models.closed_form.ClosedForm`.
 
 What is not declared is absent, with the reason. What reading needs of a family stands in

@@ -11,6 +11,8 @@ from layerscope.models.loading import Loading
 
 MODEL_TYPES = ("instructblip", "instructblipvideo")
 EXCEPTIONS: dict[str, Role] = {"language_model.shared": "encoder"}
+# Its positions are for one image size; others are interpolated from them, where it is asked to.
+GENERATE_WITH = {"interpolate_pos_encoding": True}
 CLOSED_FORM = ClosedForm(of="InstructBLIP with a T5", parts=PARTS, flops=flops_of_run)
 
 
