@@ -33,7 +33,7 @@ class CompiledParts:
     """Context manager: inside it the model's parts run compiled. Removes itself on exit.
 
     Args:
-        model: an InstructBLIP; parts it does not have are left out.
+        model: parts it does not have are left out.
         mode: `compile` is inductor; `cudagraphs` also captures each graph as a CUDA graph.
         tuned: graphs with a matrix-vector product are tuned by coordinate descent.
         backend: compiles one graph, inputs (graph module, example inputs); None is inductor.

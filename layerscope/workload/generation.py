@@ -70,8 +70,8 @@ class Generator:
         static = config.optimization in ("compile", "cudagraphs")
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
         self._settings = _settings(one if only_first and not static else config, text.vocab_size)
-        if not takes_interpolation(model):
-            del self._settings["interpolate_pos_encoding"]
+        if takes_interpolation(model):
+            self._settings["interpolate_pos_encoding"] = True
         self._mark_step = config.optimization == "cudagraphs"
         self._caches = caches
         if static:
@@ -102,7 +102,10 @@ class Generator:
         try:
             with torch.no_grad():
                 tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
-                    **inputs, **self._settings, **self._cache(inputs), **self._loop
+                    **inputs,
+                    **self._settings,
+                    **self._cache(inputs),
+                    **self._loop,
                 )
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -193,7 +196,6 @@ def _settings(config: RunConfig, vocabulary: int) -> dict[str, Any]:
         "max_new_tokens": config.max_new_tokens,
         "num_beams": config.num_beams,
         "do_sample": False,
-        "interpolate_pos_encoding": True,
     }
     if config.min_new_tokens == config.max_new_tokens:
         # An end token outside the vocabulary is looked for at every step, as in a real run, and

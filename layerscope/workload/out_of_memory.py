@@ -80,8 +80,9 @@ def place_of(error: BaseException, model: nn.Module) -> tuple[str, str]:
     call = calls.add("", NONE, ROOT_GENERATE)
     in_prefill = in_loop = False
     for frame in _frames(error.__traceback__):
-        in_prefill = in_prefill or is_prefill(frame)
-        in_loop = in_loop or calls_prefill(frame)
+        steps = _steps_of_own_loop(frame)
+        in_prefill = in_prefill or is_prefill(frame) or steps == 0
+        in_loop = in_loop or calls_prefill(frame) or bool(steps)
         if fqn := names.get(id(frame.f_locals.get("self"))):
             layer, plain = fqn, plain_fqn(fqn)
             call = calls.add(plain, call, ROOT_FORWARD if plain in wrappers else "")
@@ -89,6 +90,14 @@ def place_of(error: BaseException, model: nn.Module) -> tuple[str, str]:
         return ROOT_GENERATE, ""
     last = calls.items[call]
     return phase_of_open_call(last, in_prefill=in_prefill, after_prefill=in_loop), layer
+
+
+def _steps_of_own_loop(frame: FrameType) -> int | None:
+    """The steps done so far in layerscope's own greedy loop; None for any other frame."""
+    from layerscope.workload.greedy_loop import GreedyLoop
+
+    loop = frame.f_locals.get("self")
+    return loop.steps if isinstance(loop, GreedyLoop) else None
 
 
 def fitting_batch(

@@ -21,7 +21,7 @@ class StaticCaches:
     """The static caches of a T5 or a decoder-only language model, one for each shape.
 
     Args:
-        model: an InstructBLIP.
+        model: with a language model as a part.
         length: positions of the decoder's own cache: new tokens, and for a decoder-only language model
             the prompt too, which is added for each shape.
         beams: rows of the decoder per sample.

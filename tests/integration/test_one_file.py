@@ -175,3 +175,15 @@ def test_families_are_found_in_one_order_and_own_their_types_alone(
         monkeypatch.undo()
         model_families._by_model_type.cache_clear()
         sys.modules.pop("layerscope.models.families.second_whisper", None)
+
+
+def test_one_family_alone_names_itself() -> None:
+    """What is true of one family stands in its files; others know families by what they declare."""
+    its = ("core/families/", "models/families/", "published/")
+    left = {"workload/flash.py"}  # the classes whose attention it judges
+    naming = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "instructblip" in path.read_text(encoding="utf-8").lower()
+    }
+    assert {name for name in naming if not name.startswith(its)} <= left

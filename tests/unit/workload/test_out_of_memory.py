@@ -15,7 +15,13 @@ from layerscope.records import RunConfig
 from layerscope.workload.architecture import build, find_architecture
 from layerscope.workload.batching import Batch
 from layerscope.workload.generation import Generator
-from layerscope.workload.out_of_memory import asked_bytes, fitting_batch, refusing_out_of_memory
+from layerscope.workload.greedy_loop import GreedyLoop
+from layerscope.workload.out_of_memory import (
+    asked_bytes,
+    fitting_batch,
+    place_of,
+    refusing_out_of_memory,
+)
 
 CUDA_MESSAGE = (
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 139.80 GiB of "
@@ -111,6 +117,40 @@ def test_the_phase_and_the_innermost_layer_are_named(
     said = refusal(tiny, 2)
     assert f"in phase {phase}, in {layer}, at batch 2 (2,560.0 MiB refused)" in said
     assert said.endswith("try --batch 1.")
+
+
+@pytest.mark.parametrize(("call", "phase"), [(1, "prefill"), (2, "decode"), (3, "decode")])
+def test_the_phase_in_layerscopes_own_loop(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, call: int, phase: str
+) -> None:
+    layer = "language_model.decoder.block.1"
+    fail_in(tiny.get_submodule(layer), monkeypatch, call)
+    with torch.no_grad(), pytest.raises(torch.OutOfMemoryError) as failed:
+        tiny.generate(
+            **inputs(tiny, 1), max_new_tokens=4, do_sample=False, interpolate_pos_encoding=True,
+            custom_generate=GreedyLoop(),
+        )  # fmt: skip
+    assert place_of(failed.value, tiny) == (phase, layer)
+
+
+def test_in_a_loop_of_another_kind_either_phase_is_named(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(model: Any, input_ids: torch.Tensor, **given: Any) -> Any:
+        for name in ("logits_processor", "stopping_criteria", "generation_config"):
+            del given[name]
+        return model(**model.prepare_inputs_for_generation(input_ids, **given))
+
+    layer = "language_model.decoder.block.1"
+    fail_in(tiny.get_submodule(layer), monkeypatch)
+    with torch.no_grad(), pytest.raises(torch.OutOfMemoryError) as failed:
+        tiny.generate(
+            **inputs(tiny, 1),
+            max_new_tokens=4,
+            interpolate_pos_encoding=True,
+            custom_generate=search,
+        )
+    assert place_of(failed.value, tiny) == ("prefill or decode", layer)
 
 
 def test_the_cpu_allocator_counts_too(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
