@@ -121,7 +121,7 @@ def _exceptions(model: nn.Module) -> dict[str, Role]:
     kind = str(getattr(getattr(model, "config", None), "model_type", ""))
     family = family_of(kind)
     present = {fqn for fqn, _ in model.named_modules()}
-    found: dict[str, Role] = family.EXCEPTIONS if family is not None else {}
+    found: dict[str, Role] = getattr(family, "EXCEPTIONS", {})
     return {fqn: role for fqn, role in found.items() if fqn in present}
 
 
