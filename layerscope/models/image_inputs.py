@@ -153,8 +153,9 @@ def tokens_of(model: nn.Module, images: Mapping[str, torch.Tensor]) -> int:
             f"({first_line(error)}); give its processor with --processor FOLDER."
         ) from error
     pooled = getattr(found, "pooler_output", found)
-    first = pooled[0] if isinstance(pooled, list | tuple) or pooled.dim() > 2 else pooled
-    return int(first.shape[0])
+    tensors = pooled if isinstance(pooled, list | tuple) else [pooled]
+    # All of them are the one sample's: an image each, a tile each, or one tensor of all.
+    return sum(tensor.numel() // tensor.shape[-1] for tensor in tensors)
 
 
 def marks_around(config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

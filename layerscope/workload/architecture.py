@@ -28,7 +28,13 @@ _LEAST_INIT_STD = 1e-4
 _INIT_STD = 0.02
 # Keys of config.json that transformers reads but that are no fields of its config classes.
 _KEYS_BESIDE_FIELDS = frozenset(
-    {"model_type", "tie_word_embeddings", "decoder_start_token_id", "bos_token_id"}
+    {
+        "model_type",
+        "tie_word_embeddings",
+        "decoder_start_token_id",
+        "bos_token_id",
+        "vision_use_head",  # in newer versions a field
+    }
 )
 
 

@@ -164,7 +164,7 @@ def test_families_are_found_in_one_order_and_own_their_types_alone(
     assert [family.__name__.rpartition(".")[2] for family in families()] == ["instructblip"]
     assert model_families.family_of("instructblip") is model_families.family_of("instructblipvideo")
     assert model_families.family_of("git") is not None  # by its file's name
-    assert model_families.family_of("llava") is None
+    assert model_families.family_of("gemma3") is None
     (tmp_path / "second_whisper.py").write_text('MODEL_TYPES = ("whisper",)\n')
     monkeypatch.setattr(model_families, "__path__", [*model_families.__path__, str(tmp_path)])
     model_families._by_model_type.cache_clear()
