@@ -53,7 +53,7 @@ def roles_of(model: nn.Module) -> Roles:
     if _generates(inner):
         note(_asked(inner, lambda: inner.get_output_embeddings()), "head")
     if towers:
-        for fqn, role in _between(model, dict(said)):
+        for fqn, role in _between(model, base, dict(said)):
             said.setdefault(fqn, role)
     return {writable_text(fqn): role for fqn, role in said.items()}
 
@@ -61,21 +61,43 @@ def roles_of(model: nn.Module) -> Roles:
 def model_and_wrappers(model: nn.Module) -> tuple[str, ...]:
     """The FQNs of the model itself and of the wrappers around it, from the outermost, "", inwards.
 
-    A call of one of them is a call of the model. A model that says no roles is its only one.
+    A call of one of them is a call of the model. A wrapper has no weights of its own: what has them is a
+    model that another one is a part of. A model that says no roles is its only one.
     """
     inner = _speaking(model)
+    if inner is None or not _all_within(model, inner):
+        return ("",)
     names = [plain_fqn(fqn) for fqn, module in model.named_modules() if module is inner]
     fqn = names[0] if names else ""
     return ("", *sorted(around([fqn]), key=len), *([fqn] if fqn else []))
 
 
 def _speaking(model: nn.Module) -> Any:
-    """The outermost module that says its decoder; None where none does."""
-    for _, module in model.named_modules():
-        # Of the class: a wrapper that passes unknown names on would answer for the model in it.
-        if hasattr(type(module), "get_decoder") and hasattr(type(module), "get_output_embeddings"):
+    """The outermost module that says its decoder, and not for another one; None where none does."""
+    speaking = [module for _, module in model.named_modules() if _speaks(module)]
+    for module in speaking:
+        if _is_of_transformers(module):
+            return module
+        # A wrapper may speak for the model in it, and say less than that.
+        inside = (other for other in speaking if other is not module and _holds(module, other))
+        if not any(_all_within(module, other) for other in inside):
             return module
     return None
+
+
+def _speaks(module: nn.Module) -> bool:
+    # Of the class: a wrapper that passes unknown names on would answer for the model in it.
+    return hasattr(type(module), "get_decoder") and hasattr(type(module), "get_output_embeddings")
+
+
+def _is_of_transformers(module: nn.Module) -> bool:
+    return any(base.__name__ == "PreTrainedModel" for base in type(module).__mro__)
+
+
+def _all_within(outer: nn.Module, inner: nn.Module) -> bool:
+    """Whether every weight of one module is one of a module in it."""
+    held = {id(parameter) for parameter in inner.parameters()}
+    return all(id(parameter) in held for parameter in outer.parameters())
 
 
 def _asked(owner: nn.Module, ask: Callable[[], Any]) -> Any:
@@ -125,10 +147,14 @@ def _exceptions(model: nn.Module) -> dict[str, Role]:
     return {fqn: role for fqn, role in found.items() if fqn in present}
 
 
-def _between(model: nn.Module, said: dict[str, Role]) -> Iterator[tuple[str, Role]]:
-    """Modules beside a tower that hold weights, have no role and are no embedding of text."""
+def _between(model: nn.Module, base: str, said: dict[str, Role]) -> Iterator[tuple[str, Role]]:
+    """Modules of the model `base` beside a tower that hold weights, have no role and embed no text."""
     towers = [fqn for fqn, role in said.items() if role in ("vision", "audio")]
-    holders, outer = {*around(towers), ""}, around(said)
+    # What stands beside the model itself, in a wrapper, is not between anything.
+    holders, outer = (
+        {*around(towers), base} - {*around([base]), *([""] if base else [])},
+        around(said),
+    )
     inside = tuple(f"{fqn}." for fqn in said)
     for name, module in model.named_modules():
         fqn, (above, _, leaf) = plain_fqn(name), plain_fqn(name).rpartition(".")

@@ -165,16 +165,16 @@ def test_families_are_found_in_one_order_and_own_their_types_alone(
     assert model_families.family_of("instructblip") is model_families.family_of("instructblipvideo")
     assert model_families.family_of("git") is not None  # by its file's name
     assert model_families.family_of("gemma3") is None
-    (tmp_path / "second_whisper.py").write_text('MODEL_TYPES = ("whisper",)\n')
+    (tmp_path / "second_git.py").write_text('MODEL_TYPES = ("git",)\n')
     monkeypatch.setattr(model_families, "__path__", [*model_families.__path__, str(tmp_path)])
     model_families._by_model_type.cache_clear()
     try:
-        with pytest.raises(LayerscopeError, match="audio_encoder and second_whisper both declare"):
-            model_families.family_of("whisper")
+        with pytest.raises(LayerscopeError, match="git and second_git both declare"):
+            model_families.family_of("git")
     finally:
         monkeypatch.undo()
         model_families._by_model_type.cache_clear()
-        sys.modules.pop("layerscope.models.families.second_whisper", None)
+        sys.modules.pop("layerscope.models.families.second_git", None)
 
 
 def test_one_family_alone_names_itself() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from integration.test_zoo import ZOO
+from integration.test_zoo import ZOO, by_hand
 from support.small_model import SMALL_LLAMA, small_inputs, small_model
 from support.wrappers import Wrapped, process_group, wrapped_in
 
@@ -20,7 +20,7 @@ from layerscope.models.roles import model_and_wrappers, roles_of
 from layerscope.records.tables import Account
 from layerscope.runs.run import Run
 
-KINDS = ["peft", "ddp", "data_parallel", "plain", "answering"]
+KINDS = ["peft", "ddp", "data_parallel", "plain", "answering", "delegating", "both"]
 MODELS = ["instructblip_t5", "instructblip_llama", "llava", "florence2"]
 # The others are slow tests.
 QUICK = [*((kind, "instructblip_t5") for kind in KINDS), ("peft", "llava"), ("ddp", "florence2")]
@@ -138,7 +138,11 @@ def test_roles_and_the_model_itself_are_found_in_a_wrapper(kind: str, tmp_path: 
     assert roles_of(wrapped.module) == {wrapped.prefix + fqn: role for fqn, role in plain.items()}
     chain = model_and_wrappers(wrapped.module)
     assert chain[-1] == wrapped.prefix.removesuffix(".")
-    assert chain == (("", "base_model", "base_model.model") if kind == "peft" else ("", chain[-1]))
+    names = [fqn for fqn, _ in wrapped.module.named_modules()]
+    assert [*chain] == [
+        "",
+        *(fqn for fqn in names if fqn and f"{chain[-1]}.".startswith(f"{fqn}.")),
+    ]
     assert model_and_wrappers(model) == model_and_wrappers(torch.nn.Linear(1, 1)) == ("",)
 
 
@@ -159,3 +163,51 @@ def test_expected_calls_hold_in_a_wrapper(tmp_path: Path) -> None:
             window.steps = 5
         with pytest.raises(AccountingError, match="the structure demands"):
             window.table.check()
+
+
+class Composite(torch.nn.Module):
+    """A model of someone's own, of which a language model is a part."""
+
+    def __init__(self, language: Any) -> None:
+        super().__init__()
+        self.language = language
+        self.value = torch.nn.Linear(64, 1)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.value(self.language(ids).logits)
+
+
+def test_a_model_that_is_a_part_of_another_is_not_wrapped(tmp_path: Path) -> None:
+    """It keeps a row of its own, and what stands beside it is no projection."""
+    model, _ = built("instructblip_llama", tmp_path)
+    composite = Composite(model.language_model)
+    assert model_and_wrappers(composite) == ("",)
+    with torch.no_grad(), layerscope.capture(composite) as window:
+        composite(torch.ones(1, 3, dtype=torch.long))
+    window.table.check()
+    calls = {(row.layer, row.phase): row.calls for row in window.table.rows if row.calls}
+    assert calls["forward", "other"] == 1
+    assert calls["language", "prefill"] == 1
+    assert calls["language.model", "prefill"] == 1
+
+    beside = torch.nn.Module()
+    beside.model, beside.value = model, torch.nn.Linear(1, 1)
+    wanted = {f"model.{fqn}": role for fqn, role in roles_of(model).items()}
+    assert roles_of(beside) == wanted
+
+
+@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
+@pytest.mark.parametrize("kind", ["peft", "delegating"])
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
+def test_a_loop_of_ones_own_in_a_wrapper(kind: str) -> None:
+    model, inputs = ZOO["llava"]()
+    wrapped = wrapped_in(kind, model)
+    found = []
+    for module, prefix in ((model, ""), (wrapped.module, wrapped.prefix)):
+        with torch.no_grad(), layerscope.capture(module) as window:
+            by_hand(module, inputs)
+            by_hand(module, inputs)
+        window.table.check()
+        found.append(told(window.account, prefix))
+    assert found[0] == found[1]
+    assert found[1]["steps"] == ["prefill", "decode", "decode", "decode"] * 2

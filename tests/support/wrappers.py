@@ -86,6 +86,27 @@ class Answering(nn.Module):
         return self.net.generate(**inputs)
 
 
+class Delegating(nn.Module):
+    """Says of the model in it, itself, what is asked for most."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+        self.config = net.config
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.net(*args, **kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        return self.net.generate(*args, **kwargs)
+
+    def get_decoder(self) -> Any:
+        return self.net.get_decoder()
+
+    def get_output_embeddings(self) -> Any:
+        return self.net.get_output_embeddings()
+
+
 @contextmanager
 def process_group(folder: Path) -> Iterator[None]:
     """One process by itself, over gloo."""
@@ -110,6 +131,13 @@ def wrapped_in(kind: str, model: Any) -> Wrapped:
     if kind == "data_parallel":
         parallel: Any = nn.DataParallel(model)
         return Wrapped(parallel, "module.", lambda **k: parallel.module.generate(**k))
+    if kind == "both":
+        inside = PeftLike(model)
+        both = torch.nn.parallel.DistributedDataParallel(inside)
+        return Wrapped(both, "module.base_model.model.", lambda **k: both.module.generate(**k))
+    if kind == "delegating":
+        delegating = Delegating(model)
+        return Wrapped(delegating, "net.", lambda **k: delegating.generate(**k))
     if kind == "answering":
         answering = Answering(model)
         return Wrapped(answering, "net.", answering)
