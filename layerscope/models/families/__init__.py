@@ -8,12 +8,16 @@ from types import ModuleType
 # Model type, as the config says it -> file. Every other model says its roles itself.
 _FILES = {
     "blip": "blip",
+    "chameleon": "chameleon",
+    "fuyu": "fuyu",
     "git": "git",
+    "idefics": "idefics",
     "instructblip": "instructblip",
     "instructblipvideo": "instructblip",
-    "pix2struct": "image_encoder",
-    "vision-encoder-decoder": "image_encoder",
-    "whisper": "audio_encoder",
+    "janus": "janus",
+    "ovis2": "ovis2",
+    "t5gemma2": "t5gemma2",
+    "udop": "udop",
 }
 
 

@@ -1,7 +1,0 @@
-"""Whisper: its encoder hears."""
-
-from __future__ import annotations
-
-from layerscope.core.roles import Role
-
-EXCEPTIONS: dict[str, Role] = {"model.encoder": "audio"}
