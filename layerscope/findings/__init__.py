@@ -7,6 +7,7 @@ from collections.abc import Callable
 from layerscope.findings.attention import attention_on_math_kernel
 from layerscope.findings.compilation import eager_prefill, recompiles
 from layerscope.findings.convolution import convolutions
+from layerscope.findings.encoder_calls import encoder_called_again
 from layerscope.findings.energy import energy_against_time, idle_energy
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.findings.headroom import far_below_roofline
@@ -36,6 +37,7 @@ RULES: tuple[Callable[[Evidence], Verdict], ...] = (
     recompiles,
     far_below_roofline,
     matrix_vector_products,
+    encoder_called_again,
     padding,
     image_size,
     convolutions,
