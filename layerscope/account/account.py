@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from layerscope.account.heavy_count import heavy_count
 from layerscope.account.host_time import thread_windows
 from layerscope.account.intervals import union_ns
 from layerscope.account.layers import build_rows
+from layerscope.account.rest_notes import rest_notes
 from layerscope.account.side_tables import kernel_rows, operator_rows, step_rows
 from layerscope.account.structure import counted_calls, expected_calls
 from layerscope.account.tally import tally_of
 from layerscope.account.workings import Workings, work_out
 from layerscope.core.roles import Roles
-from layerscope.records import LayerTable, ModuleRecord, Whole
+from layerscope.records import LayerRow, LayerTable, ModuleRecord, Whole
 from layerscope.records.captured import captured_in
 from layerscope.records.heavy import HeavyCount, differences
 from layerscope.records.provenance import Provenance
@@ -134,7 +135,7 @@ def account(
         root=ranges.root,
         whole=_whole(workings),
         expected_calls=expected,
-        notes=(*notes, *attribution_notes(workings)),
+        notes=(*notes, *attribution_notes(workings), *_rest(rows, workings, modules)),
         warnings=(*_warnings(workings), *(captured.warnings if captured is not None else ())),
         faults=faults_of(workings, captured),
     )
@@ -150,6 +151,19 @@ def account(
         layer_source=workings.source,
         rank=rank_of(columns.metadata),
     )
+
+
+def _rest(
+    rows: tuple[LayerRow, ...], workings: Workings, modules: Sequence[ModuleRecord]
+) -> Iterator[str]:
+    """What is in `other`; of layers that are no modules of a known model nothing is."""
+    if modules or (workings.source == "ranges" and workings.ranges.known):
+        yield from rest_notes(
+            rows,
+            workings.ranges.root,
+            has_device=workings.has_device,
+            roles_known=workings.ranges.known,
+        )
 
 
 def _whole(workings: Workings) -> Whole:

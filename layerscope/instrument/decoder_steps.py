@@ -21,8 +21,8 @@ _CACHES = ("past_key_values", "cache", "cache_params")  # by version of transfor
 class DecoderLoop:
     """Looks at one call after the other.
 
-    A call goes on where its cache holds positions already, or where, without a cache, it has one
-    position more than the call before.
+    A call goes on where its cache holds positions or states already, or where, without a cache, it has
+    one position more than the call before.
     """
 
     def __init__(self) -> None:
@@ -40,6 +40,9 @@ class DecoderLoop:
         length = _length(cache)
         if length is not None:
             return length > 0
+        filled = _has_state(cache)
+        if filled is not None:
+            return filled
         seen = id(cache) in self._caches
         with contextlib.suppress(TypeError):  # of a kind that cannot be watched: it begins anew
             self._caches[id(cache)] = cache
@@ -66,3 +69,14 @@ def _length(cache: Any) -> int | None:
     if isinstance(length, torch.Tensor):
         return int(length) if length.device.type == "cpu" else None
     return int(length)
+
+
+def _has_state(cache: Any) -> bool | None:
+    """Whether a cache of states, which counts no positions, is filled; None where it does not say."""
+    ask = getattr(cache, "has_previous_state", None)
+    if not callable(ask):
+        return None
+    try:
+        return bool(ask())
+    except Exception:  # of a kind with other methods: as above
+        return None

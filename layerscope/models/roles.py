@@ -15,6 +15,7 @@ from layerscope.core.roles import Role, Roles, around
 from layerscope.core.vocabulary import writable_text
 from layerscope.models.families import family_of
 from layerscope.models.plain_names import is_compiled_wrapper, plain_fqn
+from layerscope.models.towers import towers_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,11 +42,11 @@ def roles_of(model: nn.Module) -> Roles:
 
     for fqn, role in _exceptions(inner).items():
         said[f"{base}.{fqn}" if base else fqn] = role
-    note(_asked(inner, lambda: inner.get_encoder("image")), "vision")
-    note(_asked(inner, lambda: inner.get_encoder("audio")), "audio")
-    towers = {fqn for fqn, role in said.items() if role in ("vision", "audio")}
     decoder = _decoder(inner)
     encoder = _asked(inner, inner.get_encoder) if hasattr(inner, "get_encoder") else None
+    for tower, role in towers_of(inner, encoder, decoder, _asked):
+        note(tower, role)
+    towers = {fqn for fqn, role in said.items() if role in ("vision", "audio")}
     if encoder is not decoder and not _holds(encoder, decoder) and not _holds(decoder, encoder):
         note(encoder, "encoder")
     if _generates(inner) or towers:

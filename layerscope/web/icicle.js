@@ -29,7 +29,7 @@ export function icicle(container, rows, options = {}) {
   const DEFAULT = { label: "self", format: (value) => String(value), additive: true };
   // Okabe and Ito's palette, by what a layer does; the same as in layerscope's figures.
   const COLOURS = {
-    "convolution": "#D55E00", "self-attention": "#0072B2", "cross-attention": "#56B4E9",
+    "convolution": "#D55E00", "self-attention": "#0072B2", "cross-attention": "#56B4E9", "mixer": "#332288",
     "feed-forward": "#E69F00", "norm": "#009E73", "projection": "#CC79A7",
     "lm_head": "#F0E442", "embedding": "#4D4D4D", "other": "#B8B8B8",
   };
@@ -47,6 +47,7 @@ export function icicle(container, rows, options = {}) {
     if (group.endsWith("cross_attention")) return "cross-attention";
     if (group.endsWith("attention")) return "self-attention";
     if (group.endsWith("ffn") || group.endsWith("mlp")) return "feed-forward";
+    if (group.endsWith(".mixer")) return "mixer";
     return group.endsWith("norm") ? "norm" : "other";
   }
 

@@ -1,7 +1,7 @@
-"""GIT: the tower and its projection lie inside the decoder, under names of their own."""
+"""GIT: the projection of its tower lies inside the decoder."""
 
 from __future__ import annotations
 
 from layerscope.core.roles import Role
 
-EXCEPTIONS: dict[str, Role] = {"git.image_encoder": "vision", "git.visual_projection": "projection"}
+EXCEPTIONS: dict[str, Role] = {"git.visual_projection": "projection"}

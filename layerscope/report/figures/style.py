@@ -25,6 +25,7 @@ PNG_DPI = 200
 
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
 VERMILLION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
+INDIGO = "#332288"
 DARK, GREY, PALE, INK = "#4D4D4D", "#B8B8B8", "#E6E6E6", "#222222"
 
 # What a layer does -> its colour, in the order in which bars stack and legends list.
@@ -32,6 +33,7 @@ ROLES = {
     "convolution": VERMILLION,
     "self-attention": BLUE,
     "cross-attention": SKY,
+    "mixer": INDIGO,
     "feed-forward": ORANGE,
     "norm": GREEN,
     "projection": PURPLE,
@@ -53,9 +55,11 @@ _ROLE_OF = {
     "qformer.ffn": "feed-forward",
     "encoder.attention": "self-attention",
     "encoder.cross_attention": "cross-attention",
+    "encoder.mixer": "mixer",
     "encoder.ffn": "feed-forward",
     "decoder.self_attention": "self-attention",
     "decoder.cross_attention": "cross-attention",
+    "decoder.mixer": "mixer",
     "decoder.ffn": "feed-forward",
 }
 

@@ -1,0 +1,86 @@
+"""Calls of the towers in, a finding out for one that ran more often than there were batches.
+
+What a batch shows does not change while its answer is written, so a tower has its work once. Some models
+encode it again for each token, some programs for each question about one image. Two calls may be by
+design: models with one tower for both take images and video one after the other. Several images, tiles
+or frames of a batch are one call.
+"""
+
+from __future__ import annotations
+
+from layerscope.core.units import ms, percent
+from layerscope.core.vocabulary import ROOT_GENERATE
+from layerscope.findings.evidence import Evidence, Verdict, sum_ns
+from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.records.layer_table import LayerRow
+
+_TOWERS = ("vision", "audio")
+
+
+def encoder_called_again(evidence: Evidence) -> Verdict:
+    """A vision or audio tower was called more than once a batch."""
+    batches = _batches(evidence)
+    if not batches:
+        return NotJudged(
+            rule="encoder-calls", reason="no call of the model itself, so no batches to count"
+        )
+    return tuple(
+        _finding(row, batches, evidence)
+        for phase in _TOWERS
+        for row in _outermost([r for r in evidence.rows if r.phase == phase and r.calls])
+        if row.calls > batches
+    )
+
+
+def _batches(evidence: Evidence) -> int:
+    """Calls of generate(); in a loop of the caller's own the prefills, else calls of the model."""
+    root = evidence.account.table.root
+    calls = sum(row.calls for row in evidence.rows if row.layer == root)
+    if root == ROOT_GENERATE:
+        return calls
+    return sum(step.phase == "prefill" for step in evidence.account.steps) or calls
+
+
+def _outermost(rows: list[LayerRow]) -> list[LayerRow]:
+    """The towers: called modules of the phase that lie in no other called one."""
+    layers = {row.layer for row in rows}
+    return [row for row in rows if not any(above in layers for above in _around(row.layer))]
+
+
+def _around(layer: str) -> list[str]:
+    parts = layer.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _finding(tower: LayerRow, batches: int, evidence: Evidence) -> Finding:
+    own = [
+        row
+        for row in evidence.rows
+        if row.phase == tower.phase and f"{row.layer}.".startswith(f"{tower.layer}.")
+    ]
+    time = sum_ns(own)
+    calls = f"{tower.calls:,} times in {batches:,} {'batch' if batches == 1 else 'batches'}"
+    design = (
+        " Two a batch are by design where one tower takes images and video."
+        if tower.calls == 2 * batches
+        else ""
+    )
+    return Finding(
+        id=f"encoder-called-again-{tower.phase}",
+        sentence=f"{tower.layer} ({tower.phase}) ran {calls}: {ms(time)} of {evidence.time_of}, "
+        f"{percent(time / max(evidence.whole_ns, 1))} of it all.{design}",
+        rests_on=(RestsOn(layer=tower.layer, phase=tower.phase),),
+        try_next="encode once and hand the features on, as image embeddings or inputs_embeds, where "
+        "the model takes them; all images of a batch in one call",
+        saving=Saving(
+            saved_ns=round(time * (1 - batches / tower.calls)),
+            whole_ns=evidence.whole_ns,
+            of=evidence.time_of,
+            basis="all calls but one a batch, as if each took as long as the mean",
+        ),
+        concerns_ns=time or None,
+    )
+
+
+PLACE = 65
+RULES = (encoder_called_again,)
