@@ -15,6 +15,7 @@ from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
+from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
 from layerscope.workload.static_cache import StaticCaches
 
@@ -63,10 +64,11 @@ class Generator:
         self._encoder_decoder = bool(getattr(text, "is_encoder_decoder", False))
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
-        static = config.optimization in ("compile", "cudagraphs")
+        plan = plan_of(config)
+        static = plan.static_cache
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
         self._settings = _settings(one if only_first and not static else config, text.vocab_size)
-        self._mark_step = config.optimization == "cudagraphs"
+        self._mark_step = plan.cuda_graphs
         self._caches = caches
         if static:
             self._caches = caches or StaticCaches(model, config.max_new_tokens, config.num_beams)
@@ -76,7 +78,7 @@ class Generator:
         if config.num_beams > 1:
             self._counter = _StepCounter()
             self._settings["logits_processor"] = [self._counter]
-        elif config.optimization == "cudagraphs" and not only_first:
+        elif plan.host_ahead and not only_first:
             self._counter = self._loop["custom_generate"] = GreedyLoop()
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

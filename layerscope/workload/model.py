@@ -39,6 +39,7 @@ from layerscope.workload.flash import (
 from layerscope.workload.host_memory import host_peak_bytes
 from layerscope.workload.hub import Hub, HubModel, is_hub_id, ways_on
 from layerscope.workload.module_list import model_record
+from layerscope.workload.optimization import Asked, refuse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +105,7 @@ def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> Loade
     source = _find(config, hub)
     check_inputs(config, source.architecture.config)
     check_memory(config, source.architecture)
+    refuse(Asked(config=config, architecture=source.architecture.config))
     verdicts: tuple[FlashVerdict, ...] = ()
     if wants_flash(config):
         verdicts = flash_verdicts(config, source.architecture.config)

@@ -1,4 +1,4 @@
-"""A model and a run's optimization mode in; the model with its parts compiled out."""
+"""The parts of a model that `generate()` calls, compiled by inductor."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from layerscope.core.run_config import Optimization
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records.provenance import Provenance
-from layerscope.workload.compiled import CompiledParts
+from layerscope.workload.batching import LENGTH_BUCKET
+from layerscope.workload.compiled import CompiledMode, CompiledParts, why_no_parts
+from layerscope.workload.optimization import Applying, Asked, Optimization, Plan
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,25 @@ class CompiledModel:
         return self.watch.record()
 
 
+def refusal(asked: Asked) -> str | None:
+    """A model without any of the parts."""
+    return None if asked.model is None else why_no_parts(asked.model)
+
+
 @contextmanager
-def compiled_model(
-    model: torch.nn.Module, mode: Optimization, *, tuned: bool = False
-) -> Iterator[CompiledModel | None]:
-    """The model with its parts compiled for the mode; None, and the model as it is, for eager.
-
-    Args:
-        tuned: with coordinate descent.
-
-    Raises:
-        EnvironmentProblem: the mode needs what is not here.
-    """
-    if mode != "compile" and mode != "cudagraphs":
-        yield None
-        return
-    parts = CompiledParts(model, mode, tuned=tuned)
+def applied(applying: Applying) -> Iterator[CompiledModel]:
+    """The model with its parts compiled as the whole plan says; uncompiled again at the end."""
+    plan = applying.plan
+    mode: CompiledMode = "cudagraphs" if plan.cuda_graphs else "compile"
+    parts = CompiledParts(applying.model, mode, tuned=plan.tuned)
     reason = why_not_understood()
-    watch = ProvenanceWatch(model) if not reason else None
+    watch = ProvenanceWatch(applying.model) if not reason else None
     with watch or nullcontext(), parts:
         yield CompiledModel(parts, watch, reason)
+
+
+OPTIMIZATION = Optimization(
+    plan=Plan(compiled=True, static_cache=True, text_multiple=LENGTH_BUCKET),
+    refusal=refusal,
+    applied=applied,
+)
