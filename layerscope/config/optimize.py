@@ -89,6 +89,16 @@ def asked_names(given: object, where: str) -> tuple[str, ...]:
     return tuple(some)
 
 
+def in_one_order(given: object) -> object:
+    """A text of names as `RunConfig.optimize` has it, whether each is known or not; else what it was."""
+    if not isinstance(given, str):
+        return given
+    words = {word.strip() for word in given.split(",")} - {""}
+    if words & set(_NOTHING):
+        return EAGER if words <= set(_NOTHING) else given
+    return canonical(words) if words else given
+
+
 def refuse_combination(names: Iterable[str], where: str) -> None:
     """Refuse names that do not go together.
 
