@@ -8,13 +8,14 @@ from layerscope.findings.evidence import Evidence, Verdict, by_family
 from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.remedies.compile import REMEDY as COMPILE
 from layerscope.remedies.tuned import REMEDY as TUNED
-from layerscope.remedies.tuned import RULE, of_one_row
+from layerscope.remedies.tuned import of_one_row
 from layerscope.work.roofline import sum_ns
 from layerscope.work.roofline_gap import (
     roofline_of,
     rows_with_roofline,
 )
 
+RULE = "matrix-vector-products"
 # Below this share of the time they are not worth minutes of tuning ...
 LEAST_SHARE = 0.05
 # ... nor this near to what their bytes need.

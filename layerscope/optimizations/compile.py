@@ -12,7 +12,7 @@ from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.records.provenance import Provenance
 from layerscope.workload.batching import LENGTH_BUCKET
-from layerscope.workload.compiled import CompiledMode, CompiledParts, why_no_parts
+from layerscope.workload.compiled import CompiledMode, CompiledParts, counters_kept, why_no_parts
 from layerscope.workload.optimization import Applying, Asked, Optimization, Plan
 
 
@@ -47,10 +47,12 @@ def applied(applying: Applying) -> Iterator[CompiledModel]:
     plan = applying.plan
     mode: CompiledMode = "cudagraphs" if plan.cuda_graphs else "compile"
     parts = CompiledParts(applying.model, mode, tuned=plan.tuned)
-    reason = why_not_understood()
-    watch = ProvenanceWatch(applying.model) if not reason else None
-    with watch or nullcontext(), parts:
-        yield CompiledModel(parts, watch, reason)
+    # Finding out whether torch is understood compiles something, too.
+    with counters_kept():
+        reason = why_not_understood()
+        watch = ProvenanceWatch(applying.model) if not reason else None
+        with watch or nullcontext(), parts:
+            yield CompiledModel(parts, watch, reason)
 
 
 OPTIMIZATION = Optimization(

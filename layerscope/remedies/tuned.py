@@ -13,14 +13,14 @@ from layerscope.work.roofline_gap import down_to_roofline, rows_with_roofline
 if TYPE_CHECKING:
     from layerscope.findings.evidence import Evidence
 
-RULE = "matrix-vector-products"
+_HELPS = "matrix-vector-products"
 # One row with an fp16 matrix is 2 FLOP for each 2 bytes; larger elements give less.
 MOST_FLOP_PER_BYTE = 1.0
 
 
 def predict(evidence: Evidence) -> Saving:
     """Down to what reading the weights takes."""
-    measured = rows_with_roofline(evidence, RULE)
+    measured = rows_with_roofline(evidence, _HELPS)
     if isinstance(measured, NotJudged):
         return Saving(saved_ns=None, basis=measured.reason)
     rows = of_one_row(measured)
@@ -45,7 +45,7 @@ def of_one_row(rows: Iterable[LayerRow]) -> list[LayerRow]:
 REMEDY = Remedy(
     name="tuned",
     does="inductor generates these products and tunes them on the device, for minutes",
-    helps=(RULE,),
+    helps=(_HELPS,),
     snippet="""\
 model.language_model.compile(options={"coordinate_descent_tuning": True}, dynamic=False)
 tokens = model.generate(**inputs, cache_implementation="static", disable_compile=True)

@@ -19,7 +19,7 @@ import torch
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.private.compiler import COMPILED, counters, inductor, recompile_limits
-from layerscope.private.modules import compiled_call, set_compiled_call
+from layerscope.private.modules import compiled_call, compiled_call_kept, set_compiled_call
 from layerscope.private.names import require
 from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
 
@@ -73,7 +73,7 @@ class CompiledParts:
         with ExitStack() as exits:
             # Each puts back what it sets, also where a later one fails.
             exits.callback(torch.compiler.reset)
-            exits.enter_context(_counters_kept())
+            exits.enter_context(counters_kept())
             torch.compiler.reset()
             self._compile(exits)
             self._exits = exits.pop_all()
@@ -87,7 +87,7 @@ class CompiledParts:
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
         exits.enter_context(recompile_limits(RECOMPILE_LIMIT, _LEAST_LIMIT_OF_SUMS))
         for fqn, module in self._parts.items():
-            exits.callback(set_compiled_call, module, compiled_call(module))
+            exits.enter_context(compiled_call_kept(module))
             module.compile(backend=self._counting(fqn), dynamic=False)
             call = compiled_call(module)
             assert call is not None
@@ -195,7 +195,7 @@ def why_no_graphs(device: str) -> str | None:
 
 
 @contextmanager
-def _counters_kept() -> Iterator[None]:
+def counters_kept() -> Iterator[None]:
     """Inside, dynamo's counters start empty; afterwards they say what they said before."""
     counted = counters()
     before = {group: Counter(names) for group, names in counted.items()}
