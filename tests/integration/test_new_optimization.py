@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,47 +17,7 @@ from support.small_model import small_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
-REMEDY = '''
-"""Operators that give the same bits in every run."""
-from __future__ import annotations
-from layerscope.core.remedy import Remedy
-from layerscope.records.finding import Saving
-
-REMEDY = Remedy(
-    name="same-bits",
-    does="no kernel that adds in chance order",
-    helps=("recompiles",),
-    snippet="torch.use_deterministic_algorithms(True)",
-    predict=lambda evidence: Saving(saved_ns=None, basis="it saves nothing"),
-    goes_with=("tf32",),
-    contradicts={"compile": "its kernels add as they like"},
-)
-'''
-OPTIMIZATION = '''
-"""Operators that give the same bits in every run, and eager attention."""
-from __future__ import annotations
-from collections.abc import Iterator
-from contextlib import contextmanager
-import torch
-from layerscope.workload.optimization import Applying, Asked, Optimization, Plan
-
-
-def refusal(asked: Asked) -> str | None:
-    return "it was tried with greedy search alone." if asked.config.num_beams > 1 else None
-
-
-@contextmanager
-def applied(applying: Applying) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-OPTIMIZATION = Optimization(plan=Plan(attention="eager"), refusal=refusal, applied=applied)
-'''
+PAGE = ROOT / "docs" / "add-an-optimization.md"
 # One process, for torch is imported once: each command's exit code, what it said, and torch's state.
 PROGRAM = """
 import contextlib, io, json, sys
@@ -101,8 +62,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ROOT / "layerscope", root / "layerscope", ignore=shutil.ignore_patterns("__pycache__")
     )
     shutil.copytree(ROOT / "configs", root / "configs")
-    (made / "remedies" / "same_bits.py").write_text(REMEDY)
-    (made / "optimizations" / "same_bits.py").write_text(OPTIMIZATION)
+    # The two files that the documentation shows.
+    remedy, optimization = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    (made / "remedies" / "same_bits.py").write_text(remedy)
+    (made / "optimizations" / "same_bits.py").write_text(optimization)
     return made
 
 
