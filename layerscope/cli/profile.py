@@ -71,8 +71,12 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
         )
     fell_back = finished.record.optimization.fell_back if finished.record.optimization else ()
     if strict and fell_back:
+        config = finished.record.config
+        asked = f"--optimization {config.optimization}"
+        if resolved.spelled:
+            asked = f"--optimize {config.optimize}"
         raise EnvironmentProblem(
-            f"--strict: --optimization {finished.record.config.optimization} fell back: "
+            f"--strict: {asked} fell back: "
             f"{'; '.join(fell_back)}. The run in {_shown(finished.folder)} is kept."
         )
 

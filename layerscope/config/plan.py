@@ -7,9 +7,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from layerscope.config.optimize import KEY, beside_fields
 from layerscope.config.resolve import resolve
 from layerscope.config.sweep import settings_of
 from layerscope.core.errors import UsageError
+from layerscope.core.remedy import canonical
 from layerscope.records import RunConfig
 from layerscope.records.sweep import Cell, SweepConfig, plain
 
@@ -56,13 +58,17 @@ def plan(config: SweepConfig, *, cuda: bool, where: str, out: str) -> tuple[Cell
 def id_of(config: RunConfig) -> str:
     """Twelve hexadecimal digits that name what a run does, whatever its folder and its order.
 
-    Fields at their default are left out, so a field that a later version adds changes no id.
+    Fields at their default are left out, so a field that a later version adds changes no id; so are the
+    optimizations that other fields say.
     """
     said = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(RunConfig)
         if field.name not in _NOT_PART and getattr(config, field.name) != field.default
     }
+    said.pop(KEY, None)
+    if beside := beside_fields(config):
+        said[KEY] = canonical(beside)
     text = json.dumps(said, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -70,7 +76,7 @@ def id_of(config: RunConfig) -> str:
 def load_key(config: RunConfig) -> LoadKey:
     """Runs with equal keys can share one loaded model."""
     seed = config.seed if config.weights == "random" else None
-    return (*(getattr(config, name) for name in _LOADED_BY), seed)
+    return (*(getattr(config, name) for name in _LOADED_BY), *beside_fields(config), seed)
 
 
 def by_model(cells: Sequence[Cell]) -> tuple[Cell, ...]:

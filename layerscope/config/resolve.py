@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from layerscope.config.optimize import KEY, asked_names, with_optimizations
 from layerscope.core.errors import UsageError
+from layerscope.core.remedy import closed
 from layerscope.core.words import did_you_mean, first_line
 from layerscope.published.model import PUBLISHED_FAMILY, PUBLISHED_MODEL
 from layerscope.records import RunConfig
@@ -23,11 +25,16 @@ _RANDOM_DATASET = "synthetic-random"
 
 @dataclass(frozen=True)
 class Resolved:
-    """The run, and one sentence for every choice that layerscope made for the user."""
+    """The run, and one sentence for every choice that layerscope made for the user.
+
+    Attributes:
+        spelled: optimization -> the option by which the user asked for it, where that is `--optimize`.
+    """
 
     config: RunConfig
     choices: tuple[str, ...]
     given: frozenset[str] = frozenset()  # the fields that the user set
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -101,7 +108,16 @@ def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> 
         choices.append(f"data set {said['dataset']}: {reason}")
     if said.get("weights") == "random" and "min_new_tokens" not in said:
         said["min_new_tokens"] = said.get("max_new_tokens", _default("max_new_tokens"))
-    return Resolved(_typed(said, where), tuple(choices), theirs)
+    config = _typed(with_optimizations(said, where), where)
+    return Resolved(config, tuple(choices), theirs, _spelled(said.get(KEY), where))
+
+
+def _spelled(given: object, where: str) -> dict[str, str]:
+    if given is None:
+        return {}
+    asked = asked_names(given, where)
+    included = {part: f"--{KEY} {name}" for name in asked for part in closed([name])}
+    return included | {name: f"--{KEY} {name}" for name in asked}
 
 
 _TINY_REASON = (

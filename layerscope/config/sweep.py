@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerscope.config.optimize import KEY as OPTIMIZE
+from layerscope.config.optimize import in_one_order
 from layerscope.config.resolve import check_keys, read_yaml
 from layerscope.core.errors import UsageError
 from layerscope.core.shipped import find_config, shipped_config, shipped_names
@@ -151,7 +153,7 @@ def _fields(given: Any, where: str, *, empty: bool = True) -> dict[str, Setting]
             raise UsageError(
                 f"{where}: `{key}` is {value!r}: one value was expected; lists belong under grid."
             )
-    return found
+    return {key: _value(key, value) for key, value in found.items()}
 
 
 def _axes(given: Any, where: str) -> dict[str, tuple[Setting, ...]]:
@@ -163,10 +165,22 @@ def _axes(given: Any, where: str) -> dict[str, tuple[Setting, ...]]:
     for key, values in found.items():
         if not isinstance(values, list) or not values:
             raise UsageError(f"{where}: `{key}` is {values!r}: a list of values was expected.")
+        for value in values:
+            if isinstance(value, (list, dict)):
+                raise UsageError(
+                    f"{where}: `{key}` has {value!r} among its values: single ones were expected"
+                    + (", such as 'compile,tf32'." if key == OPTIMIZE else ".")
+                )
+        values = [_value(key, value) for value in values]
         if len({repr(value) for value in values}) < len(values) and where.endswith("grid"):
             raise UsageError(f"{where}: `{key}` names a value twice: {values!r}.")
         axes[key] = tuple(values)
     return axes
+
+
+def _value(key: str, value: Any) -> Any:
+    """The order in which optimizations are named makes no other cell."""
+    return in_one_order(value) if key == OPTIMIZE else value
 
 
 def _refuse_own(given: Mapping[str, Any], where: str) -> None:

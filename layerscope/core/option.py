@@ -7,6 +7,7 @@ the range, its default the default. Nothing else has to know of a new field.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,13 +20,14 @@ class Option:
     """How a field is given on the command line.
 
     Attributes:
-        help: what it says, without the default of a number.
+        help: what it says, without the default of a number; or what makes the text when it is asked
+            for.
         names: with their dashes; empty: the field's own name.
         metavar: stands for the value in the help; None: the value's type.
         alone: value of the option given without one; None: it cannot be.
     """
 
-    help: str
+    help: str | Callable[[], str]
     names: tuple[str, ...] = ()
     metavar: str | None = None
     alone: str | None = None
@@ -56,14 +58,18 @@ class Setting:
     @property
     def help(self) -> str:
         """The help text; a number says its default."""
+        said = self.option.help if isinstance(self.option.help, str) else self.option.help()
         if self.kind not in (int, float) or self.default is None:
-            return self.option.help
+            return said
         shown = f"{self.default:g}" if self.kind is float else str(self.default)
-        return f"{self.option.help} Default: {shown}."
+        return f"{said} Default: {shown}."
 
 
 def option(
-    help_text: str, *names: str, metavar: str | None = None, alone: str | None = None
+    help_text: str | Callable[[], str],
+    *names: str,
+    metavar: str | None = None,
+    alone: str | None = None,
 ) -> dict[str, Option]:
     """The metadata of a field, for `dataclasses.field(metadata=…)`."""
     return {_KEY: Option(help_text, names, metavar, alone)}

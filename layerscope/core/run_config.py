@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from layerscope.core.option import option
+from layerscope.core.remedy import EAGER, reconciled, remedies, words_of
 
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
@@ -23,6 +24,14 @@ Attention = Literal["sdpa", "eager", "flash"]
 Fp32Matmul = Literal["highest", "high"]
 Normalisation = Literal["none", "lower-punct", "vqa"]
 Seconds = Annotated[float, Meta(gt=0)]
+
+
+def _optimize_help() -> str:
+    """With every name that there is, so that a new remedy needs no word here."""
+    return (
+        f"Optimizations, joined by commas: {', '.join(remedies())}. Their order does not matter. "
+        f"Default: {EAGER}, none."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +50,9 @@ class RunConfig:
         min_new_tokens: equal to `max_new_tokens` forces the output length (untrained weights).
         coordinate_descent_tuning: inductor's setting of that name, for the graphs that multiply a
             matrix by one vector.
+        optimize: every optimization of the run, by name and joined by commas, or `eager`: what
+            `optimization`, `attention`, `fp32_matmul` and `coordinate_descent_tuning` say, and what
+            none of them can.
         data_revision: hub commit the data set is read at; None: the one its layout pins, else the
             newest.
         prompt: template that stands in for the data set's own, with `{question}`, `{context}` and
@@ -151,6 +163,7 @@ class RunConfig:
             "steps of one sequence; takes minutes. With --optimization compile or cudagraphs."
         ),
     )
+    optimize: str = field(default=EAGER, metadata=option(_optimize_help, metavar="NAMES"))
     trace: bool = field(
         default=True, metadata=option("Only the end-to-end numbers, no account by layer.")
     )
@@ -171,3 +184,12 @@ class RunConfig:
     out: str = field(
         default="traces", metadata=option("Folder that receives the run folder. Default: traces.")
     )
+
+    def __post_init__(self) -> None:
+        """Have `optimize` say what the older options say; a record from before it had none."""
+        object.__setattr__(self, "optimize", reconciled(self.optimize, self))
+
+    @property
+    def optimizations(self) -> tuple[str, ...]:
+        """The names in `optimize`; none of an eager run."""
+        return words_of(self.optimize)

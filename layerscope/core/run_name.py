@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from layerscope.core.remedy import without_alias
 from layerscope.core.run_config import RunConfig
 
 
@@ -20,6 +21,7 @@ def run_name(config: RunConfig, now: datetime | None = None) -> str:
         extra.append("random")
     if config.optimization != "eager":
         extra.append(config.optimization)
+    extra.extend(without_alias(config.optimizations))
     tail = "-".join(extra)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     size = f"{config.image_size}px"

@@ -8,8 +8,10 @@ rules that lacked evidence, are listed in that order); without one they come las
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from layerscope.core.listing import modules_in
+from layerscope.core.remedy import remedies
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.findings.scaling import scaling, scaling_finding, scaling_of
 from layerscope.records.finding import Finding, NotJudged
@@ -44,8 +46,23 @@ def find(evidence: Evidence) -> tuple[Finding, ...]:
     for rule in RULES:
         verdict = rule(evidence)
         if not isinstance(verdict, NotJudged):
-            found.extend(verdict)
+            found.extend(_with_remedies(finding, evidence) for finding in verdict)
     return rank(found)
+
+
+def _with_remedies(finding: Finding, evidence: Evidence) -> Finding:
+    """The finding with the remedies that its own words cannot know, since they came later."""
+    more = [
+        f"{remedy.option} ({remedy.does})"
+        for remedy in remedies().values()
+        if not remedy.aliases
+        and remedy.name not in evidence.optimizations
+        and any(finding.id == rule or finding.id.startswith(f"{rule}-") for rule in remedy.helps)
+    ]
+    if not more:
+        return finding
+    said = [finding.try_next] if finding.try_next else []
+    return replace(finding, try_next="; or ".join([*said, *more]))
 
 
 def not_judged(evidence: Evidence) -> tuple[NotJudged, ...]:

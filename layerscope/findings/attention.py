@@ -6,9 +6,11 @@ from collections import defaultdict
 
 from layerscope.core.units import ms, percent
 from layerscope.core.words import counted, listed
-from layerscope.findings.evidence import Evidence, Verdict, family_of, sum_ns
-from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.findings.evidence import Evidence, Verdict, family_of
+from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.records.tables import OperatorRow
+from layerscope.remedies.flash import REMEDY as FLASH
+from layerscope.work.roofline import sum_ns
 
 MATH = "aten::_scaled_dot_product_attention_math"
 ANY_FUSED_ENTRY = "scaled_dot_product"
@@ -53,12 +55,9 @@ def attention_on_math_kernel(evidence: Evidence) -> Verdict:
             sentence=f"Scaled-dot-product attention {how} in {layers}, "
             f"{sum(chosen.values()):,} calls: {places}; {_takes(evidence, time)}.",
             rests_on=tuple(RestsOn(layer=family, phase=phase) for family, phase in families),
-            try_next="--attention flash where the part of the model declares it; otherwise look at "
+            try_next=f"{FLASH.option} where the part of the model declares it; otherwise look at "
             "what keeps SDPA from a fused kernel: the mask's dtype, shape or alignment",
-            saving=Saving(
-                saved_ns=None,
-                basis="the fused kernel's time for these shapes was not measured",
-            ),
+            saving=FLASH.predict(evidence),
             concerns_ns=time,
         ),
     )

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from layerscope.core.units import ms, percent
 from layerscope.core.words import listed
-from layerscope.findings.evidence import Evidence, Verdict, sum_ns
+from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow
+from layerscope.work.roofline import sum_ns
 
 MILLISECOND_NS = 1_000_000
 

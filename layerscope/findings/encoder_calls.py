@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from layerscope.core.units import ms, percent
 from layerscope.core.vocabulary import ROOT_GENERATE
-from layerscope.findings.evidence import Evidence, Verdict, sum_ns
+from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow
+from layerscope.work.roofline import sum_ns
 
 _TOWERS = ("vision", "audio")
 

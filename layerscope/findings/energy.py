@@ -5,10 +5,12 @@ from __future__ import annotations
 from layerscope.core.files import LAYER_ENERGY_FILE
 from layerscope.core.units import ms, percent
 from layerscope.core.words import slug
-from layerscope.findings.evidence import Evidence, Verdict, sum_ns
+from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.joules.energy_by_kind import KindEnergy, by_kind
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.remedies.cudagraphs import REMEDY as CUDAGRAPHS
+from layerscope.work.roofline import sum_ns
 
 # A kind of layer with at least this share of the joules ...
 LEAST_SHARE = 0.03
@@ -66,7 +68,7 @@ def idle_energy(evidence: Evidence) -> Verdict:
                 f"{ms(idle_ns)} of {ms(whole.wall_s * 1e9)}."
             ),
             rests_on=(RestsOn(source=f"{LAYER_ENERGY_FILE}: wall_us less device_us"),),
-            try_next="--optimization cudagraphs: the same kernels without the wait between them",
+            try_next=f"{CUDAGRAPHS.option}: the same kernels without the wait between them",
             saving=Saving(
                 saved_ns=idle_ns,
                 whole_ns=round(whole.wall_s * 1e9),
@@ -101,9 +103,7 @@ def _finding(evidence: Evidence, kind: KindEnergy, ratio: float) -> Finding:
         "fewer": "its time, not its joules, is what to save",
     }
     if ratio > 1 and kind.waiting_share >= MOSTLY_WAITING:
-        tries["more"] = (
-            "--optimization cudagraphs: its joules go while the device waits for launches"
-        )
+        tries["more"] = f"{CUDAGRAPHS.option}: its joules go while the device waits for launches"
     return Finding(
         id=f"energy-against-time-{slug(kind.kind)}-{kind.phase}",
         sentence=(

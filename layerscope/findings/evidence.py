@@ -13,7 +13,7 @@ from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.timeline.idle import Idle
-from layerscope.work.roofline import device_ns
+from layerscope.work.roofline import sum_ns
 
 Verdict = tuple[Finding, ...] | NotJudged
 
@@ -59,15 +59,26 @@ class Evidence:
         return self.account.table.whole.device_sum_ns is not None
 
     @property
+    def unprofiled_idle_ns(self) -> int | None:
+        """The traced batch's latency without the profiler, less the device's active time; None where
+        either is not known, or of several devices."""
+        trace = self.record.trace if self.record else None
+        if self.idle is None or trace is None or trace.unprofiled_ns is None:
+            return None
+        if self.idle.devices != 1:
+            return None
+        return max(0, trace.unprofiled_ns - self.idle.active_ns)
+
+    @property
+    def optimizations(self) -> tuple[str, ...]:
+        """Names of the run's optimizations; none where there is no record of it."""
+        return self.record.config.optimizations if self.record is not None else ()
+
+    @property
     def whole_ns(self) -> int:
         """All device time; on a CPU run all time inside operators."""
         whole = self.account.table.whole.device_sum_ns
         return sum_ns(self.account.table.rows) if whole is None else whole
-
-
-def sum_ns(rows: Iterable[LayerRow]) -> int:
-    """Device time of these rows' own work; on a CPU run the time inside operators."""
-    return sum(device_ns(row) or 0 for row in rows)
 
 
 def family_of(layer: str) -> str:

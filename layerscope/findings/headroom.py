@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from layerscope.core.units import ms, ms_two, percent
 from layerscope.core.words import counted, slug
-from layerscope.findings.evidence import Evidence, Verdict, by_family, sum_ns
-from layerscope.findings.roofline_gap import (
+from layerscope.findings.evidence import Evidence, Verdict, by_family
+from layerscope.records.finding import Finding, NotJudged, RestsOn
+from layerscope.records.layer_table import LayerRow, flops_of
+from layerscope.remedies.compile import REMEDY as COMPILE
+from layerscope.work.roofline import sum_ns
+from layerscope.work.roofline_gap import (
     down_to_roofline,
     roofline_of,
     rows_with_roofline,
 )
-from layerscope.records.finding import Finding, NotJudged, RestsOn
-from layerscope.records.layer_table import LayerRow, flops_of
 
 # A family of layers counts as far below when it reaches less than this of its roofline ...
 FAR_BELOW = 0.25
@@ -56,7 +58,7 @@ def _finding(
 
 def _try(evidence: Evidence) -> str:
     compiled = evidence.record is not None and evidence.record.optimization is not None
-    how = "" if compiled else "--optimization compile, "
+    how = "" if compiled else f"{COMPILE.option}, "
     return f"fused or larger kernels for this layer: {how}another --attention, or a larger --batch"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from layerscope.core.files import RUN_FILE
 from layerscope.core.units import ms, percent
-from layerscope.findings.evidence import Evidence, Verdict, sum_ns
+from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.run_record import BatchRecord
+from layerscope.work.roofline import sum_ns
 
 BATCHES = RestsOn(source=f"{RUN_FILE}: workload.batches")
 # From this share of padded positions on, padding is worth a sentence.

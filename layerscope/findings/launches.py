@@ -5,6 +5,8 @@ from __future__ import annotations
 from layerscope.core.units import ms, percent, us
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.remedies.compile import REMEDY as COMPILE
+from layerscope.remedies.cudagraphs import REMEDY as CUDAGRAPHS
 from layerscope.timeline.idle import BUSY_SHARE, Idle, IdleRow, PhaseIdle
 
 # A phase shorter than this share of the window is no finding of its own.
@@ -17,7 +19,7 @@ def launch_bound(evidence: Evidence) -> Verdict:
     idle = evidence.idle
     if idle is None:
         return NotJudged(rule="launch-bound", reason="no device events in the trace")
-    unprofiled = _unprofiled_idle_ns(idle, evidence)
+    unprofiled = evidence.unprofiled_idle_ns
     trace = evidence.record.trace if evidence.record else None
     if trace and unprofiled is not None and unprofiled < BUSY_SHARE * (trace.unprofiled_ns or 0):
         return ()  # the gaps are the profiler's own: without it the device is busy
@@ -29,14 +31,6 @@ def launch_bound(evidence: Evidence) -> Verdict:
     )
 
 
-def _unprofiled_idle_ns(idle: Idle, evidence: Evidence) -> int | None:
-    """The traced batch's latency without the profiler, less the device's active time."""
-    trace = evidence.record.trace if evidence.record else None
-    if trace is None or trace.unprofiled_ns is None or idle.devices != 1:
-        return None
-    return max(0, trace.unprofiled_ns - idle.active_ns)
-
-
 def _finding(phase: PhaseIdle, idle: Idle, evidence: Evidence) -> Finding:
     steps = [step for step in evidence.account.steps if step.phase == phase.phase]
     over = f" over {len(steps)} decoder steps" if len(steps) > 1 else ""
@@ -46,7 +40,7 @@ def _finding(phase: PhaseIdle, idle: Idle, evidence: Evidence) -> Finding:
         f"{ms(phase.span_ns)}{over} ({ms(phase.active_ns)} busy), and {ms(phase.host_ns)} of the "
         f"{ms(phase.idle_ns)} idle is waiting for a launch that the host began late; "
         f"{phase.launches:,} launches, one every {launch}, for {_busy(phase)} of device work each. "
-        f"{_without_profiler(idle, evidence)}"
+        f"{_without_profiler(evidence)}"
     )
     return Finding(
         id=f"launch-bound-{phase.phase}",
@@ -66,14 +60,14 @@ def _busy(phase: PhaseIdle) -> str:
 
 
 def _try(evidence: Evidence) -> str:
-    now = evidence.record.config.optimization if evidence.record else None
-    if now == "cudagraphs":
+    if CUDAGRAPHS.name in evidence.optimizations:
         return "a larger --batch: it gives each launch more work; the gaps remain under CUDA graphs"
-    if now == "compile":
-        return "--optimization cudagraphs (one launch for a whole step), or a larger --batch"
+    graphs = f"{CUDAGRAPHS.option} ({CUDAGRAPHS.does})"
+    if COMPILE.name in evidence.optimizations:
+        return f"{graphs}, or a larger --batch"
     return (
-        "--optimization cudagraphs (one launch for a whole step) or compile (fewer, larger "
-        "kernels), or a larger --batch (more work in each launch)"
+        f"{graphs} or {COMPILE.name} ({COMPILE.does}), or a larger --batch (more work in each "
+        "launch)"
     )
 
 
@@ -82,8 +76,8 @@ def _longest(idle: Idle, phase: str) -> list[IdleRow]:
     return [r for r in idle.rows if r.phase == phase and r.host_ns][:LAYERS_NAMED]
 
 
-def _without_profiler(idle: Idle, evidence: Evidence) -> str:
-    waiting = _unprofiled_idle_ns(idle, evidence)
+def _without_profiler(evidence: Evidence) -> str:
+    waiting = evidence.unprofiled_idle_ns
     trace = evidence.record.trace if evidence.record else None
     if waiting is None or trace is None or not trace.unprofiled_ns:
         return "These are profiled times: the profiler slows the host."
@@ -95,7 +89,7 @@ def _without_profiler(idle: Idle, evidence: Evidence) -> str:
 
 def _saving(phase: PhaseIdle, idle: Idle, evidence: Evidence) -> Saving:
     """Of the unprofiled latency if that is known: the trace's own idle has the profiler in it."""
-    waiting = _unprofiled_idle_ns(idle, evidence)
+    waiting = evidence.unprofiled_idle_ns
     trace = evidence.record.trace if evidence.record else None
     if waiting is None or trace is None or trace.unprofiled_ns is None:
         return Saving(

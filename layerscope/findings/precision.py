@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-from layerscope.core.units import ms, percent, two_digits
+from layerscope.core.units import ms, percent
 from layerscope.core.words import counted, listed
-from layerscope.findings.evidence import Evidence, Verdict, by_family, sum_ns
-from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.findings.evidence import Evidence, Verdict, by_family
+from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.run_record import RunRecord
-from layerscope.work.roofline import device_ns
+from layerscope.remedies.tf32 import HALF, fp32_rows
+from layerscope.remedies.tf32 import REMEDY as TF32
+from layerscope.work.roofline import device_ns, sum_ns
 
-HALF = frozenset({"fp16", "bf16"})
 # Below this share of the time an fp32 module is not worth a sentence.
 LEAST_SHARE = 0.01
 
@@ -20,7 +21,6 @@ LEAST_SHARE = 0.01
 def fp32_islands(evidence: Evidence) -> Verdict:
     """Modules whose own parameters are float32 although the run's dtype is fp16 or bf16.
 
-    The root is left out: its time is that of everything outside modules, whatever it holds itself.
     Silent under `--fp32-matmul high`, where they already run as TF32.
     """
     record = evidence.record
@@ -28,10 +28,9 @@ def fp32_islands(evidence: Evidence) -> Verdict:
         return NotJudged(
             rule="fp32-islands", reason="no run record: the modules' dtypes are unknown"
         )
-    if record.config.dtype not in HALF or record.config.fp32_matmul == "high":
+    if record.config.dtype not in HALF or TF32.name in evidence.optimizations:
         return ()
-    islands = {m.fqn: m for m in record.model.modules if m.fqn and m.dtype == "float32"}
-    rows = [row for row in evidence.rows if row.layer in islands and device_ns(row)]
+    rows = fp32_rows(evidence)
     time = sum_ns(rows)
     if not rows or time < LEAST_SHARE * evidence.whole_ns:
         return ()
@@ -41,7 +40,7 @@ def fp32_islands(evidence: Evidence) -> Verdict:
             sentence=_sentence(evidence, record, rows, time),
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
             try_next=_try(evidence),
-            saving=_saving(evidence, rows),
+            saving=TF32.predict(evidence),
             concerns_ns=time,
         ),
     )
@@ -67,35 +66,7 @@ def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], time:
 def _try(evidence: Evidence) -> str:
     if not evidence.on_device:
         return "--dtype fp32 on a CPU, so that no layer converts its inputs"
-    return "--fp32-matmul high: fp32 matmuls run as TF32, weights stay as they are"
-
-
-def _saving(evidence: Evidence, rows: list[LayerRow]) -> Saving:
-    """Time at the TF32 rate, but no less than the row's bytes need, against the time now."""
-    measured = evidence.ceilings.matmul_flops_per_s if evidence.ceilings else {}
-    now, then = measured.get("float32"), measured.get("tf32")
-    if evidence.ceilings is None or not now or not then:
-        reason = "needs the measured fp32 and TF32 matmul rates of this device"
-        return Saving(saved_ns=None, basis=reason)
-    if any(row.flops_self is None or row.bytes_self is None for row in rows) or not any(
-        row.flops_self for row in rows
-    ):
-        return Saving(saved_ns=None, basis="needs the counted FLOPs and bytes of these layers")
-    copy = evidence.ceilings.copy_bytes_per_s
-    saved = 0
-    for row in rows:
-        if row.flops_self:
-            busy = device_ns(row) or 0
-            memory_ns = (row.bytes_self or 0) / copy * 1e9
-            saved += max(0, busy - round(max(memory_ns, busy * now / then)))
-    return Saving(
-        saved_ns=saved,
-        whole_ns=evidence.whole_ns,
-        of=evidence.time_of,
-        by_ceilings=True,
-        basis=f"each layer's time times {two_digits(now / then)} (fp32 over TF32 matmul rate, both "
-        "measured), but no less than its bytes take at the copy rate",
-    )
+    return f"{TF32.option}: {TF32.does}"
 
 
 PLACE = 20

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 
 @contextmanager
 def matmul_precision(precision: Literal["highest", "high"]) -> Iterator[None]:
-    """`torch.set_float32_matmul_precision` inside the block; what was set before comes back."""
+    """`torch.set_float32_matmul_precision` inside the block; what was set before comes back.
+
+    That setting overwrites those of the single backends (`torch.backends.cuda.matmul.fp32_precision`),
+    which are put back, too.
+    """
     import torch
 
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+    every: Any = torch.backends
+    backends = (every.cuda.matmul, every.mkldnn.matmul)
+    each = tuple(backend.fp32_precision for backend in backends)
+    # torch refuses to tell the setting for all while one backend's disagrees with it; IEEE never does.
+    _set(backends, ("ieee", "ieee"))
+    before = None
     try:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(precision)
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        if before is not None:
+            torch.set_float32_matmul_precision(before)
+        _set(backends, each)
+
+
+def _set(backends: tuple[Any, ...], values: tuple[str, ...]) -> None:
+    for backend, value in zip(backends, values, strict=True):
+        backend.fp32_precision = value

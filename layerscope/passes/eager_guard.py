@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from layerscope.config.optimize import without
 from layerscope.instrument.cache_size import CacheSize
 from layerscope.measure.latency import TimedBatch
 from layerscope.passes.draft import Draft
@@ -29,7 +29,7 @@ class EagerRun:
 
 def eager_guard(session: Session, draft: Draft) -> None:
     """Compare the tokens of the batches that are kept with eager ones."""
-    eager = dataclasses.replace(session.config, optimization="eager")
+    eager = without(session.config, ["compile"])
     full = [item for item in draft.batches if item.batch.inputs and item.sample.full]
     with (
         session.progress.task("the same samples, eagerly", 1) as advance,
@@ -45,7 +45,7 @@ def against_eager(
     """Compare tokens with eager ones, batch by batch. The model must be uncompiled meanwhile.
 
     Args:
-        config: the run's, with `optimization` eager.
+        config: the run's without what is compiled.
         timed: batches whose inputs are still there.
     """
     generator = Generator(model, config)

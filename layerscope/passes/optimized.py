@@ -9,14 +9,14 @@ from layerscope.records.optimization import OptimizationRecord
 
 def optimized(session: Session, draft: Draft) -> None:
     """Ask the compiled parts for what they went through; nothing of an eager run."""
-    mode, parts, eager = session.config.optimization, session.parts, draft.eager
+    parts, eager = session.parts, draft.eager
     if parts is None:
         return
     draft.optimization = OptimizationRecord(
-        mode=mode,
+        mode=session.config.optimization,
         parts=parts.counts(),
         graph_breaks=parts.graph_breaks(),
-        cudagraph_skips=parts.cudagraph_skips() if mode == "cudagraphs" else None,
+        cudagraph_skips=parts.cudagraph_skips() if session.plan.cuda_graphs else None,
         tuned_graphs=parts.tuned_graphs(),
         tokens=eager.tokens if eager is not None else None,
         growing_cache_bytes=eager.cache_bytes if eager is not None else None,

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 
 from layerscope.config.resolve import Resolved
+from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.progress import Progress
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.latency import BatchTimer, Target
 from layerscope.measure.matmul_precision import matmul_precision
-from layerscope.passes.compiled_model import CompiledModel, compiled_model
+from layerscope.optimizations.compile import CompiledModel
 from layerscope.passes.load import Announce, Load, Ready, load_for
 from layerscope.private.names import require
 from layerscope.private.operators import COUNTED
@@ -31,6 +32,15 @@ from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
 from layerscope.workload.model import LoadedModel, load_model
 from layerscope.workload.multimodal_batching import batches_for
+from layerscope.workload.optimization import (
+    Applying,
+    Asked,
+    Plan,
+    Refused,
+    applied,
+    plan_of,
+    refuse,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +69,8 @@ class Session:
         chunks: the samples, a batch at a time; they can be taken once.
         generator: runs a batch.
         timer: times a batch; its warm-ups reach every decoder step that may be measured.
-        compiled: the parts that run compiled; None when eager.
+        plan: what the run's optimizations change of an eager run.
+        compiled: the parts that run compiled; None when none do.
         progress: told of every pass.
         announce: takes a line about what is about to happen.
     """
@@ -71,6 +82,7 @@ class Session:
     chunks: Iterator[Sequence[Sample]]
     generator: Generator
     timer: BatchTimer
+    plan: Plan
     compiled: CompiledModel | None
     environment: Environment
     progress: Progress
@@ -100,7 +112,7 @@ def opened(
     destination: Destination,
     load: Load = load_model,
 ) -> Iterator[Session]:
-    """Load the model, set and compile what the configuration asks for; take that back at the end.
+    """Load the model and apply the run's optimizations to it; take them back at the end.
 
     Args:
         load: yields the model; called after what can be refused without it.
@@ -108,14 +120,17 @@ def opened(
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded.
     """
-    with matmul_precision(resolved.config.fp32_matmul):
+    # Whatever the process was set to: what departs from it is an optimization.
+    with _as_spelled(resolved), matmul_precision("highest"):
         source = open_samples(resolved.config)
         ready = load_for(resolved, progress, announce, load)
         config, model = ready.config, ready.model
         # Now, not after minutes of measuring.
         require((*COUNTED, FAST_RANGE, *SESSION) if config.trace else COUNTED)
-        tuned = config.coordinate_descent_tuning
-        with compiled_model(model.model, config.optimization, tuned=tuned) as compiled:
+        refuse(Asked(config=config, architecture=model.model.config, model=model.model))
+        plan = plan_of(config)
+        with applied(Applying(config=config, plan=plan, model=model.model)) as given:
+            compiled = given.get("compile")
             environment = read_environment(cuda=config.device == "cuda")
             generator = Generator(model.model, config)
             yield Session(
@@ -126,12 +141,24 @@ def opened(
                 chunks=_chunks(source, config.samples, config.batch_size),
                 generator=generator,
                 timer=_timer(ready, generator),
-                compiled=compiled,
+                plan=plan,
+                compiled=compiled if isinstance(compiled, CompiledModel) else None,
                 environment=environment,
                 progress=progress,
                 announce=announce,
                 destination=destination,
             )
+
+
+@contextmanager
+def _as_spelled(resolved: Resolved) -> Iterator[None]:
+    """A refusal names the option by which the user asked for the optimization."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.name not in resolved.spelled:
+            raise
+        raise EnvironmentProblem(f"{resolved.spelled[refused.name]}: {refused.why}") from None
 
 
 def _timer(ready: Ready, generator: Generator) -> BatchTimer:
@@ -141,7 +168,7 @@ def _timer(ready: Ready, generator: Generator) -> BatchTimer:
         batches_for(config, model.model, model.processor),
         Target(config.device, torch_dtype(config.dtype)),
         config.batch_size,
-        for_warmup=_to_the_limit(ready, generator) if config.optimization == "cudagraphs" else None,
+        for_warmup=_to_the_limit(ready, generator) if plan_of(config).longest_warm_up else None,
     )
 
 

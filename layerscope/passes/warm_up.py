@@ -54,7 +54,7 @@ def warm_up(session: Session, draft: Draft) -> None:
 
 def _graph_watch(session: Session) -> ProvenanceWatch | None:
     """What is told of captured graphs; None where none are captured, or torch is not understood."""
-    if session.compiled is None or session.config.optimization != "cudagraphs":
+    if session.compiled is None or not session.plan.cuda_graphs:
         return None
     return session.compiled.watch
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,19 @@ def compiled_call(module: nn.Module) -> Callable[..., Any] | None:
 def set_compiled_call(module: nn.Module, call: Callable[..., Any] | None) -> None:
     """Put something else in its place; None: the module runs uncompiled."""
     setattr(module, COMPILED_CALL.attribute, call)
+
+
+@contextmanager
+def compiled_call_kept(module: nn.Module) -> Iterator[None]:
+    """Whatever is compiled inside, afterwards the module runs as it did before."""
+    own, before = COMPILED_CALL.attribute in vars(module), compiled_call(module)
+    try:
+        yield
+    finally:
+        set_compiled_call(module, before)
+        if not own:
+            # A module that was never compiled has the class's attribute alone.
+            delattr(module, COMPILED_CALL.attribute)
 
 
 def original_of(module: nn.Module) -> nn.Module | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from layerscope.config.optimize import beside_fields
 from layerscope.core.run_config import RunConfig
 from layerscope.core.units import size_text
 from layerscope.records.run_record import BatchRecord, Environment, RunRecord
@@ -46,6 +47,7 @@ def mode_of(config: RunConfig) -> str:
         words.append(f"fp32 matmul {config.fp32_matmul} (TF32)")
     if config.coordinate_descent_tuning:
         words.append("coordinate descent tuning")
+    words.extend(beside_fields(config))
     return ", ".join(words)
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 import torch
 
+from layerscope.config.optimize import beside_fields, without
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import AccountingError
 from layerscope.core.progress import Progress
+from layerscope.core.remedy import EAGER
+from layerscope.core.words import listed
 from layerscope.instrument.environment import read_environment
 from layerscope.measure.flops import count_work
 from layerscope.measure.flops.cross_check import cross_check
@@ -86,12 +89,14 @@ def require_equal(checked: CrossChecked) -> None:
 
 
 def _eager(resolved: Resolved) -> Resolved:
-    asked = resolved.config.optimization
-    if asked == "eager":
+    """Without what would be compiled, or set up around a run; attention and precision stay."""
+    asked = resolved.config
+    names = ([] if asked.optimization == EAGER else [asked.optimization]) + [*beside_fields(asked)]
+    if not names:
         return resolved
-    why = f"eager instead of {asked}: operators inside compiled regions bypass the counter"
-    config = dataclasses.replace(resolved.config, optimization="eager")
-    return Resolved(config, (*resolved.choices, why))
+    why = f"eager instead of {listed(names)}: operators inside compiled regions bypass the counter"
+    config = without(asked, names)
+    return dataclasses.replace(resolved, config=config, choices=(*resolved.choices, why))
 
 
 class _Repeated:

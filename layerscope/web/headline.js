@@ -66,7 +66,9 @@ export function cautions(run, base) {
   }
   if (base) {
     const unlike = ["model", "batch_size", "image_size", "max_input_len", "max_new_tokens", "dtype",
-                    "optimization", "attention", "fp32_matmul", "dataset", "device"]
+                    "optimization", "attention", "fp32_matmul", "dataset", "device",
+                    // Older records do not have it.
+                    ...([run, base].every((one) => "optimize" in one.config) ? ["optimize"] : [])]
       .filter((name) => run.config[name] !== base.config[name])
       .map((name) => `${name} ${base.config[name]} → ${run.config[name]}`);
     if (run.environment.gpu_name !== base.environment.gpu_name) {

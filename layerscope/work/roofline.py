@@ -85,6 +85,11 @@ def device_ns(row: LayerRow) -> int | None:
     return row.gpu_self_ns if row.gpu_self_ns is not None else row.op_self_ns
 
 
+def sum_ns(rows: Iterable[LayerRow]) -> int:
+    """Device time of these rows' own work; on a CPU run the time inside operators."""
+    return sum(device_ns(row) or 0 for row in rows)
+
+
 def bound_of(row: LayerRow, compute_ns: float | None, memory_ns: float) -> str:
     """What keeps a row from being faster.
 

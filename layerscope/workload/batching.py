@@ -17,6 +17,7 @@ from layerscope.core.run_config import RunConfig
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.data.random_inputs import RandomInputs, image_token_of
 from layerscope.workload.data.sample import Sample
+from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import refusing_out_of_memory
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Batcher:
         self._config = config
         self._processor = processor
         self._random = config.dataset == RANDOM_DATASET
-        self._bucket = 1 if config.optimization in ("eager", "flash") else LENGTH_BUCKET
+        self._bucket = plan_of(config).text_multiple
         patch = model_config.vision_config.patch_size
         if config.image_size_mode == "model" and config.image_size < patch:
             raise UsageError(

@@ -19,7 +19,7 @@ import torch
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.private.compiler import COMPILED, counters, inductor, recompile_limits
-from layerscope.private.modules import compiled_call, set_compiled_call
+from layerscope.private.modules import compiled_call, compiled_call_kept, set_compiled_call
 from layerscope.private.names import require
 from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
 
@@ -52,17 +52,11 @@ class CompiledParts:
     ) -> None:
         modules = dict(model.named_modules())
         self._parts = {fqn: modules[fqn] for fqn in PARTS if fqn in modules}
-        if not self._parts:
-            raise EnvironmentProblem(
-                f"--optimization {mode}: the model has none of the parts that layerscope compiles "
-                f"({', '.join(PARTS)}); use --optimization eager."
-            )
-        device = next(model.parameters()).device.type
-        if mode == "cudagraphs" and device != "cuda":
-            raise EnvironmentProblem(
-                f"--optimization cudagraphs: CUDA graphs need a CUDA device, the model is on the "
-                f"{device}; use --optimization compile or eager."
-            )
+        refused = why_no_parts(model)
+        if refused is None and mode == "cudagraphs":
+            refused = why_no_graphs(next(model.parameters()).device.type)
+        if refused is not None:
+            raise EnvironmentProblem(f"--optimization {mode}: {refused}")
         self._backend = backend or self._inductor
         self._cudagraphs = mode == "cudagraphs"
         self._tuned: int | None = 0 if tuned else None
@@ -76,27 +70,31 @@ class CompiledParts:
 
     def __enter__(self) -> CompiledParts:
         require(COMPILED)
-        torch.compiler.reset()
-        counters().clear()
-        self._exits = ExitStack()
-        self._exits.enter_context(warnings.catch_warnings())
+        with ExitStack() as exits:
+            # Each puts back what it sets, also where a later one fails.
+            exits.callback(torch.compiler.reset)
+            exits.enter_context(counters_kept())
+            torch.compiler.reset()
+            self._compile(exits)
+            self._exits = exits.pop_all()
+        return self
+
+    def _compile(self, exits: ExitStack) -> None:
+        exits.enter_context(warnings.catch_warnings())
         # Of the code that inductor wrote, once for every variant tried; of TF32, where a finding of
         # ours says what it would save.
         warnings.filterwarnings("ignore", module=r"triton\.")
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-        self._exits.enter_context(recompile_limits(RECOMPILE_LIMIT, _LEAST_LIMIT_OF_SUMS))
+        exits.enter_context(recompile_limits(RECOMPILE_LIMIT, _LEAST_LIMIT_OF_SUMS))
         for fqn, module in self._parts.items():
+            exits.enter_context(compiled_call_kept(module))
             module.compile(backend=self._counting(fqn), dynamic=False)
             call = compiled_call(module)
             assert call is not None
             set_compiled_call(module, self._watched(fqn, call))
-        return self
 
     def __exit__(self, *_: object) -> None:
-        for module in self._parts.values():
-            set_compiled_call(module, None)
         self._exits.close()
-        torch.compiler.reset()
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
@@ -173,6 +171,40 @@ class CompiledParts:
             return result
 
         return watched
+
+
+def why_no_parts(model: torch.nn.Module) -> str | None:
+    """Why a model cannot be compiled by parts; None where it has one."""
+    names = dict(model.named_modules())
+    if any(part in names for part in PARTS):
+        return None
+    return (
+        f"the model has none of the parts that layerscope compiles ({', '.join(PARTS)}); use "
+        "--optimization eager."
+    )
+
+
+def why_no_graphs(device: str) -> str | None:
+    """Why a model on a device cannot run as CUDA graphs; None on CUDA."""
+    if device == "cuda":
+        return None
+    return (
+        f"CUDA graphs need a CUDA device, the model is on the {device}; use --optimization compile "
+        "or eager."
+    )
+
+
+@contextmanager
+def counters_kept() -> Iterator[None]:
+    """Inside, dynamo's counters start empty; afterwards they say what they said before."""
+    counted = counters()
+    before = {group: Counter(names) for group, names in counted.items()}
+    counted.clear()
+    try:
+        yield
+    finally:
+        counted.clear()
+        counted.update(before)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from layerscope.core.errors import EnvironmentProblem
+from layerscope.config.optimize import spelling_of
 from layerscope.private.generation import class_of, supports_flash
 from layerscope.records import RunConfig
+from layerscope.workload.optimization import Refused, plan_of
 
 # Part of the model -> its key in transformers' request for an attention implementation.
 PARTS = {
@@ -32,35 +33,49 @@ class FlashVerdict:
 
 
 def wants_flash(config: RunConfig) -> bool:
-    """Whether FlashAttention was asked for, by either option."""
-    return "flash" in (config.attention, config.optimization)
+    """Whether FlashAttention was asked for, by any option."""
+    return plan_of(config).attention == FLASH
 
 
 def flash_verdicts(config: RunConfig, model_config: Any) -> tuple[FlashVerdict, ...]:
     """Each part's verdict, from what its class declares, the run's dtype and device, the packages.
 
     Raises:
-        EnvironmentProblem: no part can run it; it says why for each.
+        Refused: no part can run it; it says why for each.
     """
-    found = tuple(
+    found = judged(config, model_config)
+    why = why_none(found)
+    if why is not None:
+        raise Refused(f"{spelling_of(config, 'flash')}: {why}", name="flash", why=why)
+    return found
+
+
+def judged(config: RunConfig, model_config: Any) -> tuple[FlashVerdict, ...]:
+    """The same, where none may be able to."""
+    return tuple(
         FlashVerdict(part, _refusal(config, name, supports=supports))
         for part, (name, supports) in _classes(model_config).items()
     )
-    if all(verdict.refusal for verdict in found):
-        asked = "--attention" if config.attention == "flash" else "--optimization"
-        raise EnvironmentProblem(
-            f"{asked} flash: no part of the model can run FlashAttention: "
-            f"{'; '.join(map(str, found))}. Use --attention sdpa: it picks a fused kernel by itself "
-            "where one fits."
-        )
-    return found
+
+
+def why_none(verdicts: tuple[FlashVerdict, ...]) -> str | None:
+    """Each part's reason where no part can run it; None where one can."""
+    if not all(verdict.refusal for verdict in verdicts):
+        return None
+    return (
+        f"no part of the model can run FlashAttention: {'; '.join(map(str, verdicts))}. Use "
+        "--attention sdpa: it picks a fused kernel by itself where one fits."
+    )
 
 
 def attention_request(
     config: RunConfig, verdicts: tuple[FlashVerdict, ...] = ()
 ) -> str | dict[str, str]:
     """What to ask transformers for: one name, or one for each part of the model."""
+    planned = plan_of(config).attention
     rest = "sdpa" if config.attention == "flash" else config.attention
+    if planned not in ("", FLASH):
+        return planned
     if not verdicts:
         return rest
     return {"": rest} | {PARTS[v.part]: rest if v.refusal else FLASH for v in verdicts}

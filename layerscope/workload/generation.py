@@ -16,6 +16,7 @@ from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
+from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
 from layerscope.workload.static_cache import StaticCaches
 
@@ -67,12 +68,13 @@ class Generator:
         self._prompt: _ReturnedPrompt | None = None if self._encoder_decoder else _ReturnedPrompt()
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}
-        static = config.optimization in ("compile", "cudagraphs")
+        plan = plan_of(config)
+        static = plan.static_cache
         one = dataclasses.replace(config, max_new_tokens=1, min_new_tokens=1)
         self._settings = _settings(one if only_first and not static else config, text.vocab_size)
         if takes_interpolation(model):
             self._settings["interpolate_pos_encoding"] = True
-        self._mark_step = config.optimization == "cudagraphs"
+        self._mark_step = plan.cuda_graphs
         self._caches = caches
         if static:
             self._caches = caches or StaticCaches(model, config.max_new_tokens, config.num_beams)
@@ -82,7 +84,7 @@ class Generator:
         if config.num_beams > 1:
             self._counter = _StepCounter()
             self._settings["logits_processor"] = [self._counter]
-        elif config.optimization == "cudagraphs" and not only_first:
+        elif plan.host_ahead and not only_first:
             self._counter = self._loop["custom_generate"] = GreedyLoop()
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

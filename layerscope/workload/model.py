@@ -41,6 +41,7 @@ from layerscope.workload.flash import (
 from layerscope.workload.host_memory import host_peak_bytes
 from layerscope.workload.hub import Hub, HubModel, is_hub_id, ways_on
 from layerscope.workload.module_list import model_record
+from layerscope.workload.optimization import Asked, refuse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,9 +109,8 @@ def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> Loade
     source = _find(config, hub)
     if reads_text_twice(model_class(source.architecture.config)):
         check_inputs(config, source.architecture.config)
-    else:
-        check_family(config, source.architecture.config)
     check_memory(config, source.architecture)
+    refuse(Asked(config=config, architecture=source.architecture.config))
     verdicts: tuple[FlashVerdict, ...] = ()
     if wants_flash(config):
         verdicts = flash_verdicts(config, source.architecture.config)
@@ -176,25 +176,6 @@ def check_inputs(config: RunConfig, model_config: Any) -> None:
             f"--max-input-len {config.max_input_len} and --max-new-tokens {config.max_new_tokens} "
             f"with {model_config.num_query_tokens} query tokens need {needed} positions; the "
             f"language model has {positions}."
-        )
-
-
-def check_family(config: RunConfig, model_config: Any) -> None:
-    """Refuse what only models with two readers of their text run with so far.
-
-    Raises:
-        ModelError: naming the option and the model's type.
-    """
-    kind = model_config.model_type
-    if config.optimization != "eager":
-        raise ModelError(
-            f"--optimization {config.optimization}: not for model_type {kind!r}; layerscope knows how "
-            "to compile models like the bundled one alone. Leave it out."
-        )
-    if config.attention == "flash":
-        raise ModelError(
-            f"--attention flash: not for model_type {kind!r}; layerscope asks it of the parts of models "
-            "like the bundled one alone. Use --attention sdpa or eager."
         )
 
 

@@ -20,6 +20,7 @@ NAMES = [
     "driver",
     "mig",
     "gpu_state",
+    "optimizations",
     "nvml_energy",
     "power_polling",
     "rapl",

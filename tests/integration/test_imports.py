@@ -19,10 +19,13 @@ BASE = ("core", "records")
 # Pure arithmetic and configuration, for readers and passes alike.
 COMMON = ("stats", "scores", "published", "config")
 READ = (
-    "trace", "account", "timeline", "work", "joules", "findings", "differences", "report", "web",
-    "runs", "tab",
+    "trace", "account", "timeline", "work", "joules", "remedies", "findings", "differences", "report",
+    "web", "runs", "tab",
 )  # fmt: skip
-DO = ("private", "models", "workload", "instrument", "measure", "write", "passes", "run")
+DO = (
+    "private", "models", "workload", "instrument", "measure", "optimizations", "write", "passes",
+    "run",
+)  # fmt: skip
 BOTH = ("sweep", "reproduce", "cli")
 FLOORS = (BASE, COMMON, READ, DO, BOTH)
 ORDER = [room for floor in FLOORS for room in floor]

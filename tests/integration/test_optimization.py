@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from support.command import layerscope
 from support.small_model import small_yaml
 
+from layerscope.cli.main import run
 from layerscope.records import RunRecord, load
 from layerscope.records.heavy import heavy_kind
 from layerscope.records.sweep import Cell
@@ -192,3 +196,65 @@ def test_tuning_that_finds_nothing_to_tune_is_said(
     assert record.config.coordinate_descent_tuning
     assert record.optimization is not None
     assert record.optimization.tuned_graphs == 0
+
+
+def test_the_names_and_the_older_options_give_the_same_run(
+    runs: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    done = layerscope(
+        "profile", "--model", small_yaml(tmp_path), *COMMON, "--optimize", "compile", "--strict",
+        "--out", tmp_path / "out", timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (named,) = (tmp_path / "out").iterdir()
+    older = runs[1]
+    one, other = load(older), load(named)
+    said = {"out": one.config.out, "model": one.config.model}
+    assert one.config == dataclasses.replace(other.config, **said)
+    assert one.config.optimize == "compile"
+    assert other.optimization is not None
+    assert other.optimization.mode == "compile"
+    # Not the folder's name, in which TensorBoard's files are called after the process.
+    files = [
+        {path.name for path in folder.rglob("*") if path.suffix in (".json", ".csv", ".md", ".gz")}
+        for folder in (older, named)
+    ]
+    assert {n for n in files[0] if ".pt.trace" not in n} == {
+        n for n in files[1] if ".pt.trace" not in n
+    }
+    assert older.name.split("-", 1)[1] == named.name.split("-", 1)[1]
+    for name in ("layers.csv", "kernels.csv", "operators.csv", "steps.csv"):
+        rows = [(folder / name).read_text().splitlines() for folder in (older, named)]
+        assert rows[0][0] == rows[1][0]
+        assert len(rows[0]) == len(rows[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_of_all_that_needs_cuda_leaves_torch_as_it_was(tmp_path: Path) -> None:
+    def settings() -> tuple[object, ...]:
+        return (
+            torch.get_float32_matmul_precision(),
+            torch.backends.cuda.matmul.fp32_precision,
+            torch._inductor.config.get_config_copy(),
+            torch._dynamo.config.get_config_copy(),
+            list(warnings.filters),
+        )
+
+    import torch._dynamo.config
+    import torch._inductor.config
+
+    before = settings()
+    arguments = [str(word) for word in COMMON]
+    arguments[arguments.index("cpu")] = "cuda"
+    arguments[arguments.index("--batch") + 1] = "1"
+    code = run(
+        ["profile", "--model", str(small_yaml(tmp_path)), *arguments, "--dtype", "fp16",
+         "--optimize", "tuned,tf32,cudagraphs", "--strict", "--out", str(tmp_path / "out")]
+    )  # fmt: skip
+    assert code == 0
+    assert settings() == before
+    record = load(next((tmp_path / "out").iterdir()))
+    assert record.config.optimize == "compile,cudagraphs,tf32,tuned"
+    assert record.optimization is not None
+    assert record.optimization.cudagraph_skips == 0
+    assert record.optimization.tuned_graphs

@@ -34,6 +34,7 @@ USUAL = (
     "optimization",
     "attention",
     "fp32_matmul",
+    "optimize",
 )
 # Where a run was written and where its data lay say nothing about what it did.
 _NOT_SHOWN = frozenset({"out", "data_dir", "images", "processor"})

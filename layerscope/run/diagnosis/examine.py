@@ -14,6 +14,7 @@ from layerscope.run.diagnosis import (
     energy,
     gpu,
     model,
+    optimizations,
     private_names,
     software,
     surroundings,
@@ -126,6 +127,11 @@ def _device() -> tuple[Probe, ...]:
             costs="comparable latency and energy: a GPU held back runs slower and draws less",
             look=lambda: gpu.clocks(_uuids(), SystemClock()),
             timeout_s=DEVICE_TIMEOUT_S,
+        ),
+        Probe(
+            name="optimizations",
+            costs="those that cannot run, with the default model; every other way of running remains",
+            look=optimizations.optimizations,
         ),
     )
 

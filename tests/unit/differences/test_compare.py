@@ -286,6 +286,18 @@ def test_a_gpu_counts_between_cuda_runs_only(record: RunRecord) -> None:
     assert unlike_environments(differences(record, gpu)) == ()
 
 
+def test_other_optimizations_are_named(record: RunRecord) -> None:
+    tuned = replace(
+        record.config, optimization="compile", coordinate_descent_tuning=True, optimize="eager"
+    )
+    found = {item.name: item for item in differences(record, replace(record, config=tuned))}
+    assert (found["optimize"].base, found["optimize"].other) == ("eager", "compile,tuned")
+    assert found["optimize"].kind == found["optimization"].kind == "way"
+    unknown = replace(record, config=replace(record.config, optimize="of-another-version"))
+    (only,) = differences(record, unknown)
+    assert (only.name, only.other) == ("optimize", "of-another-version")
+
+
 def test_every_configuration_field_is_work_way_or_neither() -> None:
     from dataclasses import fields
 

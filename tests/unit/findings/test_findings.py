@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.shared import shared
 
 from layerscope.account.account import account, work_out
+from layerscope.core.remedy import remedies
 from layerscope.findings import Evidence, find, not_judged, rank
 from layerscope.records import (
     BatchRecord,
@@ -182,6 +184,26 @@ def test_decode_that_waits_for_launches() -> None:
     assert (finding.saving.share, finding.saving.of) == (0.75, "profiled window")
     assert finding.rests_on[0] == RestsOn(phase="decode")
     assert "--optimization cudagraphs" in finding.try_next
+
+
+def test_a_remedy_of_no_older_option_is_advised_where_it_says_that_it_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: Any = remedies()
+    new = replace(
+        known["tf32"],
+        name="fewer-launches",
+        does="one for two",
+        helps=("launch-bound",),
+        aliases=(),
+    )
+    monkeypatch.setitem(known, new.name, new)
+    idle = a_phase("decode", active=100, host=300)
+    finding = the(Evidence(account=an_account(), idle=idle, record=a_record()), "launch-bound")
+    assert finding.try_next.endswith("; or --optimize fewer-launches (one for two)")
+    with_it = a_record({"optimize": "fewer-launches"})
+    finding = the(Evidence(account=an_account(), idle=idle, record=with_it), "launch-bound")
+    assert "fewer-launches" not in finding.try_next
 
 
 def test_the_unprofiled_time_takes_the_profiler_out_of_the_saving() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from layerscope.config.resolve import resolve
-from layerscope.passes import session as sessions
 from layerscope.passes.draft import Draft
 from layerscope.passes.latency import latency
 from layerscope.passes.session import Destination, Session, opened
 from layerscope.passes.trace import trace
 from layerscope.passes.warm_up import warm_up
 from layerscope.report.progress import ProgressReporter
+from layerscope.workload.optimization import Optimization, optimizations
 
 LIMIT = 9
 GIVEN = {
@@ -41,17 +41,15 @@ def small_session(folder: Path, mode: str = "eager", **given: Any) -> Iterator[S
         yield session
 
 
-def not_compiled(*_: Any, **__: Any) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
 @pytest.mark.parametrize("optimization", ["eager", "cudagraphs"])
 def test_warm_ups_reach_every_step_that_may_be_measured(
     optimization: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer to `synthetic-textvqa` has two to four tokens; each step is a CUDA graph of its own."""
     # Without its compiled parts, which need CUDA, the mode's generators run on the CPU too.
-    monkeypatch.setattr(sessions, "compiled_model", not_compiled)
+    known: Any = optimizations()
+    for name in ("compile", "cudagraphs"):
+        monkeypatch.setitem(known, name, Optimization(plan=known[name].plan))
     draft = Draft()
     with small_session(tmp_path, optimization) as session:
         warm_up(session, draft)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from layerscope.findings.evidence import Evidence, sum_ns
 from layerscope.records.finding import NotJudged, Saving
 from layerscope.records.layer_table import LayerRow
-from layerscope.work.roofline import device_ns
+from layerscope.work.roofline import device_ns, sum_ns
+
+if TYPE_CHECKING:
+    from layerscope.findings.evidence import Evidence
 
 
 def rows_with_roofline(evidence: Evidence, rule: str) -> list[LayerRow] | NotJudged:
