@@ -69,12 +69,14 @@ def test_the_plain_lines_run_and_give_the_same_tokens(name: str, model: Any) -> 
     inputs = {**small_inputs(), "max_new_tokens": 3, "do_sample": False}
     expected = model.generate(**inputs)
     precision = torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     known: dict[str, Any] = {"torch": torch, "model": model, "inputs": inputs}
     try:
         with torch.compiler.set_stance("force_eager"):
             exec(compile(remedies()[name].snippet, name, "exec"), known)
     finally:
         torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(deterministic)
         for module in model.modules():
             module._compiled_call_impl = None
     assert torch.equal(known["tokens"], expected)
