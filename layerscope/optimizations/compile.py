@@ -40,12 +40,14 @@ class CompiledModel:
 
 def refusal(asked: Asked) -> str | None:
     """A model without any of the parts, or one of which it is not known what compiling them changes."""
+    if asked.model is not None:
+        return why_no_parts(asked.model)
     if not reads_text_twice(model_class(asked.architecture)):
         return (
             f"not for model_type {asked.architecture.model_type!r}: layerscope compiles the parts of "
             "models like the bundled one alone; leave it out."
         )
-    return None if asked.model is None else why_no_parts(asked.model)
+    return None
 
 
 @contextmanager
