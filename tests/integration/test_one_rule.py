@@ -154,3 +154,20 @@ def test_what_is_replayed_is_chosen_by_part() -> None:
     every = layers("vision", "projection", "decoder", "lm_head", "other")
     assert every == layers()
     assert not layers("qformer")
+
+
+@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
+@pytest.mark.parametrize(("name", "described"), [("blip2_t5", True), ("llava", False)])
+def test_calls_are_demanded_where_a_family_describes_them(name: str, described: bool) -> None:
+    model, inputs = ZOO[name]()
+    with torch.no_grad(), layerscope.capture(model) as window:
+        model.generate(**inputs, **HOW)
+        window.steps = 4
+    window.table.check()
+    expected = window.table.expected_calls
+    if described:
+        assert expected is not None
+        assert expected["language_model.decoder"] == 4
+    else:
+        assert expected is None
+        assert any("rule 4 (calls) not applicable" in note for note in window.table.notes)

@@ -3,7 +3,7 @@
 Most families need none. A file is for models whose traces may say no roles of their own, or whose
 structure says how often each module is called. It declares
 
-- `MODULES`: names that stand beside each other in such a model and, together, in no other;
+- `MODULES`: names that stand beside each other in such a model, and in no model of another structure;
 - `ROLES`: the roles of its modules by these names;
 - `DESCRIBED`: a module without which `demanded` does not hold;
 - `demanded(fqn, cls)`: how often the structure calls a module.

@@ -1,6 +1,7 @@
 """InstructBLIP by its module names: the roles in traces that say none, and the calls of its structure.
 
-A model that is there says its roles itself: `models.roles`.
+A model that is there says its roles itself: `models.roles`. BLIP-2 goes by the same names, and with a T5
+its modules are called as often.
 """
 
 from __future__ import annotations
