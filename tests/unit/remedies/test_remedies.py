@@ -14,7 +14,7 @@ import pytest
 import torch
 from support.small_model import small_inputs, small_model
 
-from layerscope.core import plugins
+from layerscope.core import listing
 from layerscope.core.remedy import Remedy, closed, remedies
 from layerscope.findings import Evidence
 from layerscope.records.finding import Saving
@@ -104,7 +104,7 @@ def test_a_file_that_declares_nothing_or_another_name_is_a_fault(
     (package / "silent.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TypeError, match=r"some_remedies\.silent: declares no REMEDY"):
-        plugins.declared_in("some_remedies", "REMEDY")
+        listing.declared_in("some_remedies", "REMEDY")
     other: Any = {"one": remedies()["tf32"]}
     monkeypatch.setattr("layerscope.core.remedy.declared_in", lambda *_: other)
     with pytest.raises(TypeError, match=r"layerscope\.remedies\.one: declares 'tf32'"):
