@@ -106,6 +106,9 @@ def resolve(given: Mapping[str, Any], *, cuda: bool, where: str = "options") -> 
     if "dataset" not in said:
         said["dataset"], reason = _default_dataset(said)
         choices.append(f"data set {said['dataset']}: {reason}")
+    if "images" in said and not theirs & {"image_size", "image_tokens", "image_size_mode"}:
+        said["image_size_mode"] = "processor"
+        choices.append("image size: each image as the processor sizes it")
     if said.get("weights") == "random" and "min_new_tokens" not in said:
         said["min_new_tokens"] = said.get("max_new_tokens", _default("max_new_tokens"))
     config = _typed(with_optimizations(said, where), where)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import UsageError
@@ -13,7 +12,6 @@ from layerscope.core.progress import Progress
 from layerscope.models.image_inputs import fixed_side
 from layerscope.models.two_readers import reads_text_twice
 from layerscope.records import RunConfig
-from layerscope.workload.batching import RANDOM_DATASET
 from layerscope.workload.model import LoadedModel, load_model
 
 Announce = Callable[[str], None]
@@ -22,11 +20,15 @@ Load = Callable[[RunConfig, Announce], LoadedModel]
 
 @dataclass(frozen=True)
 class Ready:
-    """A loaded model, the configuration it runs with, and the choices that led to it."""
+    """A loaded model, the configuration it runs with, and the choices that led to it.
+
+    `planned` holds what the plan had in fields of the configuration that the model decided.
+    """
 
     model: LoadedModel
     config: RunConfig
     choices: tuple[str, ...]
+    planned: dict[str, int | str] = field(default_factory=dict)
 
 
 def load_for(
@@ -48,38 +50,36 @@ def load_for(
     with progress.task(f"load {config.model}", 1) as advance:
         loaded = load(config, announce)
         advance(1)
-    config, sized = _sized(config, loaded, resolved.given)
-    choices = (*resolved.choices, *loaded.choices, *sized)
-    if loaded.record.trained or config.min_new_tokens == config.max_new_tokens:
-        return Ready(loaded, config, choices)
-    # Untrained weights end anywhere: with a forced length, runs stay comparable.
-    forced = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
-    why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
-    return Ready(loaded, forced, (*choices, why))
+    side = _only_side(config, loaded, resolved.given)
+    planned: dict[str, int | str] = {}
+    choices = (*resolved.choices, *loaded.choices)
+    if side is not None:
+        planned = {"image_size": config.image_size}
+        config = dataclasses.replace(config, image_size=side)
+        kind = type(loaded.model).__name__
+        choices = (*choices, f"image size {side} px: the only one that {kind} takes")
+    if not loaded.record.trained and config.min_new_tokens != config.max_new_tokens:
+        # Untrained weights end anywhere: with a forced length, runs stay comparable.
+        config = dataclasses.replace(config, min_new_tokens=config.max_new_tokens)
+        why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
+        choices = (*choices, why)
+    return Ready(loaded, config, choices, planned)
 
 
-def _sized(
-    config: RunConfig, loaded: LoadedModel, given: frozenset[str]
-) -> tuple[RunConfig, tuple[str, ...]]:
-    """The size that the model sees, where the model alone says it, or its processor.
+def _only_side(config: RunConfig, loaded: LoadedModel, given: frozenset[str]) -> int | None:
+    """The side in pixels that the model takes alone; None where it takes the one that is planned.
 
     Raises:
         UsageError: another one was asked for.
     """
-    model: Any = loaded.model
-    if reads_text_twice(model):
-        return config, ()
-    asked = given & {"image_size", "image_tokens", "image_size_mode"}
-    if loaded.processor is not None and config.dataset != RANDOM_DATASET and not asked:
-        config = dataclasses.replace(config, image_size_mode="processor")
-        return config, ("image size: each image as the processor sizes it (--image-size sets one)",)
+    model = loaded.model
+    if reads_text_twice(model) or config.image_size_mode == "source":
+        return None
     side = fixed_side(model)
-    if side is None or config.image_size == side or config.image_size_mode != "model":
-        return config, ()
+    if side is None or side == config.image_size:
+        return None
     if "image_size" in given:
         raise UsageError(
             f"--image-size {config.image_size}: {type(model).__name__} takes images of {side} px alone."
         )
-    return dataclasses.replace(config, image_size=side), (
-        f"image size {side} px: the only one that {type(model).__name__} takes",
-    )
+    return side

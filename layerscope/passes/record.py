@@ -33,6 +33,7 @@ def record_of(session: Session, draft: Draft) -> RunRecord:
         optimization=draft.optimization,
         report=known(draft.report),
         files=dict(draft.files),
+        planned=session.planned,
         warnings=(*_skipped(session.source), *draft.warnings),
     )
 

@@ -66,6 +66,7 @@ class Session:
     Attributes:
         config: that the model runs with.
         choices: that led to the configuration, in words.
+        planned: what the plan had in fields that the model decided.
         chunks: the samples, a batch at a time; they can be taken once.
         generator: runs a batch.
         timer: times a batch; its warm-ups reach every decoder step that may be measured.
@@ -77,6 +78,7 @@ class Session:
 
     config: RunConfig
     choices: tuple[str, ...]
+    planned: dict[str, int | str]
     model: LoadedModel
     source: SampleSource
     chunks: Iterator[Sequence[Sample]]
@@ -136,6 +138,7 @@ def opened(
             yield Session(
                 config=config,
                 choices=ready.choices,
+                planned=ready.planned,
                 model=model,
                 source=source,
                 chunks=_chunks(source, config.samples, config.batch_size),

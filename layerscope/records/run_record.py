@@ -5,9 +5,9 @@ Statistics are derived from it, never stored alone. `save` and `load` are the on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import RUN_FILE, parse_json, write_json
@@ -227,6 +227,13 @@ class RunRecord:
     report: Report
     files: dict[str, str] = field(default_factory=dict)  # role -> file name in the run folder
     warnings: tuple[str, ...] = ()
+    # What the plan had in those fields of `config` that the loaded model decided: its image size.
+    planned: dict[str, int | str] = field(default_factory=dict)
+
+    @property
+    def planned_config(self) -> RunConfig:
+        """The configuration as it was before the model was loaded."""
+        return replace(self.config, **cast(dict[str, Any], self.planned))
 
     @property
     def compiled_parts(self) -> tuple[str, ...]:

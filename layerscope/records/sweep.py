@@ -107,6 +107,7 @@ class SweepRow:
         reason: why it is not done, or what does not add up.
         parameters: of the model that ran.
         pixels: height = width of the pixel_values that really reached the model.
+        image_tokens: that an image became, the most of the first batch; None in older records.
         text_length: padded text tokens of the first full batch, without query tokens.
         decoder_steps: of the first full batch.
         wer: corpus WER, first reference.
@@ -137,6 +138,7 @@ class SweepRow:
     trained: bool | None = None
     parameters: int | None = None
     pixels: int | None = None
+    image_tokens: int | None = None
     text_length: int | None = None
     decoder_steps: float | None = None
     latency_runs: int | None = None

@@ -146,7 +146,7 @@ def check_same(cell: Cell, finished: Finished) -> None:
     Raises:
         DataError: it holds another, after a move or an edit by hand.
     """
-    if not same_run(cell.config, finished.record.config):
+    if not same_run(cell.config, finished.record.planned_config):
         raise DataError(
             f"{finished.folder}: its {RUN_FILE} is of another run than its name says; move the "
             "folder away and start the same command again."

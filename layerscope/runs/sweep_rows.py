@@ -80,7 +80,9 @@ def row_of(
         device_name=record.environment.gpu_name or record.environment.cpu_model,
         trained=record.model.trained,
         parameters=record.model.params,
-        pixels=batch.pixel_values_shape[-1],
+        # Of patches packed beside a grid the last number is no side of an image.
+        pixels=batch.pixel_values_shape[-1] if len(batch.pixel_values_shape) > 3 else None,
+        image_tokens=max(batch.image_tokens, default=None),
         text_length=batch.padded_text_length,
         decoder_steps=float(median(s.decoder_steps for s in full_batches(record))),
         latency_runs=latency.count,

@@ -11,7 +11,14 @@ from layerscope.records.sweep import Setting, SweepRow
 # Prefix of the layer table of a sweep: which run a layer's row is of.
 LAYER_KEYS = ("dataset", "batch", "image_size", "max_input_len", "optimization")
 # Axes along which times are expected to follow a power law.
-SCALED_AXES = ("batch_size", "image_size", "max_input_len", "max_new_tokens", "num_beams")
+SCALED_AXES = (
+    "batch_size",
+    "image_size",
+    "image_tokens",
+    "max_input_len",
+    "max_new_tokens",
+    "num_beams",
+)
 
 
 def layer_keys(row: SweepRow) -> tuple[str, ...]:
@@ -97,7 +104,10 @@ def exponents(rows: Sequence[SweepRow], axes: Sequence[str]) -> tuple[Exponent, 
 
 def equal_work(line: Sequence[SweepRow]) -> bool:
     """Whether every cell of a line gave the model the same shapes and counted the same FLOPs."""
-    work = {(row.flops, row.pixels, row.text_length, row.decoder_steps) for row in line}
+    work = {
+        (row.flops, row.pixels, row.image_tokens, row.text_length, row.decoder_steps)
+        for row in line
+    }
     return len(work) == 1 and line[0].flops is not None
 
 
@@ -207,6 +217,7 @@ def value(row: SweepRow, name: str) -> float | None:
         "batch_size": float(config.batch_size),
         "batch": float(config.batch_size),
         "image_size": float(config.image_size),
+        "image_tokens": None if row.image_tokens is None else float(row.image_tokens),
         "max_input_len": float(config.max_input_len),
         "max_new_tokens": float(config.max_new_tokens),
         "num_beams": float(config.num_beams),
@@ -226,6 +237,7 @@ NUMBERS = (
     "batch_size",
     "batch",
     "image_size",
+    "image_tokens",
     "max_input_len",
     "max_new_tokens",
     "num_beams",

@@ -107,8 +107,7 @@ def load_model(
 def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> LoadedModel:
     check_device(config)
     source = _find(config, hub)
-    if reads_text_twice(model_class(source.architecture.config)):
-        check_inputs(config, source.architecture.config)
+    check_inputs(config, source.architecture.config)
     check_memory(config, source.architecture)
     refuse(Asked(config=config, architecture=source.architecture.config))
     verdicts: tuple[FlashVerdict, ...] = ()
@@ -161,6 +160,8 @@ def check_inputs(config: RunConfig, model_config: Any) -> None:
     Raises:
         ModelError: the image size, the text length or the number of new tokens does not fit.
     """
+    if not reads_text_twice(model_class(model_config)):
+        return  # the batches are checked as they are made
     if config.image_size_mode == "model":
         _check_image_size(config.image_size, _side(model_config.vision_config.patch_size))
     limit = model_config.qformer_config.max_position_embeddings

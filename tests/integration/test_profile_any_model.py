@@ -184,3 +184,34 @@ def test_images_of_ones_own_reach_the_model_at_their_own_sizes(tmp_path: Path) -
     assert "-own-sizes-" in folder.name
     assert [row["sample_id"] for row in rows(folder / "predictions.csv")] == ["0.png", "1.png"]
     assert saved["report"]["wer_value"]["reason"] == "the data set has no reference answers"
+
+
+@pytest.mark.slow
+def test_a_sweep_over_image_tokens_and_one_over_a_fixed_size(tmp_path: Path) -> None:
+    base = {
+        "weights": "random", "device": "cpu", "batch_size": 2, "samples": 2, "warmup": 1,
+        "measure_limit_s": 0.1, "max_input_len": 12, "max_new_tokens": 3,
+    }  # fmt: skip
+    grid = {"image_tokens": [16, 64]}
+    over = tmp_path / "tokens.yaml"
+    model = str(described(tmp_path, "qwen2_5_vl"))
+    over.write_text(yaml.safe_dump({"base": {**base, "model": model}, "grid": grid}))
+    done = layerscope("sweep", over, "--out", tmp_path / "tokens")
+    assert done.returncode == 0, done.stderr
+    table = rows(tmp_path / "tokens" / "sweep.csv")
+    assert [row["image_tokens_seen"] for row in table] == ["16", "64"]
+    assert [row["pixels_seen"] for row in table] == ["", ""]
+    assert "64 image tokens, 14 text, 3 steps" in done.stdout
+    # The model decides its size; a finished cell is still the one that was planned.
+    model = str(described(tmp_path, "llava"))
+    over.write_text(yaml.safe_dump({"base": {**base, "model": model}, "grid": {"seed": [0, 1]}}))
+    for _ in range(2):
+        done = layerscope("sweep", over, "--out", tmp_path / "seeds")
+        assert done.returncode == 0, done.stderr
+    assert "2 cells, 2 finished, 0 to run" in done.stdout + done.stderr
+    assert {row["image_size"] for row in rows(tmp_path / "seeds" / "sweep.csv")} == {"56"}
+    over.write_text(
+        yaml.safe_dump({"base": {**base, "model": model}, "grid": {"image_size": [28, 56]}})
+    )
+    done = layerscope("sweep", over, "--out", tmp_path / "sizes")
+    assert "takes images of 56 px alone" in done.stdout

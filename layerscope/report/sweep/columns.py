@@ -109,6 +109,7 @@ _NUMBERS = (
     SweepColumn("warnings", "text", lambda row: "; ".join(row.warnings) or None),
     _own("reason", "text"),
     SweepColumn("latency_confidence", "real", _confidence),
+    _own("image_tokens_seen", "integer", "image_tokens"),
 )
 
 

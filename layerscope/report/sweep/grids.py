@@ -169,6 +169,7 @@ def _cells_text(names: list[str], measured: list[str]) -> str:
 
 def _seen(row: SweepRow) -> str:
     """What really reached the model, which need not be what was asked for."""
-    if row.pixels is None:
+    if row.text_length is None:
         return ""
-    return f"{row.pixels} px, {row.text_length} text, {row.decoder_steps:g} steps"
+    image = f"{row.image_tokens} image tokens" if row.pixels is None else f"{row.pixels} px"
+    return f"{image}, {row.text_length} text, {row.decoder_steps:g} steps"

@@ -56,6 +56,7 @@ CHANGED: dict[str, Any] = {
     "energy_limit_s": 60.0,
     # No other option says it; a record may come from a layerscope that has one of the name.
     "optimize": "of-another-version",
+    "image_tokens": 64, "images": "photos",
 }  # fmt: skip
 RELOADS = {
     "model", "weights", "revision", "dtype_layout", "processor", "device", "dtype",
