@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
 from support.by_path import module_at
 from support.families import FAMILIES
 from support.families.parts import Builder
-from support.family_check import NEW_TOKENS, NOT_GENERATING, Shown, check_capture
+from support.family_check import NEW_TOKENS, NOT_GENERATING, Shown, captured, check_capture, run
 from support.shared import SHARED
 
 from layerscope.models.roles import roles_of
+from layerscope.runs.run import Run
 from layerscope.workload.module_list import list_modules
 
 STEPS = {"prefill", "decode"}
@@ -120,3 +122,20 @@ def test_a_tower_inside_an_encoder_is_not_the_encoder() -> None:
     assert roles["model.encoder"] == "encoder"
     assert roles["model.encoder.vision_tower"] == "vision"
     assert roles["model.encoder.multi_modal_projector"] == "projection"
+
+
+def findings_of(name: str, tmp_path: Path, **more: Any) -> list[str]:
+    model, inputs = FAMILIES[name]()
+    trace = tmp_path / f"{name}.json.gz"
+    captured(model, lambda: run(model, inputs | more), trace)
+    found = Run.open(trace).findings
+    assert found is not None
+    return [one.sentence for one in found.seen if one.id.startswith("encoder-called-again")]
+
+
+def test_an_encoder_that_runs_for_every_token_is_found(tmp_path: Path) -> None:
+    """IDEFICS encodes its images again at each step; tiles, frames and two towers are one call each."""
+    (sentence,) = findings_of("idefics", tmp_path)
+    assert "model.vision_model (vision) ran 5 times in 1 batch" in sentence
+    for name in ("llava_next", "instructblip_video", "video_llava", "idefics2", "chameleon"):
+        assert findings_of(name, tmp_path) == [], name
