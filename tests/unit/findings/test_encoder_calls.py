@@ -7,7 +7,7 @@ from dataclasses import replace
 from unit.findings.test_findings import an_account, row
 
 from layerscope.findings.encoder_calls import encoder_called_again
-from layerscope.findings.evidence import Evidence
+from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import NotJudged
 from layerscope.records.tables import Account
 
@@ -57,6 +57,17 @@ def test_a_loop_of_ones_own_counts_its_prompts() -> None:
     verdict = encoder_called_again(Evidence(account=account))  # ten calls of the model, one prompt
     assert not isinstance(verdict, NotJudged)
     assert "2 times in 1 batch" in verdict[0].sentence
+
+
+def test_a_projection_called_for_two_things_is_nothing_to_say() -> None:
+    def verdict(calls: int) -> Verdict:
+        rows = [row("generate", "other", 0), row("m.projector", "projection", 9, calls=calls)]
+        return encoder_called_again(Evidence(account=an_account(rows, steps=4)))
+
+    assert verdict(2) == ()
+    again = verdict(4)
+    assert not isinstance(again, NotJudged)
+    assert again[0].id == "encoder-called-again-projection"
 
 
 def test_no_call_of_the_model_is_not_judged() -> None:
