@@ -1,9 +1,9 @@
-"""Calls of the towers in, a finding out for one that ran more often than there were batches.
+"""Calls of what encodes images and sound in, a finding out where it ran more often than once a batch.
 
-What a batch shows does not change while its answer is written, so a tower has its work once. Some models
-encode it again for each token, some programs for each question about one image. Two calls may be by
-design: models with one tower for both take images and video one after the other. Several images, tiles
-or frames of a batch are one call.
+What a batch shows does not change while its answer is written, so a tower and what follows it have their
+work once. A loop that hands the pixels on encodes them for each token, and some models resample them
+again. Two calls may be by design: models with one tower for both take images and video one after the
+other. Several images, tiles or frames of a batch are one call.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow
 from layerscope.work.roofline import sum_ns
 
-_TOWERS = ("vision", "audio")
+# Phase -> calls a batch that are no finding. What stands behind a tower is often called for two things.
+_USUAL = {"vision": 1, "audio": 1, "qformer": 2, "projection": 2}
 
 
 def encoder_called_again(evidence: Evidence) -> Verdict:
-    """A vision or audio tower was called more than once a batch."""
+    """A tower, or what stands between it and the decoder, was called again for the same batch."""
     batches = _batches(evidence)
     if not batches:
         return NotJudged(
@@ -27,9 +28,9 @@ def encoder_called_again(evidence: Evidence) -> Verdict:
         )
     return tuple(
         _finding(row, batches, evidence)
-        for phase in _TOWERS
+        for phase, usual in _USUAL.items()
         for row in _outermost([r for r in evidence.rows if r.phase == phase and r.calls])
-        if row.calls > batches
+        if row.calls > usual * batches
     )
 
 
@@ -43,7 +44,7 @@ def _batches(evidence: Evidence) -> int:
 
 
 def _outermost(rows: list[LayerRow]) -> list[LayerRow]:
-    """The towers: called modules of the phase that lie in no other called one."""
+    """Called modules of the phase that lie in no other called one."""
     layers = {row.layer for row in rows}
     return [row for row in rows if not any(above in layers for above in _around(row.layer))]
 
@@ -53,28 +54,28 @@ def _around(layer: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _finding(tower: LayerRow, batches: int, evidence: Evidence) -> Finding:
+def _finding(top: LayerRow, batches: int, evidence: Evidence) -> Finding:
     own = [
         row
         for row in evidence.rows
-        if row.phase == tower.phase and f"{row.layer}.".startswith(f"{tower.layer}.")
+        if row.phase == top.phase and f"{row.layer}.".startswith(f"{top.layer}.")
     ]
     time = sum_ns(own)
-    calls = f"{tower.calls:,} times in {batches:,} {'batch' if batches == 1 else 'batches'}"
+    calls = f"{top.calls:,} times in {batches:,} {'batch' if batches == 1 else 'batches'}"
     design = (
         " Two a batch are by design where one tower takes images and video."
-        if tower.calls == 2 * batches
+        if top.calls == 2 * batches
         else ""
     )
     return Finding(
-        id=f"encoder-called-again-{tower.phase}",
-        sentence=f"{tower.layer} ({tower.phase}) ran {calls}: {ms(time)} of {evidence.time_of}, "
+        id=f"encoder-called-again-{top.phase}",
+        sentence=f"{top.layer} ({top.phase}) ran {calls}: {ms(time)} of {evidence.time_of}, "
         f"{percent(time / max(evidence.whole_ns, 1))} of it all.{design}",
-        rests_on=(RestsOn(layer=tower.layer, phase=tower.phase),),
+        rests_on=(RestsOn(layer=top.layer, phase=top.phase),),
         try_next="encode once and hand the features on, as image embeddings or inputs_embeds, where "
         "the model takes them; all images of a batch in one call",
         saving=Saving(
-            saved_ns=round(time * (1 - batches / tower.calls)),
+            saved_ns=round(time * (1 - batches / top.calls)),
             whole_ns=evidence.whole_ns,
             of=evidence.time_of,
             basis="all calls but one a batch, as if each took as long as the mean",

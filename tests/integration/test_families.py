@@ -7,19 +7,33 @@ tests, the larger ones beside the repository are for the slow runs.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from _pytest.mark import ParameterSet
 from support.by_path import module_at
 from support.families import FAMILIES
 from support.families.parts import Builder
-from support.family_check import NEW_TOKENS, NOT_GENERATING, Shown, check_capture
+from support.family_check import (
+    NEW_TOKENS,
+    NOT_GENERATING,
+    Shown,
+    captured,
+    check_capture,
+    hooked_calls,
+    run,
+)
 from support.shared import SHARED
 
 from layerscope.models.roles import roles_of
+from layerscope.runs.run import Run
 from layerscope.workload.module_list import list_modules
 
+# Of transformers 5.17, about what its own Mllama uses.
+pytestmark = pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning")
 STEPS = {"prefill", "decode"}
 # What runs before the decoder; where nothing is said, a tower and a projection.
 BEFORE = {
@@ -120,3 +134,43 @@ def test_a_tower_inside_an_encoder_is_not_the_encoder() -> None:
     assert roles["model.encoder"] == "encoder"
     assert roles["model.encoder.vision_tower"] == "vision"
     assert roles["model.encoder.multi_modal_projector"] == "projection"
+
+
+def again(name: str, trace: Path, how: Callable[[Any, dict[str, Any]], Any] = run) -> list[str]:
+    """What the findings say of encoders that were called again."""
+    model, inputs = FAMILIES[name]()
+    captured(model, lambda: how(model, inputs), trace)
+    found = Run.open(trace).findings
+    assert found is not None
+    return [one.sentence for one in found.seen if one.id.startswith("encoder-called-again")]
+
+
+def naive_loop(model: Any, inputs: dict[str, Any]) -> Any:
+    """No cache, and the pixels with every call."""
+    given = dict(inputs)
+    for _ in range(4):
+        token = model(**given, use_cache=False).logits[:, -1:].argmax(-1)
+        given["input_ids"] = torch.cat([given["input_ids"], token], 1)
+        given["attention_mask"] = torch.ones_like(given["input_ids"])
+    return given["input_ids"]
+
+
+def test_an_encoder_that_runs_for_every_token_is_found(tmp_path: Path) -> None:
+    tower, projector = sorted(again("llava", tmp_path / "t.json.gz", naive_loop), reverse=True)
+    assert tower.startswith("model.vision_tower (vision) ran 4 times in 1 batch: ")
+    assert projector.startswith("model.multi_modal_projector (projection) ran 4 times")
+    # IDEFICS' resampler runs at each step from some version of transformers on.
+    _, hooked = hooked_calls(*_ready("idefics"))
+    assert len(again("idefics", tmp_path / "t.json.gz")) == (
+        hooked["model.perceiver_resampler"] > 2
+    )
+
+
+def _ready(name: str) -> tuple[Any, Callable[[], Any]]:
+    model, inputs = FAMILIES[name]()
+    return model, lambda: run(model, inputs)
+
+
+@pytest.mark.parametrize("name", ["llava_next", "instructblip_video", "video_llava", "chameleon"])
+def test_tiles_frames_and_two_towers_are_one_call_each(name: str, tmp_path: Path) -> None:
+    assert again(name, tmp_path / "t.json.gz") == []

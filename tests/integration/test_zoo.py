@@ -1,10 +1,12 @@
-"""Models of many architectures, captured: phases by roles, steps, outputs and the saved account."""
+"""Models of the shared zoo, captured: ways to generate, loops of one's own, wrappers.
+
+Every family's phases, steps, outputs and saved account are `test_families.py`'s.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +16,11 @@ from support.shared import SHARED
 
 import layerscope
 from layerscope.models.roles import roles_of
-from layerscope.runs.run import Run
 
 Built = tuple[torch.nn.Module, dict[str, Any]]
 NEW_TOKENS = 5
 # Not for generate(): one call of the model.
 NOT_GENERATING = {"vit_cls": {"forward"}, "clip": {"vision", "encoder", "projection", "other"}}
-BEFORE_THE_PREFILL = {
-    "vision": ("llava", "qwen2_5_vl", "idefics3", "florence2", "donut", "git", "pix2struct"),
-    "projection": ("llava", "blip2_opt", "gemma3", "florence2", "git"),
-    "qformer": ("blip2_opt", "blip2_t5", "instructblip_vicuna"),
-    "encoder": ("blip2_t5", "florence2", "plain_t5"),
-    "audio": ("whisper",),
-}
 
 
 def zoo() -> dict[str, Callable[[], Built]]:
@@ -49,62 +43,11 @@ def run(model: Any, inputs: dict[str, Any], name: str) -> Any:
         )
 
 
-@pytest.mark.parametrize("name", ZOO)
-def test_a_model_of_the_zoo(name: str, tmp_path: Path) -> None:
-    model, inputs = ZOO[name]()
-    wanted = run(model, inputs, name)
-    before = {fqn: dict(module.__dict__) for fqn, module in model.named_modules()}
-    with layerscope.capture(model, tmp_path / "t.json.gz") as window:
-        found = run(model, inputs, name)
-    assert torch.equal(found, wanted)
-    for fqn, module in model.named_modules():
-        assert module.__dict__.keys() == before[fqn].keys(), fqn
-
-    account = window.account
-    account.table.check()
-    phases = {row.phase for row in account.table.rows if not row.is_bucket}
-    saved = Run.open(tmp_path / "t.json.gz")
-    assert saved.account.table == account.table
-    assert saved.account.steps == account.steps
-    if name in NOT_GENERATING:
-        assert phases == NOT_GENERATING[name]
-        return
-    assert {"prefill", "decode", "other"} <= phases
-    assert "forward" not in phases
-    for phase, names in BEFORE_THE_PREFILL.items():
-        if name in names:
-            assert phase in phases
-    assert Counter(step.phase for step in account.steps) == {"prefill": 1, "decode": NEW_TOKENS - 1}
-
-    modules = layerscope_modules(model)
-    other = sum(params for group, params in modules if group == "other")
-    assert other <= 0.05 * sum(params for _, params in modules)
-
-
-def layerscope_modules(model: torch.nn.Module) -> list[tuple[str, int]]:
-    from layerscope.workload.module_list import list_modules
-
-    return [(module.group, module.params) for module in list_modules(model)]
-
-
 def steps_of(model: Any, inputs: dict[str, Any], **how: Any) -> Counter[str]:
     with torch.no_grad(), layerscope.capture(model) as window:
         model.generate(**inputs, max_new_tokens=5, min_new_tokens=5, **{"do_sample": False, **how})
     window.table.check()
     return Counter(step.phase for step in window.account.steps)
-
-
-@pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")
-def test_ways_to_generate() -> None:
-    model, inputs = ZOO["llava"]()
-    assert steps_of(model, inputs, num_beams=2) == {"prefill": 1, "decode": 4}
-    chunks = steps_of(model, inputs, prefill_chunk_size=10)
-    assert chunks == {"prefill": 3, "decode": 4}  # 28 positions in chunks of 10
-    looked_up = steps_of(
-        model, inputs | {k: v[:1] for k, v in inputs.items()}, prompt_lookup_num_tokens=2
-    )
-    assert looked_up["prefill"] == 1
-    assert looked_up["decode"] >= 1
 
 
 @pytest.mark.skipif(not ZOO, reason="needs cases/zoo.py in ../shared")

@@ -35,8 +35,9 @@ def fuyu() -> Built:
     for name in ("num_key_value_heads", "head_dim"):
         text.pop(name)
     config = hf.FuyuConfig(
-        text_config=text, image_size=SIDE, patch_size=8, image_token_id=IMAGE, pad_token_id=0
-    )
+        text_config=text, image_size=SIDE, patch_size=8, image_token_id=IMAGE, pad_token_id=0,
+        hidden_size=WIDTH,
+    )  # fmt: skip
     ids = prompt(16)
     inputs = with_mask(ids, image_patches=pixels(BATCH, 16, 3 * 8 * 8))
     return built(hf.FuyuForCausalLM, config), inputs
