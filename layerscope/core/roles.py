@@ -75,7 +75,7 @@ def language_model_of(roles: Roles) -> str:
     apart = around([fqn for fqn, role in roles.items() if role in APART])
     for decoder in decoders(roles):
         whole = [fqn for fqn in (*around([decoder]), decoder) if fqn not in apart]
-        return min(whole, key=len)
+        return min(whole, key=len, default=decoder)  # a tower may lie in the decoder itself
     return ""
 
 
