@@ -64,15 +64,17 @@ def padding(evidence: Evidence) -> Verdict:
     if record is None:
         return NotJudged(rule="padding", reason="no run record: the prompts' lengths are unknown")
     batches = _traced(record.workload.batches, record.trace.batch if record.trace else None)
+    # A language model without an encoder reads the text, and its padding, in its prefill.
+    reads = "encoder" if any(row.phase == "encoder" for row in evidence.rows) else "prefill"
     found = []
     for phase, words, lengths in (
-        ("encoder", "language model's", [(b.text_lengths, b.padded_text_length) for b in batches]),
+        (reads, "language model's", [(b.text_lengths, b.padded_text_length) for b in batches]),
         ("qformer", "Q-Former's", [(b.qformer_lengths, b.padded_qformer_length) for b in batches]),
     ):
         positions = sum(len(real) * padded for real, padded in lengths)
         real = sum(sum(one) for one, _ in lengths)
         if positions and 1 - real / positions >= PADDING_SHARE:
-            found.append(_padding(evidence, phase, words, real, positions, len(batches)))
+            found.append(_padding(evidence, phase, words, real, positions, batches))
     return tuple(found)
 
 
@@ -82,19 +84,28 @@ def _traced(batches: tuple[BatchRecord, ...], index: int | None) -> tuple[BatchR
 
 
 def _padding(
-    evidence: Evidence, phase: str, words: str, real: int, positions: int, batches: int
+    evidence: Evidence,
+    phase: str,
+    words: str,
+    real: int,
+    positions: int,
+    batches: tuple[BatchRecord, ...],
 ) -> Finding:
     share = 1 - real / positions
     time = sum_ns(row for row in evidence.rows if row.phase == phase)
-    where = "the traced batch" if batches == 1 else f"{batches} batches"
+    where = "the traced batch" if len(batches) == 1 else f"{len(batches)} batches"
+    # An image's tokens are as much of a prefill as the text's.
+    images = sum(sum(b.image_tokens) for b in batches) if phase == "prefill" else 0
+    of_phase = (positions - real) / (positions + images)
     saving = Saving(saved_ns=None, basis=f"no {evidence.time_of} was seen in {phase}")
     if time:
         saving = Saving(
-            saved_ns=round(time * share),
+            saved_ns=round(time * of_phase),
             whole_ns=evidence.whole_ns,
             of=evidence.time_of,
             basis=f"the padded share of {phase}'s {ms(time)}, as if its time followed the text "
-            "positions; the query tokens and the longest prompt of a batch stay",
+            f"positions; {'image' if phase == 'prefill' else 'the query'} tokens and the longest "
+            "prompt of a batch stay",
         )
     return Finding(
         id=f"padding-{phase}",

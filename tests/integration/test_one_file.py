@@ -158,6 +158,26 @@ def test_a_family_is_one_file(tree: Path) -> None:
     assert {("eye", "vision"), ("bridge", "projection")} <= rows
 
 
+def test_a_family_may_come_from_a_package_of_ones_own(tree: Path) -> None:
+    installed = tree / "my_models-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-models\nVersion: 1.0\n")
+    point = installed / "entry_points.txt"
+    point.write_text("[layerscope.families]\nmine = my_models_family\n")
+    file = tree / "my_models_family.py"
+    file.write_text(FAMILY)
+    try:
+        assert changed(tree) == set()
+        _, planted = python(tree, "-c", USE, str(tree / "t.json")).splitlines()
+        assert "('eye', 'vision', 'other')" in planted
+        point.write_text("[layerscope.families]\nmine = absent_module\n")
+        with pytest.raises(AssertionError, match=r"mine = absent_module .* cannot be imported"):
+            python(tree, "-c", USE, str(tree / "t.json"))
+    finally:
+        file.unlink()
+        shutil.rmtree(installed)
+
+
 def test_families_are_found_in_one_order_and_own_their_types_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -167,12 +187,14 @@ def test_families_are_found_in_one_order_and_own_their_types_alone(
     assert model_families.family_of("gemma3") is None
     (tmp_path / "second_git.py").write_text('MODEL_TYPES = ("git",)\n')
     monkeypatch.setattr(model_families, "__path__", [*model_families.__path__, str(tmp_path)])
+    model_families._files.cache_clear()
     model_families._by_model_type.cache_clear()
     try:
         with pytest.raises(LayerscopeError, match="git and second_git both declare"):
             model_families.family_of("git")
     finally:
         monkeypatch.undo()
+        model_families._files.cache_clear()
         model_families._by_model_type.cache_clear()
         sys.modules.pop("layerscope.models.families.second_git", None)
 

@@ -15,6 +15,7 @@ from layerscope.findings import Evidence, find, not_judged, rank
 from layerscope.records import (
     BatchRecord,
     Environment,
+    LatencySample,
     LayerRow,
     LayerTable,
     ModelRecord,
@@ -335,6 +336,57 @@ def test_padding_turns_at_a_quarter() -> None:
     assert found(Evidence(account=an_account(), record=emptier), "padding") is not None
 
 
+def test_padding_of_a_model_without_an_encoder_is_its_prefill_s() -> None:
+    """60 of 200 text positions hold a token; of 200 + 200 positions in prefill 140 are padding."""
+    batch = replace(a_batch(text=((10, 50), 100)), image_tokens=(100, 100))
+    rows = [row("model.language_model", "prefill", 40), row("model.visual", "vision", 60)]
+    finding = the(Evidence(account=an_account(rows), record=a_record(batches=(batch,))), "padding")
+    assert finding.id == "padding-prefill"
+    assert "60 of 200 hold a token" in finding.sentence
+    assert finding.saving.saved_ns == 14 * MS
+    assert "image tokens" in finding.saving.basis
+
+
+def test_a_size_is_not_judged_of_patches_and_tiles() -> None:
+    batch = replace(a_batch(), pixel_values_shape=(512, 1176))
+    evidence = Evidence(account=an_account(), record=a_record(batches=(batch,)))
+    assert "patches or tiles" in reasons(evidence)["image-size"]
+
+
+# preprocessing
+
+
+def prepared(preprocess_ms: float, *, dataset: str = "textvqa") -> Evidence:
+    record = a_record(batches=(a_batch(),))
+    sample = LatencySample(
+        batch=0, size=2, warmup=False, full=True, generate_ns=100 * MS,
+        preprocess_ns=round(preprocess_ms * MS), copy_ns=MS, decoder_steps=4, new_tokens=(4, 4),
+    )  # fmt: skip
+    record = replace(
+        record,
+        workload=replace(record.workload, dataset=dataset),
+        latency=(replace(sample, warmup=True, preprocess_ns=90 * MS), sample),
+    )
+    return Evidence(account=an_account(), record=record)
+
+
+def test_a_processor_that_the_device_waits_for() -> None:
+    finding = the(prepared(29.0), "preprocessing")
+    assert finding.sentence.startswith(
+        "Before each batch the processor takes 29.0 ms of host time and the copy to the device "
+        "1.00 ms, 30 % of the 100 ms of generate()"
+    )
+    assert finding.saving.saved_ns is None
+    assert found(prepared(9.0), "preprocessing") is not None
+    assert found(prepared(8.9), "preprocessing") is None
+
+
+def test_no_processor_is_not_judged() -> None:
+    assert "were drawn" in reasons(prepared(29.0, dataset="synthetic-random"))["preprocessing"]
+    alone = replace(prepared(29.0), record=None)
+    assert "no run record" in reasons(alone)["preprocessing"]
+
+
 # convolutions
 
 PATCH = "vision_model.embeddings.patch_embedding"
@@ -574,4 +626,5 @@ def test_the_bare_xl_trace() -> None:
         ),
         NotJudged(rule="padding", reason="no run record: the prompts' lengths are unknown"),
         NotJudged(rule="image-size", reason="no run record: the size asked for is unknown"),
+        NotJudged(rule="preprocessing", reason="no run record: the time before a batch is unknown"),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,26 @@ import torch
 
 from layerscope.measure.replay import player as players
 from layerscope.measure.replay.player import player_of
+
+
+class Clock:
+    """Time that passes only where a pass or a graph sleeps."""
+
+    now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(players, "time", CLOCK)
 
 
 class Device:
@@ -44,7 +63,7 @@ class Device:
         yield
 
     def replay(self) -> None:
-        time.sleep(self.graph_s)
+        CLOCK.sleep(self.graph_s)
 
 
 @pytest.fixture
@@ -68,7 +87,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Device]:
 
 
 def sleeps(seconds: float) -> Callable[[], None]:
-    return lambda: time.sleep(seconds)
+    return lambda: CLOCK.sleep(seconds)
 
 
 def test_a_launch_bound_pass_becomes_a_graph_after_warming_up_on_a_side_stream(
@@ -76,11 +95,11 @@ def test_a_launch_bound_pass_becomes_a_graph_after_warming_up_on_a_side_stream(
 ) -> None:
     fake = device(graph_s=0.0002)
     put_back: list[int] = []
-    player = player_of(sleeps(0.02), "cuda", after=lambda: put_back.append(1))
+    player = player_of(sleeps(0.002), "cuda", after=lambda: put_back.append(1))
     assert (player.how, player.why_plain) == ("CUDA graph", None)
     assert fake.log.index("side stream") < fake.log.index("capture")
-    assert player.pass_s < 0.02
-    assert player.passes == pytest.approx(0.1 / player.pass_s, rel=0.01, abs=1)
+    assert player.pass_s == pytest.approx(0.0002)
+    assert player.passes == pytest.approx(0.1 / player.pass_s, rel=0.01)
     assert put_back  # the inputs are as they were, though the capture ran the pass
     player.run(2)
 
@@ -88,8 +107,8 @@ def test_a_launch_bound_pass_becomes_a_graph_after_warming_up_on_a_side_stream(
 def test_a_pass_that_a_graph_does_not_make_faster_stays_plain(
     device: Callable[..., Device],
 ) -> None:
-    device(graph_s=0.03)
-    player = player_of(sleeps(0.01), "cuda")
+    device(graph_s=0.003)
+    player = player_of(sleeps(0.002), "cuda")
     assert player.how == "plain"
     assert "a graph changes nothing" in (player.why_plain or "")
 
@@ -98,7 +117,7 @@ def test_a_pass_that_waits_for_the_device_is_never_captured(device: Callable[...
     fake = device()
 
     def waits() -> None:
-        time.sleep(0.001)
+        CLOCK.sleep(0.001)
         if fake.mode == "error":
             raise RuntimeError("called a synchronizing CUDA operation")
 
