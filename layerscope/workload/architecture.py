@@ -118,7 +118,8 @@ def model_class(config: Any) -> type[nn.Module]:
     """The class that `AutoModelForImageTextToText` makes of a configuration."""
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-    found: type[nn.Module] = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    known: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    found: type[nn.Module] = known[0] if isinstance(known, tuple) else known
     return found
 
 

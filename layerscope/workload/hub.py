@@ -21,7 +21,7 @@ from layerscope.workload.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 # `*` crosses folders here: the Q-Former's tokenizer lies in a folder of its own.
-_TEXT_FILES = ("*.json", "*.txt", "*.model")
+_TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # the last: a chat template
 _TIMEOUT_S = 10.0
 _LINE_RATES_MBIT_S = (1000, 100)
 

@@ -30,6 +30,7 @@ from layerscope.records.run_record import BatchRecord
 from layerscope.workload.batching import RANDOM_DATASET, Batch, Batcher, Batches
 from layerscope.workload.data.random_inputs import PIXELS, TEXT, plain_ids, stream_of
 from layerscope.workload.data.sample import Sample
+from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.out_of_memory import refusing_out_of_memory
 
 if TYPE_CHECKING:
@@ -86,15 +87,12 @@ class RandomBatcher:
         before, after = marks_around(settings)
         special = {*before, *after, *(() if self._token is None else (self._token,))}
         self._text_ids = plain_ids(text, "language model", special)
-        one = self._images([0])
-        parameter = next(model.parameters())
+        device, dtype = next(model.parameters()).device, torch_dtype(config.dtype)
         self.image_tokens = tokens_of(
             model,
             {
-                name: tensor.to(parameter.device, parameter.dtype)
-                if tensor.is_floating_point()
-                else tensor.to(parameter.device)
-                for name, tensor in one.items()
+                name: tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+                for name, tensor in self._images([0]).items()
             },
         )
         if self.image_tokens and self._token is None:

@@ -225,6 +225,8 @@ def test_wanted_files() -> None:
         "pytorch_model-00001-of-00002.bin",
         "qformer_tokenizer/vocab.txt",
         "spiece.model",
+        "chat_template.jinja",
+        "modeling_own.py",
         "flax/model.msgpack",
     ]
     assert set(wanted_files("a/b", names, weights=True)) == {
@@ -234,6 +236,7 @@ def test_wanted_files() -> None:
         "model.safetensors.index.json",
         "qformer_tokenizer/vocab.txt",
         "spiece.model",
+        "chat_template.jinja",
     }
     assert not any("00001" in n for n in wanted_files("a/b", names, weights=False))
 
