@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
 from typing import Any
 
 from layerscope.records.plausible_ceilings import rate_text
@@ -60,32 +59,26 @@ def beside_a_busy_core(p: Page) -> None:
     ):
         p.says("{}", line)
     moved = best_over_best()
-    p.says(
-        "between {:.2f} and {:.2f} of what they were without",
-        min(moved.values()),
-        max(moved.values()),
-    )
-    p.says("A single measurement moved by {:.2f} to {:.2f}", min(singles()), max(singles()))
-    off = [ratio for ratio in singles() if abs(ratio - 1) > 0.1]
-    p.says("{} of the {} single ratios lie beyond 10 %", len(off), len(singles()))
-    for name in ("float16", "bfloat16"):
-        assert all(abs(pair["planted_over_as_it_is"][name] - 1) <= 0.1 for pair in pairs())
-    p.given("fp16 and bf16 stayed within 10 % in every pair")
-    threes = best_of_three()
-    within = [
-        all(abs(ratio - 1) <= 0.1 for ratio in one) for one in zip(*threes.values(), strict=True)
-    ]
-    p.says(
-        "of the {} ways to take three, {} have every ceiling within 10 %; the worst reach {:.2f} (fp32)"
-        " and {:.2f} (copy)",
-        len(within),
-        sum(within),
-        min(threes["float32"]),
-        min(threes["copy"]),
-    )
+    assert all(ratio >= 0.9 for ratio in moved.values())
+    p.given("lowers no best of 5 measurements by more than 10 %")
+    p.says("the least is {:.2f} of what it was without", min(moved.values()))
+    within = [ratio for ratio in singles() if abs(ratio - 1) <= 0.1]
+    short = [ratio for ratio in singles() if ratio < 0.9]
+    p.says("Of the {} single ratios", len(singles()))
+    p.says("{} are within 10 %", len(within))
+    p.says("{} of the others fall short of it, the least {:.2f}", len(short), min(short))
+    assert len(within) + len(short) + 1 == len(singles())
+    assert max(singles()) == max(pair["planted_over_as_it_is"]["float32"] for pair in pairs())
+    p.says("by {:.2f}: this", max(singles()))
+    alone = [pair["as_it_is"]["rates"]["float32"] / 1e12 for pair in pairs()]
+    p.says("{:.3f} to {:.3f} TFLOP/s in the {} measurements", min(alone), max(alone), len(pairs()))
     loads = [_cores(pair["as_it_is"]["load"]) for pair in pairs()]
+    assert min(loads) == max(loads)
     p.says(
-        "other work took {:.1f} to {:.1f} of the {} cores", min(loads), max(loads), found["cores"]
+        "before the {} measurements without it, other work took {:.1f} of the {} cores",
+        len(loads),
+        max(loads),
+        found["cores"],
     )
 
 
@@ -94,15 +87,3 @@ def _cores(load: str) -> float:
     match = re.search(r"other work takes ([\d.]+) of", load)
     assert match is not None, load
     return float(match[1])
-
-
-def best_of_three() -> dict[str, list[float]]:
-    """Of every three planted measurements the best, over the best of all without."""
-    alone = best("as_it_is")
-    return {
-        name: [
-            max(pair["planted"]["rates"][name] for pair in three) / alone[name]
-            for three in combinations(pairs(), 3)
-        ]
-        for name in NAMES
-    }
