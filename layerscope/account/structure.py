@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layerscope.account.compiled_regions import region_of
-from layerscope.core.families import describing
+from layerscope.core.families import family_named
 from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.records import ModuleRecord
 
 
 def counted_calls(
-    counted: Mapping[str, int], batches: int, compiled: Sequence[str] = ()
+    modules: Sequence[ModuleRecord],
+    counted: Mapping[str, int],
+    batches: int,
+    compiled: Sequence[str] = (),
 ) -> dict[str, int] | None:
-    """Calls in `batches` `generate()` calls where hooks counted these in one, layers as above.
+    """Calls of every module in `batches` `generate()` calls, where hooks counted these in one.
+
+    Layers inside a compiled part are called by no one and left out.
 
     Returns:
         FQN -> calls, the root under the name `generate`; None where nothing was counted.
     """
     if not counted:
         return None
-    regions = {fqn: region_of(fqn, compiled) for fqn in counted}
-    outside = {fqn: n for fqn, n in counted.items() if regions[fqn] in (None, fqn)}
-    return {ROOT_GENERATE: batches} | {fqn: n * batches for fqn, n in outside.items()}
+    expected = {ROOT_GENERATE: batches}
+    for module in modules:
+        if module.fqn and region_of(module.fqn, compiled) in (None, module.fqn):
+            expected[module.fqn] = counted.get(module.fqn, 0) * batches
+    return expected
 
 
 def expected_calls(
@@ -38,8 +45,8 @@ def expected_calls(
         `core/families/` describes.
     """
     fqns = {module.fqn for module in modules}
-    named = describing(fqns)
-    if named is None:
+    named = family_named(fqns)
+    if named is None or named.prefix + named.family.DESCRIBED not in fqns:
         return None
     expected = {} if named.prefix else {ROOT_GENERATE: batches}
     for module in modules:

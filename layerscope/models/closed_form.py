@@ -1,10 +1,12 @@
-"""`ClosedForm`: a family's FLOPs from its sizes alone, as its file declares them."""
+"""`ClosedForm`: a family's FLOPs from its sizes alone, as its file declares them; and its arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from layerscope.core.errors import ModelError
 
 Key = tuple[str, str]  # (layer, phase)
 
@@ -36,3 +38,41 @@ class ClosedForm:
     of: str
     parts: tuple[str, ...]
     flops: Callable[[Any, Mapping[str, Any], int], FormFlops]
+
+
+def product(rows: int, inner: int, columns: int) -> int:
+    """FLOPs of a (rows, inner) by (inner, columns) matrix product."""
+    return 2 * rows * inner * columns
+
+
+def attention(queries: int, keys: int, width: int) -> int:
+    """FLOPs of scores and of the weighted sum, all heads together `width` wide."""
+    return 2 * product(queries, width, keys)
+
+
+def shape_of(calls: Mapping[str, Any], fqn: str, *names: str) -> Sequence[int]:
+    """The shape of what a part was first called with, under one of these names or as the first.
+
+    Raises:
+        ModelError: it was not called, or not with these.
+    """
+    found = given_to(calls, fqn, *names)
+    shape: Sequence[int] = tuple(found.shape)
+    return shape
+
+
+def given_to(calls: Mapping[str, Any], fqn: str, *names: str) -> Any:
+    """What a part was first called with, under one of these names or as the first.
+
+    Raises:
+        ModelError: it was not called, or not with these.
+    """
+    call = calls.get(fqn)
+    if call is None:
+        raise ModelError(f"closed form: {fqn} was not seen in the run.")
+    for name in names:
+        if call.kwargs.get(name) is not None:
+            return call.kwargs[name]
+    if call.args and call.args[0] is not None:
+        return call.args[0]
+    raise ModelError(f"closed form: {fqn} was called without {' or '.join(names)}.")

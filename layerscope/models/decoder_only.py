@@ -9,23 +9,12 @@ three matrices (arXiv 2002.05202).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.errors import ModelError
+from layerscope.models.closed_form import attention, product
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-def product(rows: int, inner: int, columns: int) -> int:
-    """FLOPs of a (rows, inner) by (inner, columns) matrix product."""
-    return 2 * rows * inner * columns
-
-
-def attention(queries: int, keys: int, width: int) -> int:
-    """FLOPs of scores and of the weighted sum, all heads together `width` wide."""
-    return 2 * product(queries, width, keys)
 
 
 def language_parts(
@@ -70,31 +59,3 @@ def tower_flops(vision: Any, *, patches: int, tokens: int) -> int:
     layer = 4 * product(tokens, h, h) + 2 * product(tokens, h, f) + attention(tokens, tokens, h)
     convolution = product(patches, 3 * vision.patch_size**2, h)
     return convolution + int(vision.num_hidden_layers) * layer
-
-
-def shape_of(calls: Mapping[str, Any], fqn: str, *names: str) -> Sequence[int]:
-    """The shape of what a part was first called with, under one of these names or as the first.
-
-    Raises:
-        ModelError: it was not called, or not with these.
-    """
-    found = given_to(calls, fqn, *names)
-    shape: Sequence[int] = tuple(found.shape)
-    return shape
-
-
-def given_to(calls: Mapping[str, Any], fqn: str, *names: str) -> Any:
-    """What a part was first called with, under one of these names or as the first.
-
-    Raises:
-        ModelError: it was not called, or not with these.
-    """
-    call = calls.get(fqn)
-    if call is None:
-        raise ModelError(f"closed form: {fqn} was not seen in the run.")
-    for name in names:
-        if call.kwargs.get(name) is not None:
-            return call.kwargs[name]
-    if call.args and call.args[0] is not None:
-        return call.args[0]
-    raise ModelError(f"closed form: {fqn} was called without {' or '.join(names)}.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import ModelError, UsageError
 from layerscope.core.words import first_line
-from layerscope.models.families import family_of
+from layerscope.models.families import family_of_model
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ def random_images(model: nn.Module, size: Pixels, draws: Sequence[Draw]) -> dict
     Raises:
         ModelError: the model says nothing of how it takes images, and no family file does.
     """
-    family = _family(model)
+    family: Any = family_of_model(model)
     if hasattr(family, "random_images"):
         own: dict[str, torch.Tensor] = family.random_images(_config(model), size, draws)
         return own
@@ -136,7 +136,7 @@ def tokens_of(model: nn.Module, images: Mapping[str, torch.Tensor]) -> int:
     """
     import torch
 
-    family = _family(model)
+    family: Any = family_of_model(model)
     if hasattr(family, "image_tokens"):
         return int(family.image_tokens(_config(model), images))
     takes = _parameters(model)
@@ -201,7 +201,7 @@ def _anyres_tiles(config: Any, size: Pixels, draws: Sequence[Draw]) -> dict[str,
     import torch
     from transformers.image_processing_utils import select_best_resolution
 
-    tile = _first(config.vision_config.image_size)
+    tile = first_side(config.vision_config.image_size)
     best = select_best_resolution((size.height, size.width), _pinpoints(config))
     tiles = math.ceil(best[0] / tile) * math.ceil(best[1] / tile) + 1
     return {
@@ -214,7 +214,7 @@ def _split_tiles(config: Any, size: Pixels, draws: Sequence[Draw]) -> dict[str, 
     """One tile where the image fits it, else as many as cover it and once the whole."""
     import torch
 
-    tile = _first(config.vision_config.image_size)
+    tile = first_side(config.vision_config.image_size)
     tiles = math.ceil(size.height / tile) * math.ceil(size.width / tile)
     tiles += tiles > 1
     return {
@@ -246,10 +246,11 @@ def _unit(model: nn.Module) -> int:
     merge: Any = getattr(vision, "spatial_merge_size", None)
     if merge is None:
         merge = getattr(config, "spatial_merge_size", 1)
-    return _first(getattr(vision, "patch_size", 1)) * int(merge)
+    return first_side(getattr(vision, "patch_size", 1)) * int(merge)
 
 
-def _first(size: Any) -> int:
+def first_side(size: Any) -> int:
+    """The height that a configuration gives, alone or with the width."""
     return int(size[0] if isinstance(size, list | tuple) else size)
 
 
@@ -265,7 +266,3 @@ def _parameters(model: nn.Module) -> tuple[str, ...]:
 
 def _config(model: nn.Module) -> Any:
     return model.config
-
-
-def _family(model: nn.Module) -> Any:
-    return family_of(str(getattr(_config(model), "model_type", "")))

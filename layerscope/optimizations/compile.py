@@ -10,7 +10,7 @@ import torch
 
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
-from layerscope.models.two_readers import reads_text_twice
+from layerscope.models.readers import reads_text_twice
 from layerscope.records.provenance import Provenance
 from layerscope.workload.architecture import model_class
 from layerscope.workload.batching import LENGTH_BUCKET

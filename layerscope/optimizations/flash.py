@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerscope.models.two_readers import reads_text_twice
+from layerscope.models.readers import reads_text_twice
 from layerscope.workload.architecture import model_class
 from layerscope.workload.flash import FLASH, judged, why_none
 from layerscope.workload.optimization import Asked, Optimization, Plan

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from contextlib import AbstractContextManager, nullcontext
-
-from layerscope.core.families import describing
 from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.instrument.cache_size import CacheSize
-from layerscope.instrument.call_count import CallCount
 from layerscope.measure.flops import count_work
 from layerscope.passes.draft import Draft
 from layerscope.passes.session import Session
@@ -27,7 +22,6 @@ def count(session: Session, draft: Draft) -> None:
         session.progress.task("count FLOPs and bytes", 1) as advance,
         uncompiled(session.parts),
         CacheSize(model) as cache,
-        _calls(session) as calls,
     ):
         draft.work = count_work(
             model,
@@ -35,16 +29,8 @@ def count(session: Session, draft: Draft) -> None:
             root=ROOT_GENERATE,
         )
         advance(1)
-    if calls is not None:
-        draft.work = dataclasses.replace(draft.work, calls=calls.calls)
     draft.memory = _memory(draft.work, session.model.record.param_bytes, cache.bytes)
     draft.failures += other_lengths("counted", ran[0], unprofiled)
-
-
-def _calls(session: Session) -> CallCount | AbstractContextManager[None]:
-    """Counts calls by hooks, unless the model's structure says by itself how many there are."""
-    described = describing({module.fqn for module in session.model.record.modules})
-    return CallCount(session.model.model) if described is None else nullcontext()
 
 
 def _memory(work: CountedWork, weights: int, cache: int | None) -> MemoryRecord:

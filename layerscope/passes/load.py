@@ -10,7 +10,7 @@ from layerscope.config.resolve import Resolved
 from layerscope.core.errors import UsageError
 from layerscope.core.progress import Progress
 from layerscope.models.image_inputs import fixed_side
-from layerscope.models.two_readers import reads_text_twice
+from layerscope.models.readers import reads_text_twice
 from layerscope.records import RunConfig
 from layerscope.workload.model import LoadedModel, load_model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -125,7 +126,6 @@ class CountedWork:
         moved: operators that only copy, gather or fill.
         views: calls that move nothing: views, shape changes, allocations.
         decoder_steps: calls of the language model; 0 where the model has no such steps.
-        calls: FQN -> calls in that run, by hooks, of a model whose structure demands none by itself.
     """
 
     root: str
@@ -145,7 +145,14 @@ class CountedWork:
     flop_convention: str = FLOP_CONVENTION
     bytes_rule: str = BYTES_RULE
     floor_rule: str = FLOOR_RULE
-    calls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Layer -> its calls in all phases, as hooks counted them; none for one never called."""
+        found = Counter[str]()
+        for row in self.rows:
+            found[row.layer] += row.calls
+        return dict(found)
 
     @property
     def macs(self) -> int | None:

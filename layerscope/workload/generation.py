@@ -14,6 +14,7 @@ import torch
 
 from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
+from layerscope.models.readers import has_encoder
 from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.optimization import plan_of
@@ -62,9 +63,7 @@ class Generator:
         self._model = model
         self._config = config
         text: Any = model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
-        whole: Any = model.config
-        # A T5 in a larger model says it in the text's configuration, Donut in the whole one's.
-        self._encoder_decoder = any(getattr(c, "is_encoder_decoder", False) for c in (whole, text))
+        self._encoder_decoder = has_encoder(model)
         self._prompt: _ReturnedPrompt | None = None if self._encoder_decoder else _ReturnedPrompt()
         self._counter: _StepCounter | GreedyLoop | None = None
         self._loop: dict[str, GreedyLoop] = {}

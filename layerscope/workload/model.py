@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.core.units import GIB, size_text
 from layerscope.core.words import one_line
-from layerscope.models.two_readers import reads_text_twice
+from layerscope.models.image_inputs import first_side
+from layerscope.models.readers import reads_text_twice
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (
     Architecture,
@@ -163,7 +164,7 @@ def check_inputs(config: RunConfig, model_config: Any) -> None:
     if not reads_text_twice(model_class(model_config)):
         return  # the batches are checked as they are made
     if config.image_size_mode == "model":
-        _check_image_size(config.image_size, _side(model_config.vision_config.patch_size))
+        _check_image_size(config.image_size, first_side(model_config.vision_config.patch_size))
     limit = model_config.qformer_config.max_position_embeddings
     if config.max_input_len > limit:
         raise ModelError(
@@ -343,7 +344,3 @@ def _check_image_size(size: int, patch: int) -> None:
     raise ModelError(
         f"--image-size {size}: not a multiple of the vision patch size {patch}; use {nearest}."
     )
-
-
-def _side(size: int | list[int] | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else size[0]

@@ -15,7 +15,7 @@ import numpy as np
 from layerscope.core.errors import DataError, ModelError, UsageError
 from layerscope.core.run_config import RunConfig
 from layerscope.core.words import first_line
-from layerscope.models.families import family_of
+from layerscope.models.families import family_of_model
 from layerscope.models.image_inputs import (
     Pixels,
     image_token,
@@ -25,7 +25,7 @@ from layerscope.models.image_inputs import (
     size_for_tokens,
     tokens_of,
 )
-from layerscope.models.two_readers import reads_text_twice
+from layerscope.models.readers import has_encoder, reads_text_twice
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.batching import RANDOM_DATASET, Batch, Batcher, Batches
 from layerscope.workload.data.random_inputs import PIXELS, TEXT, plain_ids, stream_of
@@ -159,9 +159,7 @@ class ProcessedBatcher:
         self._config, self._model, self._processor, self._size = config, model, processor, size
         self._token = image_token(model.config)
         self._marker: str | None = None  # written before a prompt without a template
-        settings: Any = model.config
-        parts = (settings, settings.get_text_config(decoder=True))
-        if not any(getattr(part, "is_encoder_decoder", False) for part in parts):
+        if not has_encoder(model):
             # An answer goes on from the last position, which must not be padding.
             processor.tokenizer.padding_side = "left"
 
@@ -259,7 +257,7 @@ def token_marks(model: nn.Module, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     """The model's inputs that tell image tokens from text, where its `forward` takes them."""
     import torch
 
-    family: Any = family_of(str(getattr(model.config, "model_type", "")))
+    family: Any = family_of_model(model)
     takes = inspect.signature(model.forward).parameters
     token = image_token(model.config)
     is_image = torch.zeros_like(ids) if token is None else (ids == token).to(ids.dtype)

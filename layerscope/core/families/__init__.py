@@ -72,14 +72,6 @@ def family_named(fqns: Iterable[str]) -> Named | None:
     return None
 
 
-def describing(fqns: Collection[str]) -> Named | None:
-    """The family that says how often each of these modules is called; None where none does."""
-    named = family_named(fqns)
-    if named is None or named.prefix + named.family.DESCRIBED not in fqns:
-        return None
-    return named
-
-
 def roles_by_name(fqns: Iterable[str]) -> Roles:
     """The roles that these names say; empty for those of no known family."""
     named = family_named(fqns)

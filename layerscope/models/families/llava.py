@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerscope.core.errors import ModelError
-from layerscope.models.closed_form import ClosedForm, FormFlops
-from layerscope.models.decoder_only import (
-    angles_by_product,
-    language_parts,
-    product,
-    shape_of,
-    tower_flops,
-)
+from layerscope.models.closed_form import ClosedForm, FormFlops, product, shape_of
+from layerscope.models.decoder_only import angles_by_product, language_parts, tower_flops
 
 _TOWER, _LANGUAGE = "model.vision_tower", "model.language_model"
 _PATCHES = f"{_TOWER}.embeddings.patch_embedding"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from layerscope.models.closed_form import ClosedForm, FormFlops
-from layerscope.models.decoder_only import (
-    angles_by_product,
+from layerscope.models.closed_form import (
+    ClosedForm,
+    FormFlops,
     attention,
     given_to,
-    language_parts,
     product,
     shape_of,
 )
+from layerscope.models.decoder_only import angles_by_product, language_parts
 
 MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _TOWER, _LANGUAGE = "model.visual", "model.language_model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class ImageFolder:
             DataError: no image of the folder can be decoded.
         """
         self._taken = 0
-        files = itertools.cycle(self._files)
+        files, seen = itertools.cycle(self._files), Counter[str]()
         while self._taken < count:
             if len(self._broken) == len(self._files):
                 name, reason = next(iter(self._broken.items()))
@@ -67,11 +68,10 @@ class ImageFolder:
                 self._broken[file.name] = str(error)
                 continue
             yield Sample(
-                sample_id=f"{file.name}#{self._taken // len(self._files)}"
-                if self._taken >= len(self._files)
-                else file.name,
+                sample_id=f"{file.name}#{seen[file.name]}" if seen[file.name] else file.name,
                 image=image,
                 prompt=DESCRIBE,
                 references=(),
             )
+            seen[file.name] += 1
             self._taken += 1

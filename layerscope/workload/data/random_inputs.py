@@ -12,6 +12,7 @@ import numpy as np
 
 from layerscope.core.errors import ModelError
 from layerscope.core.run_config import RunConfig
+from layerscope.models.image_inputs import image_token
 
 if TYPE_CHECKING:
     import torch
@@ -30,10 +31,9 @@ def image_token_of(model_config: Any) -> int:
     Raises:
         ModelError: the configuration names none.
     """
-    for name in ("image_token_id", "image_token_index"):
-        token = getattr(model_config, name, None)
-        if token is not None:
-            return int(token)
+    token = image_token(model_config)
+    if token is not None:
+        return token
     raise ModelError(
         "the model's configuration has no image_token_id (image_token_index): set it to the id of "
         "<image> in the language model's vocabulary."

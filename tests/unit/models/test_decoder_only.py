@@ -9,12 +9,8 @@ import pytest
 from torch import nn
 
 from layerscope.core.errors import ModelError
-from layerscope.models.decoder_only import (
-    angles_by_product,
-    given_to,
-    language_parts,
-    tower_flops,
-)
+from layerscope.models.closed_form import given_to
+from layerscope.models.decoder_only import angles_by_product, language_parts, tower_flops
 
 
 def test_two_steps_of_a_language_model_by_hand() -> None:

@@ -8,5 +8,4 @@ from layerscope.models.families.instructblip.sizes import PARTS, flops_of_run
 
 MODEL_TYPES = ("instructblip", "instructblipvideo")
 EXCEPTIONS: dict[str, Role] = {"language_model.shared": "encoder"}
-# Its positions are for one image size; others are interpolated from them, where it is asked to.
 CLOSED_FORM = ClosedForm(of="InstructBLIP with a T5", parts=PARTS, flops=flops_of_run)

@@ -3,12 +3,14 @@
 Nothing here runs or reads a model, so it can contradict the counters. 2 FLOP per
 multiply-accumulate; matrix products, attention and the patch convolution only, as they do; biases,
 norms, softmax, activations and lookups are not counted. Attention is counted over the full score
-matrix. Notation: a matrix product of (n, a) by (a, b) is `_product(n, a, b)` = 2·n·a·b.
+matrix. Notation: a matrix product of (n, a) by (a, b) is `product(n, a, b)` = 2·n·a·b.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from layerscope.models.closed_form import attention, product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,23 +118,13 @@ def closed_form(model: Architecture, work: Workload) -> PartFlops:
     return PartFlops(
         vision=work.batch * _vision(model, work.image_size),
         qformer=work.batch * _qformer(model, work),
-        projection=work.batch * _product(model.query_tokens, model.qformer_hidden, model.d_model),
+        projection=work.batch * product(model.query_tokens, model.qformer_hidden, model.d_model),
         encoder=work.batch * _encoder(model, work.prompt_length),
         decoder=(first if work.decoder_steps else 0) + later,
-        lm_head=rows * work.decoder_steps * _product(1, model.d_model, model.vocabulary),
+        lm_head=rows * work.decoder_steps * product(1, model.d_model, model.vocabulary),
         patch_convolution=work.batch * _patch_convolution(model, work.image_size),
         prefill=first if work.decoder_steps else 0,
     )
-
-
-def _product(n: int, a: int, b: int) -> int:
-    """(n, a) by (a, b)."""
-    return 2 * n * a * b
-
-
-def _attention(queries: int, keys: int, width: int) -> int:
-    """Scores and weighted sum over all heads, `width` = heads x head size: 4·queries·keys·width."""
-    return _product(queries, width, keys) + _product(queries, keys, width)
 
 
 def _patches(model: Architecture, image_size: int) -> int:
@@ -142,14 +134,14 @@ def _patches(model: Architecture, image_size: int) -> int:
 def _patch_convolution(model: Architecture, image_size: int) -> int:
     """Each patch is one row of (channels·patch²) by that times hidden."""
     row = model.channels * model.patch**2
-    return _product(_patches(model, image_size), row, model.vision_hidden)
+    return product(_patches(model, image_size), row, model.vision_hidden)
 
 
 def _vision(model: Architecture, image_size: int) -> int:
     """Patch convolution, then per layer qkv, attention, output projection and the two of the MLP."""
     n, h = _patches(model, image_size) + 1, model.vision_hidden  # and the class token
-    layer = _product(n, h, 3 * h) + _attention(n, n, h) + _product(n, h, h)
-    layer += 2 * _product(n, h, model.vision_ffn)
+    layer = product(n, h, 3 * h) + attention(n, n, h) + product(n, h, h)
+    layer += 2 * product(n, h, model.vision_ffn)
     return _patch_convolution(model, image_size) + model.vision_layers * layer
 
 
@@ -158,22 +150,22 @@ def _qformer(model: Architecture, work: Workload) -> int:
     d, queries = model.qformer_hidden, model.query_tokens
     n = queries + work.qformer_text
     image = _patches(model, work.image_size) + 1
-    layer = 4 * _product(n, d, d) + _attention(n, n, d)
-    layer += 2 * _product(n, d, model.qformer_ffn)  # queries and text through their own weights
-    cross = 2 * _product(queries, d, d)  # query and output
-    cross += 2 * _product(image, model.vision_hidden, d)  # key and value
-    cross += _attention(queries, image, d)
+    layer = 4 * product(n, d, d) + attention(n, n, d)
+    layer += 2 * product(n, d, model.qformer_ffn)  # queries and text through their own weights
+    cross = 2 * product(queries, d, d)  # query and output
+    cross += 2 * product(image, model.vision_hidden, d)  # key and value
+    cross += attention(queries, image, d)
     crossing = len(range(0, model.qformer_layers, model.qformer_cross_every))
     return model.qformer_layers * layer + crossing * cross
 
 
 def _feed_forward(model: Architecture, n: int) -> int:
     """Input (twice where gated) and output matrix of the T5's feed-forward."""
-    return (3 if model.gated else 2) * _product(n, model.d_model, model.d_ff)
+    return (3 if model.gated else 2) * product(n, model.d_model, model.d_ff)
 
 
 def _encoder(model: Architecture, n: int) -> int:
-    layer = 4 * _product(n, model.d_model, model.inner) + _attention(n, n, model.inner)
+    layer = 4 * product(n, model.d_model, model.inner) + attention(n, n, model.inner)
     return model.encoder_layers * (layer + _feed_forward(model, n))
 
 
@@ -182,8 +174,8 @@ def _decoder_step(model: Architecture, encoded: int, step: int) -> int:
 
     The cross keys and values are projected in the first step and cached.
     """
-    layer = 4 * _product(1, model.d_model, model.inner) + _attention(1, step, model.inner)
-    layer += 2 * _product(1, model.d_model, model.inner) + _attention(1, encoded, model.inner)
+    layer = 4 * product(1, model.d_model, model.inner) + attention(1, step, model.inner)
+    layer += 2 * product(1, model.d_model, model.inner) + attention(1, encoded, model.inner)
     if step == 1:
-        layer += 2 * _product(encoded, model.d_model, model.inner)
+        layer += 2 * product(encoded, model.d_model, model.inner)
     return model.decoder_layers * (layer + _feed_forward(model, 1))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.errors import ModelError
-from layerscope.models.closed_form import FormFlops
+from layerscope.models.closed_form import FormFlops, shape_of
 from layerscope.models.families.instructblip.closed_form import (
     Architecture,
     Workload,
@@ -74,14 +74,10 @@ def workload_of(calls: Mapping[str, Any], decoder_steps: int) -> Workload:
     Raises:
         ModelError: a part was not called, or got its input under a name this does not know.
     """
-    try:
-        pixels = _shape(calls["vision_model"], "pixel_values")
-        qformer = _shape(calls["qformer"], "input_ids")
-        prompt = _given(calls[ENCODER], "inputs_embeds", "input_ids").shape
-        decoder = calls["language_model"]
-    except KeyError as error:
-        raise ModelError(f"closed form: {error.args[0]} was not seen in the run.") from None
-    rows = _shape(decoder, "decoder_input_ids")[0]
+    pixels = shape_of(calls, "vision_model", "pixel_values")
+    qformer = shape_of(calls, "qformer", "input_ids")
+    prompt = shape_of(calls, ENCODER, "inputs_embeds", "input_ids")
+    rows = shape_of(calls, "language_model", "decoder_input_ids")[0]
     return Workload(
         batch=int(pixels[0]),
         image_size=int(pixels[-1]),
@@ -90,16 +86,3 @@ def workload_of(calls: Mapping[str, Any], decoder_steps: int) -> Workload:
         decoder_steps=decoder_steps,
         beams=int(rows) // int(pixels[0]),
     )
-
-
-def _given(call: Any, *names: str) -> Any:
-    for name in names:
-        if call.kwargs.get(name) is not None:
-            return call.kwargs[name]
-    if call.args and call.args[0] is not None:
-        return call.args[0]
-    raise KeyError(f"{call.fqn}'s {names[0]}")
-
-
-def _shape(call: Any, name: str) -> tuple[int, ...]:
-    return tuple(_given(call, name).shape)
