@@ -64,9 +64,9 @@ class _Edge:
 class Collector:
     """Appends events to columns, a piece of the trace at a time.
 
-    The columns of spans and modules are name, thread, start, duration, annotation; of launches name,
-    thread, start, duration, correlation, external id, kind; of device events name, device, stream,
-    start, duration, correlation, external id, graph node.
+    The columns of spans and modules are name, thread, start, duration, annotation, external id; of
+    launches name, thread, start, duration, correlation, external id, kind; of device events name,
+    device, stream, start, duration, correlation, external id, graph node.
     """
 
     def __init__(self) -> None:
@@ -165,7 +165,8 @@ class Collector:
             row = (name, thread, start, duration)
         if kind in ("span", "module"):
             marks = [event.cat in ANNOTATION_CATEGORIES for event in events]
-            row = (*row, np.array(marks, np.int64))
+            external = self._external_ids(kind, events)
+            row = (*row, np.array(marks, np.int64), external)
         else:
             args = [event.args or _NO_ARGS for event in events]
             correlation = self._ids([a.correlation for a in args])
@@ -207,6 +208,11 @@ class Collector:
             return np.full(len(args), ABSENT, np.int64)
         said = [_modules_said(a.module_fqn) for a in args]
         return np.array([self.names[text] if text else ABSENT for text in said], np.int64)
+
+    def _external_ids(self, kind: str, events: list[Any]) -> Ints:
+        if kind == "module":
+            return np.full(len(events), ABSENT, np.int64)
+        return self._ids([(event.args or _NO_ARGS).external_id for event in events])
 
     def _ids(self, values: list[Id | None]) -> Ints:
         """Ids as integers: ints and whole floats keep their value, other text gets a number."""
@@ -277,7 +283,7 @@ _KIND_OF: dict[str, str] = {
     **dict.fromkeys(DEVICE_CATEGORIES, "device"),
     **dict.fromkeys(PYTHON_CATEGORIES, "module"),
 }
-_WIDTH = {"span": 5, "module": 5, "launch": 7, "device": 9}
+_WIDTH = {"span": 6, "module": 6, "launch": 7, "device": 9}
 _DURATION_AT = {"span": 3, "module": 3, "launch": 3, "device": 4}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from layerscope.core.errors import DataError
 from layerscope.trace.categories import ABSENT, LAUNCH_KINDS, MODULES_BETWEEN
 from layerscope.trace.collector import Collector, Ints, NeedsExactTimes
 from layerscope.trace.events import EventStream
+from layerscope.trace.launch_threads import launching_threads
 from layerscope.trace.source import read_blocks
 
 __all__ = [
@@ -37,6 +38,7 @@ class HostSpans:
     start_ns: Ints
     dur_ns: Ints
     annotation: Ints  # 1 for a `user_annotation`, 0 for a `cpu_op`
+    external_id: Ints  # what launches name the operator by that made them; `ABSENT` without one
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,14 @@ def read_trace(path: Path, block_bytes: int = BLOCK_BYTES) -> TraceColumns:
             f"{path}: a time does not fit a trace ({error}), before byte {stream.position:,} of "
             "the uncompressed text."
         ) from None
+    threads = tuple((str(pid), str(tid)) for pid, tid in collector.threads)
+    spans = HostSpans(*collector.columns("span"))
+    launches = Launches(*collector.columns("launch"))
     return TraceColumns(
         names=tuple(collector.names),
-        threads=tuple((str(pid), str(tid)) for pid, tid in collector.threads),
-        spans=HostSpans(*collector.columns("span")),
-        launches=Launches(*collector.columns("launch")),
+        threads=threads,
+        spans=spans,
+        launches=replace(launches, thread=launching_threads(spans, launches, threads)),
         device=DeviceEvents(*collector.columns("device")),
         metadata=stream.metadata,
         warnings=warnings,

@@ -118,7 +118,7 @@ def _with_modules(columns: TraceColumns) -> Layers:
     both = HostSpans(
         *(
             np.concatenate([getattr(part, name) for part in (spans, modules)])
-            for name in ("name", "thread", "start_ns", "dur_ns", "annotation")
+            for name in ("name", "thread", "start_ns", "dur_ns", "annotation", "external_id")
         )
     )
     is_layer = np.zeros(len(both.name), np.bool_)
