@@ -71,12 +71,6 @@ def _knows_kernels(has_kernel: Any) -> str:
     return "" if found == (True, False) else f"aten.linear and aten.mm are compositions: {found}"
 
 
-def _counts_attention(sdpa_flop_count: Any) -> str:
-    shape = (1, 1, 2, 4)
-    count = sdpa_flop_count(shape, shape, shape)
-    return "" if count == 2 * 2 * 2 * 8 else f"two queries and keys of width 4 take {count}"
-
-
 def _has_products(registry: Any) -> str:
     return "" if _packet() in registry else "it has no formula of aten.mm"
 
@@ -154,13 +148,6 @@ TRITON_KERNEL = PrivateName(
     feature=_TRITON,
     probe=takes("kernel_idx"),
 )
-ATTENTION_COUNT = PrivateName(
-    module="torch.utils.flop_counter",
-    path="sdpa_flop_count",
-    what_for="torch's own formula of attention, for kernels that its registry lacks",
-    feature=COUNTING,
-    probe=_counts_attention,
-)
 FORMULAS = PrivateName(
     module="torch.utils.flop_counter",
     path="flop_registry",
@@ -168,11 +155,11 @@ FORMULAS = PrivateName(
     feature=COUNTING,
     probe=_has_products,
 )
-COUNTED = (OVERLOAD, SCHEMA, PACKET_OF, KERNELS, HAS_KERNEL, COMPOSITE, MODE, ATTENTION_COUNT, FORMULAS,
+COUNTED = (OVERLOAD, SCHEMA, PACKET_OF, KERNELS, HAS_KERNEL, COMPOSITE, MODE, FORMULAS,
            *COUNTED_TENSORS)  # fmt: skip
 IN_GRAPHS = (OVERLOAD, SCHEMA, PACKET, OPERATOR_NAME)
 NAMES = (OVERLOAD, PACKET, SCHEMA, PACKET_OF, OPERATOR_NAME, KERNELS, HAS_KERNEL, COMPOSITE, MODE,
-         TRITON_KERNEL, ATTENTION_COUNT, FORMULAS)  # fmt: skip
+         TRITON_KERNEL, FORMULAS)  # fmt: skip
 
 
 def operator_class() -> Any:
@@ -229,11 +216,6 @@ def dispatch_mode() -> Any:
 def triton_kernel(index: int) -> Any:
     """What a higher-order operator launches under this number."""
     return TRITON_KERNEL.get()(index)
-
-
-def attention_count(*shapes: tuple[int, ...]) -> int:
-    """FLOPs of attention over query, key and value of these shapes, by torch's formula."""
-    return int(ATTENTION_COUNT.get()(*shapes))
 
 
 def registered_formulas() -> dict[Any, Callable[..., Any]]:

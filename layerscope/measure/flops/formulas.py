@@ -19,7 +19,6 @@ from layerscope.measure.flops.operator_kinds import base_name
 from layerscope.measure.flops.sparse_formulas import SPARSE
 from layerscope.private.names import NoSuchName
 from layerscope.private.operators import (
-    attention_count,
     is_operator,
     packet_of,
     registered_formulas,
@@ -28,11 +27,15 @@ from layerscope.private.operators import (
 
 Formula = Callable[..., int]
 
-# Scaled-dot-product kernels absent from `torch.utils.flop_counter.flop_registry` (torch 2.11-2.13).
-# Without the first, attention on a CPU counts as 0 FLOPs.
-EXTRA_ATTENTION = (
+# Scaled-dot-product kernels. The first two are absent from `torch.utils.flop_counter.flop_registry`
+# (torch 2.11-2.13): attention on a CPU counts as 0 FLOPs there. Its formula of the others (torch 2.11)
+# ends in an error where keys have fewer heads than queries.
+ATTENTION = (
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_fused_attention_overrideable",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
 )
 
 OURS: dict[str, Callable[[Operands], int | None]] = {
@@ -53,26 +56,44 @@ def attention_flops(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: An
     Returns:
         2·batch·heads·queries·keys·(d_qk + d_v).
     """
-    shapes = (tuple(getattr(t, "shape", t)) for t in (query, key, value))
-    return attention_count(*shapes)
+    batch, heads, queries, depth = _shape(query)
+    value_depth = _shape(value)[-1]
+    return 2 * batch * heads * queries * _shape(key)[2] * (depth + value_depth)
 
 
 def extra_formulas() -> dict[Any, Formula]:
-    """The attention formulas torch lacks, for the operators that this torch knows."""
+    """The attention formulas that torch lacks, for the operators that this torch knows.
+
+    One that counts fewer key heads, torch's or somebody's, is not replaced.
+    """
     import torch
 
-    return {
-        getattr(torch.ops.aten, name): attention_flops
-        for name in EXTRA_ATTENTION
-        if hasattr(torch.ops.aten, name)
-    }
+    registered = registered_formulas()
+    known = [getattr(torch.ops.aten, name) for name in ATTENTION if hasattr(torch.ops.aten, name)]
+    return {op: attention_flops for op in known if not _counts_groups(registered.get(op))}
+
+
+def _counts_groups(formula: Formula | None) -> bool:
+    """Whether a formula takes two query heads that share one key head."""
+    if formula is None:
+        return False
+    query, key = (1, 2, 1, 8), (1, 1, 1, 8)
+    try:
+        formula(query, key, key, out_val=None)
+    except Exception:  # whatever it raises, it would raise it on a model with such heads
+        return False
+    return True
+
+
+def _shape(operand: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in getattr(operand, "shape", operand))
 
 
 class Formulas:
     """Every formula the counter uses, as registered when this was made."""
 
     def __init__(self) -> None:
-        self._registered: dict[Any, Formula] = {**extra_formulas(), **registered_formulas()}
+        self._registered: dict[Any, Formula] = {**registered_formulas(), **extra_formulas()}
 
     def know(self, operator: Any, kwargs: dict[str, Any]) -> bool:
         """Whether a formula stands for this operator."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import flop_registry
 
 from layerscope.measure.flops import count_work
-from layerscope.measure.flops.formulas import extra_formulas
+from layerscope.measure.flops.formulas import Formulas, extra_formulas
 from layerscope.records.work import CountedWork
 
 F32 = 4
@@ -74,7 +76,34 @@ def test_the_registry_of_torch_stays_as_it_was() -> None:
     net = nn.Linear(2, 2)
     count_work(net, lambda: net(torch.ones(1, 2)))
     assert flop_registry == before
-    assert not set(extra_formulas()) & set(before)
+
+
+def test_heads_that_share_a_key_are_counted_where_torch_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # torch 2.11's formula of its fused attention, in short.
+    def of_equal_heads(query: Any, key: Any, value: Any, *_: Any, out_val: Any, **__: Any) -> int:
+        (_, heads, queries, depth), (_, key_heads, keys, _) = tuple(query), tuple(key)
+        assert heads == key_heads
+        return int(2 * heads * queries * keys * 2 * depth)
+
+    operator = torch.ops.aten._scaled_dot_product_cudnn_attention
+    monkeypatch.setitem(flop_registry, operator, of_equal_heads)
+    query, key = torch.empty(3, 8, 5, 16), torch.empty(3, 2, 7, 16)
+    given = (query, key, key, None, False)
+    formulas = Formulas()
+    wanted = 2 * 3 * 8 * 5 * 7 * (16 + 16)
+    assert formulas.count(operator.default, given, {}, (query,)) == wanted
+    assert formulas.as_torch(operator.default, given, {}, (query,)) == wanted
+    assert operator in extra_formulas()
+
+
+def test_a_formula_that_someone_registered_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = torch.ops.aten._scaled_dot_product_cudnn_attention
+    monkeypatch.setitem(flop_registry, operator, lambda *_, **__: 42)
+    query = torch.empty(1, 2, 3, 4)
+    assert Formulas().count(operator.default, (query, query, query), {}, (query,)) == 42
+    assert operator not in extra_formulas()
 
 
 def test_tied_weights_are_charged_to_the_module_called() -> None:
