@@ -141,16 +141,28 @@ def ways(*, cuda: bool, before: Path | None = None) -> dict[str, Way]:
 
 
 def ranges_of(checkout: Path) -> Callable[[nn.Module], AbstractContextManager[object]]:
-    """`LayerRanges` as another checkout has it, beside our own in one process."""
-    path = checkout / "layerscope" / "instrument" / "ranges.py"
-    spec = importlib.util.spec_from_file_location("ranges_before", path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise click.UsageError(f"--before {checkout}: no {path.relative_to(checkout)} in it.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    """`LayerRanges` as another checkout has it, with all that it imports from there, beside our own."""
+    checkout = checkout.resolve()
+    if not (checkout / "layerscope" / "instrument" / "ranges.py").exists():
+        raise click.UsageError(f"--before {checkout}: no layerscope/instrument/ranges.py in it.")
+    ours = _taken_out()
+    sys.path.insert(0, str(checkout))
+    try:
+        module = importlib.import_module("layerscope.instrument.ranges")
+    finally:
+        sys.path.remove(str(checkout))
+        _taken_out()  # theirs live on in their own names
+        sys.modules.update(ours)
+    if not Path(str(module.__file__)).is_relative_to(checkout):
+        raise click.UsageError(f"--before {checkout}: {module.__file__} was imported instead.")
     found: Callable[[nn.Module], AbstractContextManager[object]] = module.LayerRanges
     return found
+
+
+def _taken_out() -> dict[str, Any]:
+    """Layerscope's modules, taken out of those that are imported."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "layerscope"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @contextmanager

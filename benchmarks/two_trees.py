@@ -47,7 +47,7 @@ def run(tree: Path, options: list[str], out: Path) -> dict[str, Any]:
         + [answer["prediction"] for answer in record.get("predictions", [])],
         "flops": sum(int(row["flops_self"]) for row in rows if row["flops_self"]),
         "bytes": sum(int(row["bytes_self"]) for row in rows if row["bytes_self"]),
-        "rows": [(row["layer"], row["phase"], row["group"]) for row in rows],
+        "rows": sorted((row["layer"], row["phase"], row["group"]) for row in rows),
         "calls": sum(int(row["calls"]) for row in rows),
         "environment": {
             "gpu_name": record["environment"]["gpu_name"],
@@ -60,6 +60,10 @@ def _others() -> list[str]:
     """The paths that this process was given, without a tree of layerscope."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return [path for path in given if path and not (Path(path) / "layerscope").is_dir()]
+
+
+def _without(rows: list[Any], others: list[Any]) -> list[Any]:
+    return sorted(set(rows) - set(others))
 
 
 def main() -> int:
@@ -92,6 +96,8 @@ def main() -> int:
         "bytes": old[0]["bytes"],
         "rows": len(old[0]["rows"]),
         "unlike": unlike,
+        "rows_of_old_alone": _without(old[0]["rows"], new[0]["rows"]),
+        "rows_of_new_alone": _without(new[0]["rows"], old[0]["rows"]),
     }
     print(json.dumps(result, indent=2))
     if asked.out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import median
+from typing import Any
 
 from published.data import Row, document, table
 from published.pages import Page, page
@@ -23,14 +24,12 @@ def planted_delays(p: Page) -> None:
         "made more than 2 %",
     )
     _on_a_cpu(p)
-    _on_a_gpu_before(p)
+    _on_a_gpu(p)
 
 
 def _on_a_cpu(p: Page) -> None:
-    rows, record = table("planted/cpu.csv"), document("planted/cpu.json")
-    found = Counter(row["verdict"] for row in rows)
+    rows, record, found = _judged(p, "cpu")
     named = 100 * (found["right"] + found["off"]) / len(rows)
-    p.says("{:,} delays: {:,} right, {} unknown, {} wrong", len(rows), *_of(found)[:3])
     p.says(
         "{} off, {} lost; {:.1f} % in their own layer, {:.1f} % also within",
         *(found["off"], found["lost"], named, 100 * found["right"] / len(rows)),
@@ -39,6 +38,33 @@ def _on_a_cpu(p: Page) -> None:
         "found up to {:.1f} % too long",
         100 * max(_error(row) for row in rows if row["verdict"] == "off"),
     )
+    assert len(rows) >= 1000
+    assert not found["wrong"] + found["unknown"] + found["lost"]
+    assert named >= 98
+    p.says("{} times. Such a delay", sum(m["measured_anew"] for m in record["modes"].values()))
+
+
+def _on_a_gpu(p: Page) -> None:
+    rows, record, found = _judged(p, "h200")
+    p.given("one H200, torch 2.11.0+cu130, transformers 5.24")
+    p.says("{} off, {} lost; lengths within", found["off"], found["lost"])
+    p.says("lengths within {:.2f} %", 100 * max(_error(r) for r in rows if r["found_us"]))
+    lost = [r for r in rows if r["verdict"] == "unknown"]
+    p.says("The {} are all delays of the second window with threads", len(lost))
+    second = [r for r in rows if (r["mode"], r["model"]) == ("threads", "tower x3")]
+    assert lost == second
+    assert {r["layer"].split(".")[1] for r in lost} == {"0", "1", "2"}
+    assert {r["found_layer"] for r in lost} == {"(outside model)"}
+    assert not record["failed"] + record["left_out"]
+    assert len(rows) >= 300
+    assert not found["wrong"] + found["lost"] + found["off"]
+
+
+def _judged(p: Page, device: str) -> tuple[tuple[Row, ...], Any, Counter[str]]:
+    """The rows, the record and the verdicts of a device, whose table by mode the page has."""
+    rows, record = table(f"planted/{device}.csv"), document(f"planted/{device}.json")
+    found = Counter(row["verdict"] for row in rows)
+    p.says("{:,} delays: {:,} right, {} unknown, {} wrong", len(rows), *_of(found)[:3])
     for mode, sums in record["modes"].items():
         mine = [row for row in rows if row["mode"] == mode]
         counts = Counter(row["verdict"] for row in mine)
@@ -50,32 +76,11 @@ def _on_a_cpu(p: Page) -> None:
             *(counts["right"], counts["unknown"], counts["wrong"]),
             *(100 * median(errors), 100 * max(errors), sums["measured_anew"]),
         )
-    assert len(rows) >= 1000
-    assert not found["wrong"] + found["unknown"] + found["lost"]
-    assert named >= 98
-    p.says("{} times. Such a delay", sum(m["measured_anew"] for m in record["modes"].values()))
-
-
-def _on_a_gpu_before(p: Page) -> None:
-    rows = table("planted/h100-before.csv")
-    plain = [row for row in rows if row["mode"] in ("eager", "threads")]
-    code = [row for row in rows if row not in plain]
-    p.says("{} delays, {} wrong;", _sum(rows, "delays"), _sum(rows, "wrong"))
-    p.says("`threads` {} of {} right;", _sum(plain, "right"), _sum(plain, "delays"))
-    p.says(
-        "`graphs` {} of {} right, {} unknown, {} off",
-        *(_sum(code, name) for name in ("right", "delays", "unknown", "off")),
-    )
-    for row in rows:
-        assert int(row["delays"]) == sum(int(row[k]) for k in ("right", "unknown", "wrong", "off"))
+    return rows, record, found
 
 
 def _of(found: Counter[str]) -> list[int]:
     return [found[name] for name in _HELD]
-
-
-def _sum(rows: tuple[Row, ...] | list[Row], column: str) -> int:
-    return sum(int(row[column]) for row in rows)
 
 
 def _error(row: Row) -> float:
