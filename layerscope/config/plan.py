@@ -47,7 +47,11 @@ def plan(config: SweepConfig, *, cuda: bool, where: str, out: str) -> tuple[Cell
         cells.setdefault(
             cell_id,
             Cell(
-                id=cell_id, settings=axes, config=resolved.config, choices=tuple(resolved.choices)
+                id=cell_id,
+                settings=axes,
+                config=resolved.config,
+                choices=tuple(resolved.choices),
+                given=tuple(sorted(resolved.given)),
             ),
         )
     if not cells:

@@ -149,7 +149,11 @@ class RunConfig:
         metadata=option("Longest time batches are repeated for a narrower latency interval."),
     )
     device: Device = field(metadata=option("Default: cuda where there is one."))
-    dtype: Dtype = field(metadata=option("Default: fp16 on CUDA, fp32 on the CPU."))
+    dtype: Dtype = field(
+        metadata=option(
+            "Default: on CUDA the half the checkpoint is in, else fp16; fp32 on the CPU."
+        )
+    )
     optimization: Optimization = field(default="eager", metadata=option("How the model runs."))
     attention: Attention = field(default="sdpa", metadata=option("Attention implementation."))
     fp32_matmul: Fp32Matmul = field(

@@ -12,7 +12,7 @@ from layerscope.core.progress import Progress
 from layerscope.models.image_inputs import fixed_side
 from layerscope.models.readers import reads_text_twice
 from layerscope.records import RunConfig
-from layerscope.workload.model import LoadedModel, load_model
+from layerscope.workload.model import LoadedModel, checkpoint_dtype, load_model
 
 Announce = Callable[[str], None]
 Load = Callable[[RunConfig, Announce], LoadedModel]
@@ -46,15 +46,14 @@ def load_for(
         ModelError: the model cannot be loaded, or cannot take the inputs asked for.
         EnvironmentProblem: no such device, too little memory or disk, no way to the hub.
     """
-    config = resolved.config
+    config, decided, planned = _in_own_dtype(resolved)
     with progress.task(f"load {config.model}", 1) as advance:
         loaded = load(config, announce)
         advance(1)
     side = _only_side(config, loaded, resolved.given)
-    planned: dict[str, int | str] = {}
-    choices = (*resolved.choices, *loaded.choices)
+    choices = (*decided, *loaded.choices)
     if side is not None:
-        planned = {"image_size": config.image_size}
+        planned["image_size"] = config.image_size
         config = dataclasses.replace(config, image_size=side)
         kind = type(loaded.model).__name__
         choices = (*choices, f"image size {side} px: the only one that {kind} takes")
@@ -64,6 +63,22 @@ def load_for(
         why = f"{config.max_new_tokens} new tokens forced: the weights are not trained"
         choices = (*choices, why)
     return Ready(loaded, config, choices, planned)
+
+
+def _in_own_dtype(resolved: Resolved) -> tuple[RunConfig, tuple[str, ...], dict[str, int | str]]:
+    """The configuration with the dtype that the checkpoint is stored in, where the user named none.
+
+    On a CPU it stays fp32: half precision is slow there.
+    """
+    config = resolved.config
+    if config.device != "cuda" or "dtype" in resolved.given:
+        return config, resolved.choices, {}
+    dtype = checkpoint_dtype(config)
+    if dtype is None or dtype == config.dtype:
+        return config, resolved.choices, {}
+    others = [choice for choice in resolved.choices if not choice.startswith("dtype ")]
+    choices = (*others, f"dtype {dtype}: what the checkpoint is stored in")
+    return dataclasses.replace(config, dtype=dtype), choices, {"dtype": config.dtype}
 
 
 def _only_side(config: RunConfig, loaded: LoadedModel, given: frozenset[str]) -> int | None:

@@ -70,12 +70,14 @@ class Cell:
         id: hash of the resolved configuration; the same run has the same id in every sweep.
         settings: axis -> value, what tells this cell from its neighbours.
         choices: what layerscope chose for the user, in words.
+        given: the fields of the configuration that the user set, the axes among them.
     """
 
     id: str
     settings: dict[str, Setting]
     config: RunConfig
     choices: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def attempt(
         models: yields the model, kept from cell to cell.
         interrupted: whether Ctrl-C was pressed, for libraries that turn it into another error.
     """
-    resolved = Resolved(config=cell.config, choices=cell.choices, given=frozenset(cell.settings))
+    resolved = Resolved(config=cell.config, choices=cell.choices, given=frozenset(cell.given))
     try:
         profile(resolved, progress, announce, load=models, folder=folder, step=step_of(cell))
     except LayerscopeError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerscope.core.run_config import Dtype, DtypeLayout
 from layerscope.private.generation import kept_in_fp32_names
@@ -24,6 +24,19 @@ def torch_dtype(dtype: Dtype) -> torch.dtype:
     import torch
 
     return {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
+
+
+def stored_dtype(config: Any) -> Dtype | None:
+    """The half precision that a model's configuration says its checkpoint is stored in, if it is one.
+
+    What `from_pretrained` loads by itself; a model trained in bf16 may overflow in fp16 (Gemma 3).
+    """
+    parts = (config, getattr(config, "text_config", None))
+    found = next(
+        (d for d in (getattr(part, "dtype", None) for part in parts) if d is not None), None
+    )
+    halves: dict[str, Dtype] = {"bfloat16": "bf16", "float16": "fp16"}
+    return halves.get(str(found).removeprefix("torch."))
 
 
 def kept_in_fp32(model: nn.Module, dtype: torch.dtype) -> re.Pattern[str] | None:

@@ -32,7 +32,7 @@ from layerscope.workload.checkpoint import (
     weight_files,
 )
 from layerscope.workload.cuda_device import why_no_cuda
-from layerscope.workload.dtype_layout import torch_dtype
+from layerscope.workload.dtype_layout import stored_dtype, torch_dtype
 from layerscope.workload.flash import (
     FlashVerdict,
     attention_request,
@@ -47,6 +47,7 @@ from layerscope.workload.optimization import Asked, refuse
 if TYPE_CHECKING:
     from torch import nn
 
+    from layerscope.core.run_config import Dtype
     from layerscope.workload.architecture import Attention
 
 TINY = "tiny"
@@ -103,6 +104,15 @@ def load_model(
         loaded.record, load_s=time.monotonic() - began, host_peak_bytes=host_peak_bytes()
     )
     return dataclasses.replace(loaded, record=record)
+
+
+def checkpoint_dtype(config: RunConfig, hub: Hub | None = None) -> Dtype | None:
+    """The half precision that the model's checkpoint is stored in, as its config.json says.
+
+    Raises:
+        ModelError, EnvironmentProblem: no such model, or no way to the hub.
+    """
+    return stored_dtype(_find(config, hub or Hub()).architecture.config)
 
 
 def _load(config: RunConfig, announce: Callable[[str], None], hub: Hub) -> LoadedModel:
