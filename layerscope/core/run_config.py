@@ -92,8 +92,8 @@ class RunConfig:
     image_tokens: Positive | None = field(
         default=None,
         metadata=option(
-            "Tokens that an image becomes, for models that cut images of any size into patches "
-            "(Qwen-VL); sets --image-size."
+            "Tokens that an image becomes, at most, for models that cut images of any size into "
+            "patches (Qwen-VL) or tiles (InternVL); sets --image-size."
         ),
     )
     image_size_mode: ImageSizeMode = field(

@@ -8,15 +8,22 @@ through that method. A family whose model has no such method says it in its file
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerscope.core.errors import ModelError, UsageError
+from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
 from layerscope.models.families import family_of_model
+from layerscope.models.image_sizes import (
+    Pixels,
+    image_parameters,
+    pinpoints,
+    settings_of,
+    takes_tiles,
+    tile_side,
+    tiles_over,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -26,18 +33,6 @@ if TYPE_CHECKING:
     Draw = Callable[[tuple[int, ...]], torch.Tensor]
 
 _TOKEN_NAMES = ("image_token_id", "image_token_index")
-_MOST_ELONGATED = 2  # a grid of patches is at most this many times as wide as high
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The side lengths of an image in pixels, as the model sees it."""
-
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.height} × {self.width} px"
 
 
 def image_token(config: Any) -> int | None:
@@ -47,54 +42,6 @@ def image_token(config: Any) -> int | None:
         if token is not None:
             return int(token)
     return None
-
-
-def plain_size(model: nn.Module, side_px: int) -> Pixels:
-    """The size nearest to a square of this side, not above it, that the model takes.
-
-    Raises:
-        UsageError: the side is smaller than the least that the model takes.
-    """
-    fixed, unit = fixed_side(model), _unit(model)
-    if fixed is not None:
-        return Pixels(fixed, fixed)
-    side = side_px // unit * unit
-    if not side:
-        raise UsageError(
-            f"--image-size {side_px}: the least that {type(model).__name__} takes is {unit} px."
-        )
-    return Pixels(side, side)
-
-
-def fixed_side(model: nn.Module) -> int | None:
-    """The only side that the model takes, in pixels; None where it takes more than one."""
-    takes, config = _parameters(model), _config(model)
-    if "image_grid_thw" in takes or "interpolate_pos_encoding" in takes or _pinpoints(config):
-        return None
-    if "pixel_attention_mask" in takes or "image_sizes" in takes:
-        return None
-    vision = getattr(config, "vision_config", None)
-    side = getattr(vision, "image_size", None)
-    if isinstance(side, list | tuple):
-        side = side[0]
-    return int(side) if isinstance(side, int) else None
-
-
-def size_for_tokens(model: nn.Module, tokens: int) -> Pixels:
-    """The size whose image becomes `tokens` tokens, or the nearest number below.
-
-    Of the grids with that many tokens the one nearest to a square, at most twice as wide as high.
-
-    Raises:
-        UsageError: the number follows from the model alone, or is less than one.
-    """
-    if "image_grid_thw" not in _parameters(model):
-        raise UsageError(
-            f"--image-tokens {tokens}: {type(model).__name__} takes no grid of patches, so a size in "
-            "pixels (--image-size) or the model alone says how many tokens an image becomes."
-        )
-    unit, (rows, columns) = _unit(model), _grid_of(tokens)
-    return Pixels(rows * unit, columns * unit)
 
 
 def random_images(model: nn.Module, size: Pixels, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
@@ -108,15 +55,17 @@ def random_images(model: nn.Module, size: Pixels, draws: Sequence[Draw]) -> dict
     """
     family: Any = family_of_model(model)
     if hasattr(family, "random_images"):
-        own: dict[str, torch.Tensor] = family.random_images(_config(model), size, draws)
+        own: dict[str, torch.Tensor] = family.random_images(settings_of(model), size, draws)
         return own
-    takes, config = _parameters(model), _config(model)
+    takes, config = image_parameters(model), settings_of(model)
     if "image_grid_thw" in takes:
         return _packed_patches(config, size, draws)
-    if "image_sizes" in takes and _pinpoints(config):
+    if "image_sizes" in takes and pinpoints(config):
         return _anyres_tiles(config, size, draws)
     if "pixel_attention_mask" in takes:
         return _split_tiles(config, size, draws)
+    if takes_tiles(model):
+        return _flat_tiles(config, size, draws)
     if set(takes) & {"pixel_values"}:
         return _squares(takes, size, draws)
     raise ModelError(
@@ -138,8 +87,8 @@ def tokens_of(model: nn.Module, images: Mapping[str, torch.Tensor]) -> int:
 
     family: Any = family_of_model(model)
     if hasattr(family, "image_tokens"):
-        return int(family.image_tokens(_config(model), images))
-    takes = _parameters(model)
+        return int(family.image_tokens(settings_of(model), images))
+    takes = image_parameters(model)
     known: dict[str, Any] = {name: images[name] for name in images if name in takes}
     if "interpolate_pos_encoding" in takes:
         known["interpolate_pos_encoding"] = True
@@ -201,8 +150,8 @@ def _anyres_tiles(config: Any, size: Pixels, draws: Sequence[Draw]) -> dict[str,
     import torch
     from transformers.image_processing_utils import select_best_resolution
 
-    tile = first_side(config.vision_config.image_size)
-    best = select_best_resolution((size.height, size.width), _pinpoints(config))
+    tile = tile_side(config)
+    best = select_best_resolution((size.height, size.width), pinpoints(config))
     tiles = math.ceil(best[0] / tile) * math.ceil(best[1] / tile) + 1
     return {
         "pixel_values": torch.stack([draw((tiles, 3, tile, tile)) for draw in draws]),
@@ -214,55 +163,16 @@ def _split_tiles(config: Any, size: Pixels, draws: Sequence[Draw]) -> dict[str, 
     """One tile where the image fits it, else as many as cover it and once the whole."""
     import torch
 
-    tile = first_side(config.vision_config.image_size)
-    tiles = math.ceil(size.height / tile) * math.ceil(size.width / tile)
-    tiles += tiles > 1
+    tile, tiles = tile_side(config), tiles_over(config, size)
     return {
         "pixel_values": torch.stack([draw((tiles, 3, tile, tile)) for draw in draws]),
         "pixel_attention_mask": torch.ones(len(draws), tiles, tile, tile, dtype=torch.int64),
     }
 
 
-def _grid_of(tokens: int) -> tuple[int, int]:
-    """Rows and columns of at most `tokens` cells: the most cells, then the nearest to a square."""
-    if tokens < 1:
-        raise UsageError(f"--image-tokens {tokens}: an image becomes one token or more.")
+def _flat_tiles(config: Any, size: Pixels, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+    """The same tiles, those of all samples one after another."""
+    import torch
 
-    def place(rows: int) -> tuple[int, int]:
-        columns = min(tokens // rows, _MOST_ELONGATED * rows)
-        return rows * columns, rows
-
-    rows = max(range(1, math.isqrt(tokens) + 1), key=place)
-    return rows, min(tokens // rows, _MOST_ELONGATED * rows)
-
-
-def _unit(model: nn.Module) -> int:
-    """Pixels that a side grows by: one image token's, or one patch's."""
-    config = _config(model)
-    vision = getattr(config, "vision_config", None)
-    strides = getattr(vision, "patch_stride", None)
-    if isinstance(strides, list):  # a tower in stages, each of which merges patches
-        return math.prod(strides)
-    merge: Any = getattr(vision, "spatial_merge_size", None)
-    if merge is None:
-        merge = getattr(config, "spatial_merge_size", 1)
-    return first_side(getattr(vision, "patch_size", 1)) * int(merge)
-
-
-def first_side(size: Any) -> int:
-    """The height that a configuration gives, alone or with the width."""
-    return int(size[0] if isinstance(size, list | tuple) else size)
-
-
-def _pinpoints(config: Any) -> list[list[int]]:
-    found = getattr(config, "image_grid_pinpoints", None)
-    return [list(pair) for pair in found] if found else []
-
-
-def _parameters(model: nn.Module) -> tuple[str, ...]:
-    features = getattr(model, "get_image_features", None)
-    return () if features is None else tuple(inspect.signature(features).parameters)
-
-
-def _config(model: nn.Module) -> Any:
-    return model.config
+    tile, tiles = tile_side(config), tiles_over(config, size)
+    return {"pixel_values": torch.cat([draw((tiles, 3, tile, tile)) for draw in draws])}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from layerscope.config.resolve import Resolved
 from layerscope.core.errors import UsageError
 from layerscope.core.progress import Progress
-from layerscope.models.image_inputs import fixed_side
+from layerscope.models.image_sizes import fixed_side
 from layerscope.models.readers import reads_text_twice
 from layerscope.records import RunConfig
 from layerscope.workload.model import LoadedModel, checkpoint_dtype, load_model

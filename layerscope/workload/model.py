@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layerscope.core.errors import EnvironmentProblem, LayerscopeError, ModelError
 from layerscope.core.units import GIB, size_text
 from layerscope.core.words import one_line
-from layerscope.models.image_inputs import first_side
+from layerscope.models.image_sizes import first_side
 from layerscope.models.readers import reads_text_twice
 from layerscope.records import ModelRecord, RunConfig
 from layerscope.workload.architecture import (

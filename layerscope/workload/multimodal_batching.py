@@ -7,7 +7,8 @@ around them are not counted. Texts of one batch are padded on the left where the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +18,12 @@ from layerscope.core.run_config import RunConfig
 from layerscope.core.words import first_line
 from layerscope.models.families import family_of_model
 from layerscope.models.image_inputs import (
-    Pixels,
     image_token,
     marks_around,
-    plain_size,
     random_images,
-    size_for_tokens,
     tokens_of,
 )
+from layerscope.models.image_sizes import Pixels, plain_size, size_for_tokens
 from layerscope.models.readers import has_encoder, reads_text_twice
 from layerscope.records.run_record import BatchRecord
 from layerscope.workload.batching import RANDOM_DATASET, Batch, Batcher, Batches
@@ -50,19 +49,25 @@ def batches_for(config: RunConfig, model: nn.Module, processor: Any) -> Batches:
     if reads_text_twice(model):
         return Batcher(config, processor, model.config)
     if config.dataset == RANDOM_DATASET:
-        return RandomBatcher(config, model, _size_of(config, model))
+        size = _size_of(config, model, lambda s: RandomBatcher(config, model, s).image_tokens)
+        return RandomBatcher(config, model, size)
     if processor is None:
         raise UsageError(
             f"--dataset {config.dataset} needs a processor and the model has none: name one "
             f"with --processor, or use --dataset {RANDOM_DATASET}."
         )
-    as_it_is = config.image_size_mode == "processor" and config.image_tokens is None
-    return ProcessedBatcher(config, model, processor, None if as_it_is else _size_of(config, model))
+    if config.image_size_mode == "processor" and config.image_tokens is None:
+        return ProcessedBatcher(config, model, processor, None)
+    size = _size_of(
+        config, model, lambda s: ProcessedBatcher(config, model, processor, s).tokens_of_one()
+    )
+    return ProcessedBatcher(config, model, processor, size)
 
 
-def _size_of(config: RunConfig, model: nn.Module) -> Pixels:
+def _size_of(config: RunConfig, model: nn.Module, count: Callable[[Pixels], int]) -> Pixels:
+    """The size of every image; `count` says how many tokens one of a size becomes."""
     if config.image_tokens is not None:
-        return size_for_tokens(model, config.image_tokens)
+        return size_for_tokens(model, config.image_tokens, cache(count))
     if config.image_size_mode == "source":
         return Pixels(config.image_size, config.image_size)
     return plain_size(model, config.image_size)
@@ -177,13 +182,7 @@ class ProcessedBatcher:
                 raise DataError(f"{self._config.dataset}: sample {sample.sample_id} has no image.")
         prompts = [self._cut(sample.prompt) for sample in samples]
         images = [self._resized(sample.image) for sample in samples]
-        try:
-            inputs = dict(self._processed(images, prompts))
-        except (ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
-            raise ModelError(
-                f"the processor {type(self._processor).__name__} does not take these samples "
-                f"({type(error).__name__}: {first_line(error)})."
-            ) from error
+        inputs = self._inputs(images, prompts)
         return Batch(
             record=record_of(inputs, samples, index, self._image_tokens(inputs)),
             samples=tuple(samples),
@@ -193,7 +192,33 @@ class ProcessedBatcher:
             },
         )
 
+    def tokens_of_one(self) -> int:
+        """The tokens that one image of the size becomes: a blank one goes through the processor.
+
+        Raises:
+            ModelError: the processor refuses it, or the configuration names no image token.
+        """
+        from PIL import Image
+
+        if self._size is None or self._token is None:
+            raise ModelError(
+                f"{type(self._model).__name__}: its configuration names no image token, so images "
+                "cannot be sized by their tokens; give --image-size."
+            )
+        blank = Image.new("RGB", (self._size.width, self._size.height))
+        return self._image_tokens(self._inputs([blank], [""]))[0]
+
+    def _inputs(self, images: list[Any], prompts: list[str]) -> dict[str, torch.Tensor]:
+        try:
+            return dict(self._processed(images, prompts))
+        except (ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
+            raise ModelError(
+                f"the processor {type(self._processor).__name__} does not take these samples "
+                f"({type(error).__name__}: {first_line(error)})."
+            ) from error
+
     def _processed(self, images: list[Any], prompts: list[str]) -> Any:
+        sized = self._limits()
         if getattr(self._processor, "chat_template", None):
             chats = [
                 [
@@ -213,12 +238,21 @@ class ProcessedBatcher:
                 add_generation_prompt=True,
                 return_dict=True,
                 return_tensors="pt",
-                processor_kwargs={"padding": True},
+                processor_kwargs={"padding": True, **sized},
             )
         if self._marker is None:
             self._marker = self._marker_of(images[0], prompts[0])
         texts = [self._marker + prompt for prompt in prompts]
-        return self._processor(images=images, text=texts, padding=True, return_tensors="pt")
+        return self._processor(
+            images=images, text=texts, padding=True, return_tensors="pt", **sized
+        )
+
+    def _limits(self) -> dict[str, Any]:
+        """What keeps the processor from changing the size: some enlarge each image to a longest side."""
+        usual = getattr(getattr(self._processor, "image_processor", None), "size", None) or {}
+        if self._size is None or "longest_edge" not in usual or "shortest_edge" in usual:
+            return {}
+        return {"size": {"longest_edge": max(self._size.height, self._size.width)}}
 
     def _marker_of(self, image: Any, prompt: str) -> str:
         """What to write before a prompt: nothing where the processor puts the image's tokens itself."""

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from support.architectures import ARCHITECTURES
 from support.command import layerscope
-from support.processors import save_blip2, save_llava
+from support.processors import save_blip2, save_idefics3, save_llava
 
 from layerscope.runs.run import Run
 
@@ -188,6 +188,21 @@ def test_images_of_ones_own_reach_the_model_at_their_own_sizes(tmp_path: Path) -
     assert "-own-sizes-" in folder.name
     assert [row["sample_id"] for row in rows(folder / "predictions.csv")] == ["0.png", "1.png"]
     assert saved["report"]["wer_value"]["reason"] == "the data set has no reference answers"
+
+
+@pytest.mark.parametrize(
+    ("more", "tokens"), [(["--image-tokens", 13], 12), (["--image-size", 56], 4)]
+)
+def test_a_processor_that_enlarges_images_takes_the_size_asked_for(
+    more: list[str | int], tokens: int, tmp_path: Path
+) -> None:
+    model, images = tmp_path / "model", tmp_path / "images"
+    save_idefics3(model)
+    images.mkdir()
+    Image.new("RGB", (300, 200), (90, 40, 7)).save(images / "one.png")
+    folder = profiled(tmp_path, model, "--images", images, "--prompt", "What is it?", *more)
+    (batch,) = record(folder)["workload"]["batches"]
+    assert batch["image_tokens"] == [tokens, tokens]
 
 
 @pytest.mark.slow

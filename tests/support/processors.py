@@ -57,6 +57,30 @@ def save_blip2(folder: Path) -> Path:
     return folder
 
 
+def save_idefics3(folder: Path) -> Path:
+    """An Idefics3 of random weights; its processor enlarges an image and cuts it into tiles of 56 px."""
+    import torch
+    from transformers import AutoModelForImageTextToText, Idefics3ImageProcessor, Idefics3Processor
+
+    tokenizer = _tokenizer()
+    tokenizer.add_tokens(["<fake_token_around_image>", "<global-img>", "<end_of_utterance>"])
+    processor = Idefics3Processor(
+        image_processor=Idefics3ImageProcessor(
+            size={"longest_edge": 224}, max_image_size={"longest_edge": 56}
+        ),
+        tokenizer=tokenizer,
+        image_seq_len=4,
+        chat_template=CHAT,
+    )
+    processor.save_pretrained(folder)
+    config = _fitted("idefics3", tokenizer)
+    config.image_token_id = config.image_token_index
+    torch.manual_seed(0)
+    auto: Any = AutoModelForImageTextToText
+    auto.from_config(config).save_pretrained(folder)
+    return folder
+
+
 def _tokenizer() -> Any:
     from transformers import AutoTokenizer
 

@@ -6,6 +6,7 @@ say, and all of it may be left out:
 - `MODEL_TYPES`: the model types, as a config says them, whose family it is; its own name where it says
   none (`-` in a model type is `_` in a file name);
 - `EXCEPTIONS`: FQN -> role, of modules whose role the model's own methods do not tell;
+- `FLAT_TILES`: its images are tiles of one side, those of all images one after another;
 - `CLOSED_FORM`: its FLOPs from its sizes, a `models.closed_form.ClosedForm`.
 
 A package of one's own brings its file under the entry point group `layerscope.families`, which names the

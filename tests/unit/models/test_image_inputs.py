@@ -13,15 +13,14 @@ from support.architectures import ARCHITECTURES
 from torch import nn
 
 from layerscope.core.errors import ModelError, UsageError
-from layerscope.models.image_inputs import (
+from layerscope.models.image_inputs import image_token, random_images, tokens_of
+from layerscope.models.image_sizes import (
     Pixels,
     _grid_of,
     fixed_side,
-    image_token,
     plain_size,
-    random_images,
     size_for_tokens,
-    tokens_of,
+    sizes_in_tiles,
 )
 
 pytestmark = pytest.mark.models
@@ -54,11 +53,11 @@ WANTED: dict[str, tuple[int, dict[str, tuple[int, ...]], int]] = {
     ),
     "paligemma2": (112, {"pixel_values": (1, 3, 56, 56)}, 16),
     "gemma3": (112, {"pixel_values": (1, 3, 56, 56)}, 4),
-    "internvl": (112, {"pixel_values": (1, 3, 56, 56)}, 4),
+    "internvl": (112, {"pixel_values": (5, 3, 56, 56)}, 5 * 4),
     "blip2": (112, {"pixel_values": (1, 3, 112, 112)}, 8),
     "florence2": (130, {"pixel_values": (1, 3, 128, 128)}, 4 * 4 + 1),
     "mistral3": (112, {"pixel_values": (1, 3, 112, 112), "image_sizes": (1, 2)}, 4 * 4),
-    "aya_vision": (112, {"pixel_values": (1, 3, 56, 56)}, 4),
+    "aya_vision": (56, {"pixel_values": (1, 3, 56, 56)}, 4),
 }  # fmt: skip
 
 
@@ -89,23 +88,60 @@ def test_a_sample_is_the_same_beside_others() -> None:
         assert torch.equal(three[rows : 2 * rows], one)
 
 
-@pytest.mark.parametrize(
-    ("name", "side"), [("llava", 56), ("gemma3", 56), ("internvl", 56), ("paligemma2", 56)]
-)
+@pytest.mark.parametrize(("name", "side"), [("llava", 56), ("gemma3", 56), ("paligemma2", 56)])
 def test_a_tower_of_one_size_says_so(name: str, side: int) -> None:
     assert fixed_side(built(name)) == side
 
 
-@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_next", "idefics3", "blip2", "mistral3"])
+@pytest.mark.parametrize(
+    "name", ["qwen2_5_vl", "llava_next", "idefics3", "internvl", "blip2", "mistral3"]
+)
 def test_a_tower_of_many_sizes_says_so(name: str) -> None:
     assert fixed_side(built(name)) is None
 
 
-@pytest.mark.parametrize("tokens", [1, 64, 128, 256, 512, 1024])
-def test_image_tokens_as_asked_for(tokens: int) -> None:
-    model = built("qwen2_5_vl")
-    images = random_images(model, size_for_tokens(model, tokens), [torch.randn])
-    assert tokens_of(model, images) == tokens
+def counted(model: Any) -> Any:
+    return lambda size: tokens_of(model, random_images(model, size, [torch.randn]))
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "mistral3"])
+@pytest.mark.parametrize("tokens", [6, 64, 128, 512])
+def test_image_tokens_as_asked_for(name: str, tokens: int) -> None:
+    model = built(name)
+    assert counted(model)(size_for_tokens(model, tokens, counted(model))) == tokens
+
+
+# Tokens asked for -> those that tiles of 56 px make, by hand: 4 a tile and 4 of the whole; LLaVA's
+# 16 a tile with a newline behind each of 4 or 8 rows, and 16 of the whole.
+TILED = {
+    "idefics3": {4: 4, 11: 4, 12: 12, 13: 12, 20: 20, 30: 28, 10_000: 37 * 4},
+    "internvl": {4: 4, 19: 12, 20: 20},
+    "aya_vision": {12: 12},
+    "llava_next": {
+        55: 16 + 4 * 9,
+        56: 16 + 8 * 5,
+        87: 16 + 8 * 5,
+        88: 16 + 8 * 9,
+        5000: 16 + 8 * 9,
+    },
+}
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_tiles_come_as_near_as_they_can(name: str) -> None:
+    model = built(name)
+    for asked, wanted in TILED[name].items():
+        size = size_for_tokens(model, asked, counted(model))
+        assert counted(model)(size) == wanted, (asked, size)
+
+
+def test_sizes_in_tiles_grow_and_are_not_long() -> None:
+    for name in ("internvl", "smolvlm"):
+        sizes = sizes_in_tiles(built(name))
+        areas = [size.area for size in sizes]
+        assert areas == sorted(areas)
+        assert max(size.elongation for size in sizes) == 2
+        assert (sizes[0], sizes[-1]) == (Pixels(56, 56), Pixels(336, 336))
 
 
 @given(st.integers(min_value=1, max_value=20_000))
@@ -117,8 +153,13 @@ def test_a_grid_never_exceeds_what_was_asked_and_comes_near(tokens: int) -> None
 
 
 def test_refusals() -> None:
+    llava, tiled = built("llava"), built("internvl")
     with pytest.raises(UsageError, match=r"--image-tokens 64: LlavaFor"):
-        size_for_tokens(built("llava"), 64)
+        size_for_tokens(llava, 64, counted(llava))
+    with pytest.raises(UsageError, match=r"makes 4 or more tokens of an image"):
+        size_for_tokens(tiled, 3, counted(tiled))
+    with pytest.raises(UsageError, match=r"--image-tokens 0: an image becomes one token or more"):
+        size_for_tokens(tiled, 0, counted(tiled))
     with pytest.raises(UsageError, match=r"the least that Qwen2_5_VL.* takes is 28 px"):
         plain_size(built("qwen2_5_vl"), 27)
 
