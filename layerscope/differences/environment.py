@@ -55,11 +55,11 @@ def differences(base: RunRecord, other: RunRecord) -> tuple[Difference, ...]:
     first, second = base.environment, other.environment
     asked = [*_MACHINE]
     noted = [*_NOTED]
-    if base.config.device == other.config.device == "cuda":
+    if base.how.device == other.how.device == "cuda":
         asked = [*_GPU, *_MACHINE]
     found = [
         *_unlike("environment", asked, first, second),
-        *_config(base.config, other.config),
+        *_asked(base, other),
         *_weights(base, other),
         *_unlike("noted", noted, first, second),
         *_packages(first, second),
@@ -85,6 +85,19 @@ def _unlike(
         for name, read in asked
         if read(base) != read(other)
     ]
+
+
+def _asked(base: RunRecord, other: RunRecord) -> list[Difference]:
+    """How the configurations differ; of a capture, which has none, what was seen in its place."""
+    if base.config is not None and other.config is not None:
+        return _config(base.config, other.config)
+    kinds = ["run of profile" if run.config is not None else "capture" for run in (base, other)]
+    seen: list[tuple[Kind, str, str, str]] = [
+        ("way", "device", base.how.device, other.how.device),
+        ("way", "fp32_matmul", base.how.fp32_matmul, other.how.fp32_matmul),
+        ("noted", "kind of run", kinds[0], kinds[1]),
+    ]
+    return [_difference(kind, name, one, two) for kind, name, one, two in seen if one != two]
 
 
 def _config(base: RunConfig, other: RunConfig) -> list[Difference]:

@@ -6,7 +6,7 @@ from statistics import median
 
 from layerscope.core.files import RUN_FILE
 from layerscope.core.units import ms, percent
-from layerscope.findings.evidence import Evidence, Verdict
+from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 
 RULE = "preprocessing"
@@ -22,6 +22,8 @@ def preprocessing(evidence: Evidence) -> Verdict:
         return NotJudged(rule=RULE, reason="no run record: the time before a batch is unknown")
     if not evidence.on_device:
         return NotJudged(rule=RULE, reason="no device events in the trace")
+    if record.workload is None:
+        return NotJudged(rule=RULE, reason=f"{A_CAPTURE}: what the program does before the block")
     if record.workload.dataset == _DRAWN:
         return NotJudged(rule=RULE, reason="the inputs were drawn, so no processor ran")
     timed = [s for s in record.latency if s.full and not s.warmup and s.preprocess_ns is not None]

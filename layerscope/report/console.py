@@ -254,7 +254,7 @@ def _files(page: Page, record: RunRecord, folder: Path | None) -> None:
 
 
 def _results(page: Page, record: RunRecord) -> None:
-    report, batch = record.report, record.config.batch_size
+    report, batch = record.report, record.batch_size
     page.line()
     for label, reported in (
         ("wer_value", report.wer_value),

@@ -34,7 +34,7 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
             yield "", words
     yield from _first_token(record)
     yield from _preparation(record)
-    energy = summarise_energy(record.energy, seed=record.config.seed) if record.energy else None
+    energy = summarise_energy(record.energy, seed=record.seed) if record.energy else None
     if energy is not None and energy.joules_per_sample is not None:
         yield "energy", _energy_text(energy)
         yield "", _energy_method(energy, record)

@@ -9,7 +9,7 @@ from layerscope.report.findings import saving_text
 from layerscope.report.html.headline import headlines
 from layerscope.report.html.sent_run import SentRun
 from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
-from layerscope.report.what_ran import mode_of, what_ran
+from layerscope.report.what_ran import in_short, what_ran
 
 # GitHub takes 65,536 characters in one comment.
 MOST_CHARACTERS = 60_000
@@ -43,16 +43,12 @@ def fold(text: str, folded: Iterable[tuple[str, str]]) -> str:
 
 def _where(sent: SentRun) -> str:
     record = sent.record
-    device = record.environment.cpu_model
-    if record.config.device == "cuda":
-        device = record.environment.gpu_name or "GPU, name unknown"
-    synthetic = " (synthetic)" if record.workload.synthetic else ""
     words = (
-        f"{device} · {record.config.dtype} · {mode_of(record.config)} · "
-        f"{record.workload.dataset}{synthetic} · torch {record.environment.torch or 'unknown'} · "
-        f"layerscope {record.environment.layerscope}"
+        *in_short(record),
+        f"torch {record.environment.torch or 'unknown'}",
+        f"layerscope {record.environment.layerscope}",
     )
-    return f"{escape(words)}  \nrun {escape(record.name)}"
+    return f"{escape(' · '.join(words))}  \nrun {escape(record.name)}"
 
 
 def _numbers(sent: SentRun) -> str:

@@ -97,7 +97,7 @@ def _energy(found: LayerEnergy) -> dict[str, Any]:
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
-    batch, trace = batch_shown(record), record.trace
+    batch, trace, workload = batch_shown(record), record.trace, record.workload
     slowdown = None
     if trace is not None and trace.unprofiled_ns:
         slowdown = trace.profiled_ns / trace.unprofiled_ns
@@ -110,11 +110,11 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "trained": record.model.trained,
         "params": record.model.params,
         "dtypes": record.model.dtypes,
-        "device": record.config.device,
+        "device": record.how.device,
         "device_name": record.environment.gpu_name or record.environment.cpu_model,
-        "dataset": record.workload.dataset,
-        "synthetic": record.workload.synthetic,
-        "batch_size": record.config.batch_size,
+        "dataset": None if workload is None else workload.dataset,
+        "synthetic": None if workload is None else workload.synthetic,
+        "batch_size": record.batch_size,
         "pixel_values_shape": None if batch is None else list(batch.pixel_values_shape),
         "text_lengths": None if batch is None else list(batch.text_lengths),
         "new_tokens": None if trace is None else list(trace.new_tokens),

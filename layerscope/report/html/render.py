@@ -25,7 +25,7 @@ from layerscope.report.html.sent_run import SentRun
 from layerscope.report.html.shares import energy_shares
 from layerscope.report.layer_energy import energy_lines
 from layerscope.report.use import use_grid
-from layerscope.report.what_ran import mode_of, what_ran
+from layerscope.report.what_ran import in_short, what_ran
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -70,7 +70,7 @@ def _words(sent: SentRun) -> dict[str, Any]:
         "several": False,
         "record": record,
         "headlines": headlines(record),
-        "mode": mode_of(record.config),
+        "under": " · ".join(in_short(record)),
         "ran": list(what_ran(record)),
         "measured": list(end_to_end(record)),
         "saving_text": saving_text,
