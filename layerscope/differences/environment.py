@@ -115,11 +115,12 @@ def _config(base: RunConfig, other: RunConfig) -> list[Difference]:
 
 def _weights(base: RunRecord, other: RunRecord) -> list[Difference]:
     """What no configuration says: a folder whose weights were replaced has the same name."""
-    asked = (
+    asked: tuple[tuple[str, object, object], ...] = (
         ("parameters", base.model.params, other.model.params),
-        ("weights loaded", base.model.weights, other.model.weights),
         ("model class", base.model.cls, other.model.cls),
     )
+    if (base.captured is None) == (other.captured is None):  # a capture does not know its weights
+        asked = (asked[0], ("weights loaded", base.model.weights, other.model.weights), asked[1])
     return [_difference("work", name, one, two) for name, one, two in asked if one != two]
 
 

@@ -20,7 +20,7 @@ Verdict = tuple[Finding, ...] | NotJudged
 # torch stops compiling a function after this many recompiles and runs it uncompiled.
 RECOMPILE_LIMIT = 8
 # Why a rule that asks what a run was told to do is silent on one that nobody told anything.
-A_CAPTURE = "of a capture it is not known"
+A_CAPTURE = "a capture does not know"
 
 
 @dataclass(frozen=True, kw_only=True)

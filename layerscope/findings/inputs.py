@@ -21,7 +21,7 @@ def image_size(evidence: Evidence) -> Verdict:
         return NotJudged(rule="image-size", reason="no run record: the size asked for is unknown")
     config = record.config
     if config is None:
-        return NotJudged(rule="image-size", reason=f"{A_CAPTURE}: which size was asked for")
+        return NotJudged(rule="image-size", reason=f"{A_CAPTURE} which size was asked for")
     if any(len(b.pixel_values_shape) != 4 for b in record.batches):
         reason = "the model takes an image as patches or tiles, not as one square"
         return NotJudged(rule="image-size", reason=reason)
@@ -67,7 +67,7 @@ def padding(evidence: Evidence) -> Verdict:
     if record is None:
         return NotJudged(rule="padding", reason="no run record: the prompts' lengths are unknown")
     if record.workload is None:
-        return NotJudged(rule="padding", reason=f"{A_CAPTURE}: the prompts' lengths")
+        return NotJudged(rule="padding", reason=f"{A_CAPTURE} the prompts' lengths")
     batches = _traced(record.workload.batches, record.trace.batch if record.trace else None)
     # A language model without an encoder reads the text, and its padding, in its prefill.
     reads = "encoder" if any(row.phase == "encoder" for row in evidence.rows) else "prefill"

@@ -29,7 +29,7 @@ def fp32_islands(evidence: Evidence) -> Verdict:
             rule="fp32-islands", reason="no run record: the modules' dtypes are unknown"
         )
     if record.config is None:
-        return NotJudged(rule="fp32-islands", reason=f"{A_CAPTURE}: what it was to compute in")
+        return NotJudged(rule="fp32-islands", reason=f"{A_CAPTURE} what dtype it was to run in")
     if record.config.dtype not in HALF or TF32.name in evidence.optimizations:
         return ()
     rows = fp32_rows(evidence)

@@ -23,7 +23,7 @@ def preprocessing(evidence: Evidence) -> Verdict:
     if not evidence.on_device:
         return NotJudged(rule=RULE, reason="no device events in the trace")
     if record.workload is None:
-        return NotJudged(rule=RULE, reason=f"{A_CAPTURE}: what the program does before the block")
+        return NotJudged(rule=RULE, reason=f"{A_CAPTURE} what the program does before a batch")
     if record.workload.dataset == _DRAWN:
         return NotJudged(rule=RULE, reason="the inputs were drawn, so no processor ran")
     timed = [s for s in record.latency if s.full and not s.warmup and s.preprocess_ns is not None]

@@ -50,7 +50,7 @@ class CapturedModel:
             self._model,
             name=cls,
             source="program",
-            weights="as the program had them",
+            weights="weights as the program had them",
             trained=None,
         )
         return replace(found, cls=cls, modules=modules, roles=dict(self.roles))

@@ -30,6 +30,16 @@ FILES = {role: RUN_FILES[role] for role in ("layers", "steps", "findings", "trac
 READ_FILES = (RUN_FILE, *FILES.values(), WORK_FILE, PROVENANCE_FILE, REPLAY_FILE)
 
 
+class _ModelHead(msgspec.Struct):
+    cls: str = ""
+
+
+class _CaptureHead(msgspec.Struct):
+    device: str = ""
+    fp32_matmul: str = ""
+    absent: dict[str, str] = {}
+
+
 class _Head(msgspec.Struct):
     """The fields of a run's record that the tab shows.
 
@@ -39,7 +49,9 @@ class _Head(msgspec.Struct):
 
     name: str = ""
     created_utc: str = ""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] | None = {}
+    captured: _CaptureHead | None = None
+    model: _ModelHead = msgspec.field(default_factory=_ModelHead)
     environment: dict[str, Any] = {}
     trace: dict[str, Any] | None = None
     account: dict[str, Any] | None = None
@@ -111,8 +123,11 @@ class RunList:
         shown = _Head() if isinstance(head, str) else head
         run_id = self._log.id(folder)
         summary: dict[str, Any] = msgspec.to_builtins(shown)
+        del summary["model"], summary["captured"]
         summary |= {
             "id": run_id,
+            "config": shown.config or _seen(shown),
+            "absent": shown.captured.absent if shown.captured is not None else {},
             "name": shown.name or folder.resolve().name,
             "problem": problem,
             "files": [name for name, file in FILES.items() if self._log.inside(folder / file)],
@@ -131,6 +146,18 @@ class RunList:
         except OSError as error:
             return f"{RUN_FILE} cannot be read ({error.strerror})"
         return known[1]
+
+
+def _seen(head: _Head) -> dict[str, Any]:
+    """What stands in place of a configuration: what a capture saw; nothing of a damaged record."""
+    captured = head.captured
+    if captured is None:
+        return {}
+    return {
+        "model": f"{head.model.cls}, captured",
+        "device": captured.device,
+        "fp32_matmul": captured.fp32_matmul,
+    }
 
 
 def _read(path: Path) -> _Head | str:

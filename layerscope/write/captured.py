@@ -167,6 +167,13 @@ def _examined(block: Block, known: RunRecord, folder: Path) -> Examined:
     return examine(workings_of(trace, beside), trace, beside)
 
 
+def _without_figures(record: RunRecord, why: dict[str, str]) -> RunRecord:
+    """The record with the reasons of the figures that could not be drawn."""
+    assert record.captured is not None
+    absent = record.captured.absent | {f"figure {name}": reason for name, reason in why.items()}
+    return replace(record, captured=replace(record.captured, absent=absent))
+
+
 def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -> RunRecord:
     """Write everything beside the trace, the record last."""
     account = examined.account
@@ -190,9 +197,9 @@ def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -
         account=account_record(account, examined.failures),
     )
     files |= judge(examined, record, None, folder)[1]
-    files |= write_figures(examined, record, None, folder)
-    # The events' text names files, so the record must know them by now.
-    record = replace(record, files=dict(files))
+    drawn = write_figures(examined, record, None, folder)
+    files |= drawn.files
+    record = replace(_without_figures(record, drawn.absent), files=dict(files))
     files |= write_run_events(folder, record, account, (), None)
     record = replace(record, files=files)
     save(record, folder / RUN_FILE)
