@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import saving_text
 from layerscope.report.html.headline import headlines
 from layerscope.report.html.sent_run import SentRun
-from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
+from layerscope.report.markdown import (
+    beside_markdown,
+    escape,
+    group_markdown,
+    phase_markdown,
+    top_markdown,
+)
 from layerscope.report.what_ran import in_short, what_ran
+from layerscope.stats.beside_batch import beside_batch
 
 # GitHub takes 65,536 characters in one comment.
 MOST_CHARACTERS = 60_000
@@ -67,10 +75,18 @@ def _account(sent: SentRun) -> Iterator[str]:
     if sent.account is None:
         reason = dict(sent.absent).get("account", "the run was not traced")
         yield f"No account by layer: {escape(reason)}"
+        yield from _beside(sent)
         return
     table = sent.account.table
     yield f"**{escape(accounting_line(table))}**"
     yield phase_markdown(table).rstrip()
+    yield from _beside(sent)
+
+
+def _beside(sent: SentRun) -> Iterator[str]:
+    rows = beside_batch(sent.record)
+    if rows:
+        yield f"{escape(beside_grid(rows).title)}\n\n{beside_markdown(rows).rstrip()}"
 
 
 def _findings(sent: SentRun) -> Iterator[str]:

@@ -31,6 +31,7 @@ from layerscope.runs.judge import findings_of, read_findings
 from layerscope.runs.place import Place, find_run
 from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
+from layerscope.stats.beside_batch import BesideBatch, beside_batch
 
 if TYPE_CHECKING:
     from layerscope.account.workings import Workings
@@ -189,6 +190,11 @@ class Run:
             return findings_of(self.account, self.idle, self.record, self.layer_energy)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
         return read_findings(path) if path is not None and path.exists() else None
+
+    @cached_property
+    def beside_batch(self) -> tuple[BesideBatch, ...]:
+        """What the host did before each batch, outside the account's window; empty where unknown."""
+        return beside_batch(self.written) if self.written is not None else ()
 
     @cached_property
     def absent(self) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,9 @@ from layerscope.core.files import (
     RUN_FILES,
     WORK_FILE,
 )
+from layerscope.records.run_record import LatencySample
+from layerscope.report.beside_batch import beside_json
+from layerscope.stats.beside_batch import beside_of
 from layerscope.tab.log_folder import LogFolder
 
 # What the tab may hand out of a run's folder, and nothing else: name in a request -> file.
@@ -32,6 +35,10 @@ READ_FILES = (RUN_FILE, *FILES.values(), WORK_FILE, PROVENANCE_FILE, REPLAY_FILE
 
 class _ModelHead(msgspec.Struct):
     cls: str = ""
+
+
+class _WorkloadHead(msgspec.Struct):
+    dataset: str = ""
 
 
 class _CaptureHead(msgspec.Struct):
@@ -57,9 +64,25 @@ class _Head(msgspec.Struct):
     account: dict[str, Any] | None = None
     ceilings: dict[str, Any] | None = None
     report: dict[str, Any] = {}
+    workload: _WorkloadHead | None = None
+    latency: msgspec.Raw = msgspec.Raw(b"[]")
+    beside_batch: list[dict[str, Any]] = []  # made of the latter, which is then let go
     warnings: list[Any] = []
 
 
+_SAMPLES = msgspec.json.Decoder(tuple[LatencySample, ...])
+# What the page is told as the record has it.
+_SHOWN = (
+    "name",
+    "created_utc",
+    "environment",
+    "trace",
+    "account",
+    "ceilings",
+    "report",
+    "warnings",
+    "beside_batch",
+)
 _HEAD = msgspec.json.Decoder(_Head)
 
 
@@ -122,8 +145,7 @@ class RunList:
         problem = head if isinstance(head, str) else ""
         shown = _Head() if isinstance(head, str) else head
         run_id = self._log.id(folder)
-        summary: dict[str, Any] = msgspec.to_builtins(shown)
-        del summary["model"], summary["captured"]
+        summary = {name: msgspec.to_builtins(getattr(shown, name)) for name in _SHOWN}
         summary |= {
             "id": run_id,
             "config": shown.config or _seen(shown),
@@ -160,8 +182,22 @@ def _seen(head: _Head) -> dict[str, Any]:
     }
 
 
+def _beside(head: _Head) -> list[dict[str, Any]]:
+    """What the host did before each batch; nothing of a capture, or of samples in another form."""
+    if head.workload is None:
+        return []
+    try:
+        samples = _SAMPLES.decode(head.latency)
+    except DAMAGED:
+        return []
+    return beside_json(beside_of(samples, head.workload.dataset))
+
+
 def _read(path: Path) -> _Head | str:
     try:
-        return _HEAD.decode(path.read_bytes())
+        head = _HEAD.decode(path.read_bytes())
     except DAMAGED as error:
         return f"{RUN_FILE} is not a run record ({error})"
+    head.beside_batch = _beside(head)
+    head.latency = msgspec.Raw(b"[]")  # it would keep the text of the whole record
+    return head

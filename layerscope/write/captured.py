@@ -29,6 +29,7 @@ _NO_CONFIGURATION = "the program ran the model by itself, so layerscope configur
 _ABSENT = {
     "configuration": _NO_CONFIGURATION,
     "data": "the program made the inputs by itself; a capture does not look at them",
+    "beside the batch": "what the program does before a batch is its own; a capture does not see it",
     "time to first token": "a capture measures nothing without the profiler",
     "unprofiled time": "a capture measures nothing without the profiler, so its slowdown is unknown",
     "memory": "not measured in a capture",
