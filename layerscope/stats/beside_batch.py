@@ -27,8 +27,8 @@ class BesideBatch:
     Attributes:
         host_ns: median over the full batches that were prepared, without the profiler; None where it
             was not measured, and `reason` says why.
-        generate_ns: median of generate() over the same batches.
-        batches: how many these are.
+        generate_ns: the run's latency: median of generate() over all full batches, repeats included.
+        batches: how many were prepared.
     """
 
     name: Name
@@ -56,13 +56,14 @@ def beside_of(samples: Sequence[LatencySample], dataset: str) -> tuple[BesideBat
     """The same from raw samples.
 
     Args:
-        samples: all of a run's; warm-ups, partial batches and repeats, whose inputs were ready, count
-            for nothing.
+        samples: all of a run's. Warm-ups and partial batches count for nothing; repeats, whose inputs
+            were ready, for the latency alone.
         dataset: the inputs of `synthetic-random` come from no processor.
     """
-    timed = [s for s in samples if s.full and not s.warmup and s.preprocess_ns is not None]
+    full = [s for s in samples if s.full and not s.warmup]
+    timed = [s for s in full if s.preprocess_ns is not None]
     before = [s.preprocess_ns for s in timed if s.preprocess_ns is not None]
-    generate = _median_ns([s.generate_ns for s in timed])
+    generate = _median_ns([s.generate_ns for s in full])
     drawn = dataset == DRAWN_DATASET
     measured: tuple[tuple[Name, int | None], ...] = (
         ("preprocessing", None if drawn else _median_ns(before)),

@@ -406,6 +406,7 @@ def test_an_account_that_does_not_add_up_is_written_and_said(tmp_path: Path) -> 
 
 def compiled(eager_calls: int) -> Capture:
     """One call of a compiled net, beside as many calls run eagerly as asked for."""
+    torch.compiler.reset()  # what an equal net was compiled to would serve this one, too
     model = net()
     with torch.no_grad(), layerscope.watch_compile(model) as watch:
         with layerscope.capture(model) as eager:
