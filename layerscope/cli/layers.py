@@ -93,7 +93,7 @@ def _show(run: Run, csv_file: Path | None, shown: Selection, *, group: bool) -> 
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
     screen = Console()
-    render_account(account, screen, shown, group=group, ranks=run.ranks)
+    render_account(account, screen, shown, group=group, ranks=run.ranks, beside=run.beside_batch)
     findings = run.findings
     if findings is not None and not run.ranks:
         render_findings(findings.seen, findings.not_judged, screen)

@@ -71,7 +71,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
         )
     fell_back = finished.record.optimization.fell_back if finished.record.optimization else ()
     if strict and fell_back:
-        config = finished.record.config
+        config = finished.record.profiled
         asked = f"--optimization {config.optimization}"
         if resolved.spelled:
             asked = f"--optimize {config.optimize}"

@@ -55,11 +55,11 @@ def differences(base: RunRecord, other: RunRecord) -> tuple[Difference, ...]:
     first, second = base.environment, other.environment
     asked = [*_MACHINE]
     noted = [*_NOTED]
-    if base.config.device == other.config.device == "cuda":
+    if base.how.device == other.how.device == "cuda":
         asked = [*_GPU, *_MACHINE]
     found = [
         *_unlike("environment", asked, first, second),
-        *_config(base.config, other.config),
+        *_asked(base, other),
         *_weights(base, other),
         *_unlike("noted", noted, first, second),
         *_packages(first, second),
@@ -87,6 +87,19 @@ def _unlike(
     ]
 
 
+def _asked(base: RunRecord, other: RunRecord) -> list[Difference]:
+    """How the configurations differ; of a capture, which has none, what was seen in its place."""
+    if base.config is not None and other.config is not None:
+        return _config(base.config, other.config)
+    kinds = ["run of profile" if run.config is not None else "capture" for run in (base, other)]
+    seen: list[tuple[Kind, str, str, str]] = [
+        ("way", "device", base.how.device, other.how.device),
+        ("way", "fp32_matmul", base.how.fp32_matmul, other.how.fp32_matmul),
+        ("noted", "kind of run", kinds[0], kinds[1]),
+    ]
+    return [_difference(kind, name, one, two) for kind, name, one, two in seen if one != two]
+
+
 def _config(base: RunConfig, other: RunConfig) -> list[Difference]:
     return [
         _difference(
@@ -102,11 +115,12 @@ def _config(base: RunConfig, other: RunConfig) -> list[Difference]:
 
 def _weights(base: RunRecord, other: RunRecord) -> list[Difference]:
     """What no configuration says: a folder whose weights were replaced has the same name."""
-    asked = (
+    asked: tuple[tuple[str, object, object], ...] = (
         ("parameters", base.model.params, other.model.params),
-        ("weights loaded", base.model.weights, other.model.weights),
         ("model class", base.model.cls, other.model.cls),
     )
+    if (base.captured is None) == (other.captured is None):  # a capture does not know its weights
+        asked = (asked[0], ("weights loaded", base.model.weights, other.model.weights), asked[1])
     return [_difference("work", name, one, two) for name, one, two in asked if one != two]
 
 

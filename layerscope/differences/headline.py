@@ -49,14 +49,15 @@ def headline_changes(
 ) -> tuple[MetricChange, ...]:
     """All seven metrics, in the order of `METRICS`; what is absent says why."""
     repeats = _logs(base, other, base.latency, other.latency)
+    whole = "s/traced batch" if base.captured is other.captured is None else "s/traced window"
     return (
         _timed("latency", base, other, base.latency, other.latency),
         _timed("ttft", base, other, base.first_token, other.first_token),
         _energy(base, other),
         wer_change(base, other),
         _flops(base, other),
-        _traced("device", base_table, other_table, repeats),
-        _traced("host", base_table, other_table, repeats),
+        _traced("device", whole, base_table, other_table, repeats),
+        _traced("host", whole, base_table, other_table, repeats),
     )
 
 
@@ -112,7 +113,8 @@ def _timed(
     counts = f"{len(sides[0])} and {len(sides[1])} samples"
     logs = _logs(base, other, base_samples, other_samples)
     if values[0] is None or values[1] is None or logs is None:
-        why = f"{counts}, an interval needs at least {LEAST_SAMPLES} a side"
+        why = _of_captures(metric, base, other)
+        why = why or f"{counts}, an interval needs at least {LEAST_SAMPLES} a side"
         return _absent(metric, "s/batch", values[0], values[1], why)
     paired = ", batch by batch" if _same_batches(base, other, *sides) else ""
     return _judged(
@@ -123,6 +125,16 @@ def _timed(
         effect_of_logs(*logs),
         f"ratio of medians{paired}, {counts}; {_FLOOR_BASIS}{_if_few(*sides)}",
     )
+
+
+def _of_captures(metric: Metric, base: RunRecord, other: RunRecord) -> str:
+    """Why captures have no such times; "" where neither side is one."""
+    given = []
+    for run in (base, other):
+        timed = run.report.latency.reason if metric == "latency" else None
+        first = dict(run.absent).get("time to first token")
+        given.append((timed or first) if run.captured is not None else None)
+    return reasons(given[0], given[1]) if any(given) else ""
 
 
 def _if_few(*sides: Sequence[LatencySample]) -> str:
@@ -163,14 +175,10 @@ def _same_batches(
     if numbers != {s.batch for s in other_samples} or len(numbers) < 2:
         return False
     held = [
-        {b.index: b.sample_ids for b in run.workload.batches if b.index in numbers}
-        for run in (base, other)
+        {b.index: b.sample_ids for b in run.batches if b.index in numbers} for run in (base, other)
     ]
-    return (
-        base.workload.dataset == other.workload.dataset
-        and numbers == held[0].keys()
-        and held[0] == held[1]
-    )
+    named = [run.workload.dataset if run.workload is not None else None for run in (base, other)]
+    return named[0] == named[1] is not None and numbers == held[0].keys() and held[0] == held[1]
 
 
 def _energy(base: RunRecord, other: RunRecord) -> MetricChange:
@@ -180,8 +188,8 @@ def _energy(base: RunRecord, other: RunRecord) -> MetricChange:
     values = [summary.joules_per_sample if summary else None for summary in summaries]
     if values[0] is None or values[1] is None:
         given = [
-            None if value is not None else (s and s.reason) or "no energy was measured"
-            for s, value in zip(summaries, values, strict=True)
+            None if value is not None else (s and s.reason) or _no_energy(run)
+            for run, s, value in zip((base, other), summaries, values, strict=True)
         ]
         return _absent("energy", unit, values[0], values[1], reasons(given[0], given[1]))
     joules = [_window_joules(run) for run in (base, other)]
@@ -196,6 +204,11 @@ def _energy(base: RunRecord, other: RunRecord) -> MetricChange:
         f"at least the counters' own uncertainty of {100 * error:.1f} %"
     )
     return _judged("energy", unit, values[0], values[1], effect, basis)
+
+
+def _no_energy(run: RunRecord) -> str:
+    unmeasured = run.report.energy.reason if run.captured is not None else None
+    return unmeasured or "no energy was measured"
 
 
 def _window_joules(run: RunRecord) -> list[float]:
@@ -229,12 +242,12 @@ def _flops(base: RunRecord, other: RunRecord) -> MetricChange:
 
 def _traced(
     metric: Metric,
+    unit: str,
     base: LayerTable | None,
     other: LayerTable | None,
     repeats: tuple[Floats, Floats] | None,
 ) -> MetricChange:
     """A whole of the traced batch: one a side, so the latency samples lend their noise."""
-    unit = "s/traced batch"
     values = _whole_s(metric, base), _whole_s(metric, other)
     if values[0] is None or values[1] is None:
         lacking = [
@@ -245,7 +258,8 @@ def _traced(
         return _absent(metric, unit, values[0], values[1], why)
     effect = effect_of_single(values[0], values[1], *repeats) if repeats else None
     if effect is None:
-        why = f"one traced batch a side, and fewer than {LEAST_SAMPLES} latency samples to judge by"
+        one = unit.removeprefix("s/")
+        why = f"one {one} a side, and fewer than {LEAST_SAMPLES} latency samples to judge by"
         return _absent(metric, unit, values[0], values[1], why)
     basis = (
         "one traced batch a side; interval and noise floor from how far single latency samples of "

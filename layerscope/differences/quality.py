@@ -40,13 +40,11 @@ def wer_change(base: RunRecord, other: RunRecord) -> MetricChange:
     values = [run.quality.wer_value if run.quality else None for run in (base, other)]
     if values[0] is None or values[1] is None:
         return _absent(values[0], values[1], _why(base, other))
-    if base.config.normalisation != other.config.normalisation:
-        why = (
-            f"answers were normalised as {base.config.normalisation} and "
-            f"{other.config.normalisation}"
-        )
+    ways = [run.profiled.normalisation for run in (base, other)]
+    if ways[0] != ways[1]:
+        why = f"answers were normalised as {ways[0]} and {ways[1]}"
         return _absent(values[0], values[1], why)
-    scores = [rows(r.predictions, normalisation=r.config.normalisation) for r in (base, other)]
+    scores = [rows(r.predictions, normalisation=ways[0]) for r in (base, other)]
     paired = _same_samples(scores[0], scores[1])
     if paired and _answers(scores[0]) == _answers(scores[1]):
         verdict = f"unchanged: all {len(scores[0])} answers are equal"
@@ -110,7 +108,8 @@ def _why(base: RunRecord, other: RunRecord) -> str:
     given = []
     for run in (base, other):
         lacks = run.quality is None or run.quality.wer_value is None
-        reason = (run.quality and run.quality.reason) or "answers were not scored"
+        unscored = run.report.wer_value.reason if run.captured is not None else None
+        reason = (run.quality and run.quality.reason) or unscored or "answers were not scored"
         given.append(reason if lacks else None)
     return reasons(given[0], given[1])
 

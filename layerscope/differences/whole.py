@@ -68,8 +68,16 @@ def _work_cautions(
     found = []
     if base == other:
         found.append("BASE and OTHER are the same run.")
-    one, two = base.config.batch_size, other.config.batch_size
-    if one != two:
+    one, two = base.batch_size, other.batch_size
+    blocks = [
+        label for label, run in (("BASE", base), ("OTHER", other)) if run.captured is not None
+    ]
+    if blocks:
+        found.append(
+            f"{' and '.join(blocks)}: a captured block, whose batches and samples nobody counted; "
+            "whether both sides did the same work is not known."
+        )
+    elif one != two:
         found.append(
             f"the batches hold {one} and {two} samples: latency, time to first token, FLOPs, device "
             "and host time are per batch; energy is per sample."

@@ -8,6 +8,7 @@ from layerscope.core.units import ms, percent
 from layerscope.core.words import counted, listed
 from layerscope.findings.evidence import Evidence, Verdict, family_of
 from layerscope.records.finding import Finding, NotJudged, RestsOn
+from layerscope.records.run_record import RunRecord
 from layerscope.records.tables import OperatorRow
 from layerscope.remedies.flash import REMEDY as FLASH
 from layerscope.work.roofline import sum_ns
@@ -77,8 +78,15 @@ def _takes(evidence: Evidence, time: int | None) -> str:
     return f"these layers' own {evidence.time_of} is {ms(time)}, {share} of it all"
 
 
+def _by_sdpa(record: RunRecord) -> bool:
+    """Whether the model computes attention by torch's own function; of a capture its config says so."""
+    if record.config is not None:
+        return record.config.attention == "sdpa"
+    return set(record.model.attention.values()) == {"sdpa"}
+
+
 def _unfused(evidence: Evidence, operators: tuple[OperatorRow, ...]) -> dict[Key, int]:
-    if evidence.record is None or evidence.record.config.attention != "sdpa":
+    if evidence.record is None or not _by_sdpa(evidence.record):
         return {}
     seen: defaultdict[Key, dict[str, int]] = defaultdict(dict)
     for row in operators:

@@ -19,6 +19,8 @@ Verdict = tuple[Finding, ...] | NotJudged
 
 # torch stops compiling a function after this many recompiles and runs it uncompiled.
 RECOMPILE_LIMIT = 8
+# Why a rule that asks what a run was told to do is silent on one that nobody told anything.
+A_CAPTURE = "a capture does not know"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,9 @@ class Evidence:
 
     @property
     def optimizations(self) -> tuple[str, ...]:
-        """Names of the run's optimizations; none where there is no record of it."""
-        return self.record.config.optimizations if self.record is not None else ()
+        """Names of the run's optimizations; none where no configuration says them."""
+        config = self.record.config if self.record is not None else None
+        return config.optimizations if config is not None else ()
 
     @property
     def whole_ns(self) -> int:

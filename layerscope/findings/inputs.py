@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layerscope.core.files import RUN_FILE
 from layerscope.core.units import ms, percent
-from layerscope.findings.evidence import Evidence, Verdict
+from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.run_record import BatchRecord
 from layerscope.work.roofline import sum_ns
@@ -19,18 +19,21 @@ def image_size(evidence: Evidence) -> Verdict:
     record = evidence.record
     if record is None:
         return NotJudged(rule="image-size", reason="no run record: the size asked for is unknown")
-    if any(len(b.pixel_values_shape) != 4 for b in record.workload.batches):
+    config = record.config
+    if config is None:
+        return NotJudged(rule="image-size", reason=f"{A_CAPTURE} which size was asked for")
+    if any(len(b.pixel_values_shape) != 4 for b in record.batches):
         reason = "the model takes an image as patches or tiles, not as one square"
         return NotJudged(rule="image-size", reason=reason)
-    if record.config.image_size_mode == "processor" or record.config.image_tokens is not None:
+    if config.image_size_mode == "processor" or config.image_tokens is not None:
         return ()
-    asked = record.config.image_size
-    other = [b for b in record.workload.batches if b.pixel_values_shape[-2:] != (asked, asked)]
+    asked = config.image_size
+    other = [b for b in record.batches if b.pixel_values_shape[-2:] != (asked, asked)]
     if not other:
         return ()
     height, width = other[0].pixel_values_shape[-2:]
-    total = len(record.workload.batches)
-    if record.config.image_size_mode == "source":
+    total = len(record.batches)
+    if config.image_size_mode == "source":
         how = (
             f"the source images were resized to {asked} px before the processor, which made them "
             f"{height} × {width} px"
@@ -63,6 +66,8 @@ def padding(evidence: Evidence) -> Verdict:
     record = evidence.record
     if record is None:
         return NotJudged(rule="padding", reason="no run record: the prompts' lengths are unknown")
+    if record.workload is None:
+        return NotJudged(rule="padding", reason=f"{A_CAPTURE} the prompts' lengths")
     batches = _traced(record.workload.batches, record.trace.batch if record.trace else None)
     # A language model without an encoder reads the text, and its padding, in its prefill.
     reads = "encoder" if any(row.phase == "encoder" for row in evidence.rows) else "prefill"

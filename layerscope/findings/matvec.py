@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layerscope.core.units import ms, ms_two, percent
 from layerscope.core.words import counted
-from layerscope.findings.evidence import Evidence, Verdict, by_family
+from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict, by_family
 from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.remedies.compile import REMEDY as COMPILE
 from layerscope.remedies.tuned import REMEDY as TUNED
@@ -27,7 +27,10 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
 
     Silent in eager runs, which wait for launches before anything else, and in tuned ones.
     """
-    config = evidence.record.config if evidence.record is not None else None
+    record = evidence.record
+    config = record.config if record is not None else None
+    if record is not None and config is None:
+        return NotJudged(rule=RULE, reason=f"{A_CAPTURE} how many samples a batch held")
     if config is None or COMPILE.name not in config.optimizations:
         return ()
     if TUNED.name in config.optimizations or config.batch_size * config.num_beams > 1:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from layerscope.core.units import ms, percent
 from layerscope.core.words import counted, listed
-from layerscope.findings.evidence import Evidence, Verdict, by_family
+from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict, by_family
 from layerscope.records.finding import Finding, NotJudged, RestsOn
 from layerscope.records.layer_table import LayerRow
 from layerscope.records.run_record import RunRecord
@@ -28,6 +28,8 @@ def fp32_islands(evidence: Evidence) -> Verdict:
         return NotJudged(
             rule="fp32-islands", reason="no run record: the modules' dtypes are unknown"
         )
+    if record.config is None:
+        return NotJudged(rule="fp32-islands", reason=f"{A_CAPTURE} what dtype it was to run in")
     if record.config.dtype not in HALF or TF32.name in evidence.optimizations:
         return ()
     rows = fp32_rows(evidence)
@@ -37,7 +39,7 @@ def fp32_islands(evidence: Evidence) -> Verdict:
     return (
         Finding(
             id="fp32-islands",
-            sentence=_sentence(evidence, record, rows, time),
+            sentence=_sentence(evidence, record, rows, record.config.dtype),
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
             try_next=_try(evidence),
             saving=TF32.predict(evidence),
@@ -46,7 +48,8 @@ def fp32_islands(evidence: Evidence) -> Verdict:
     )
 
 
-def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], time: int) -> str:
+def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], dtype: str) -> str:
+    time = sum_ns(rows)
     layers = {row.layer for row in rows}
     params = sum(m.params for m in record.model.modules if m.fqn in layers)
     phases: Counter[str] = Counter()
@@ -59,7 +62,7 @@ def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], time:
     return (
         f"{counted(len(layers), 'module')} with {params / 1e6:,.1f} M parameters in fp32 take "
         f"{ms(time)}, {percent(time / evidence.whole_ns)} of all {evidence.time_of}, in a run of "
-        f"{record.config.dtype}: {places}; by name {most} of it."
+        f"{dtype}: {places}; by name {most} of it."
     )
 
 

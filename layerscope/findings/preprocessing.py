@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from layerscope.core.files import RUN_FILE
 from layerscope.core.units import ms, percent
-from layerscope.findings.evidence import Evidence, Verdict
+from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.stats.beside_batch import beside_batch
 
 RULE = "preprocessing"
 # From this share of generate()'s own time on, what goes before it is worth a sentence.
 LEAST_SHARE = 0.1
-_DRAWN = "synthetic-random"  # batches of random numbers, which no processor made
 
 
 def preprocessing(evidence: Evidence) -> Verdict:
@@ -22,14 +20,12 @@ def preprocessing(evidence: Evidence) -> Verdict:
         return NotJudged(rule=RULE, reason="no run record: the time before a batch is unknown")
     if not evidence.on_device:
         return NotJudged(rule=RULE, reason="no device events in the trace")
-    if record.workload.dataset == _DRAWN:
-        return NotJudged(rule=RULE, reason="the inputs were drawn, so no processor ran")
-    timed = [s for s in record.latency if s.full and not s.warmup and s.preprocess_ns is not None]
-    if not timed:
-        return NotJudged(rule=RULE, reason="no full batch was prepared and timed")
-    before = round(median(s.preprocess_ns or 0 for s in timed))
-    copy = round(median(s.copy_ns for s in timed))
-    inside = round(median(s.generate_ns for s in timed))
+    if record.workload is None:
+        return NotJudged(rule=RULE, reason=f"{A_CAPTURE} what the program does before a batch")
+    processor, copied = beside_batch(record)
+    before, copy, inside = processor.host_ns, copied.host_ns, processor.generate_ns
+    if before is None or copy is None or inside is None:
+        return NotJudged(rule=RULE, reason=processor.reason)
     if before + copy < LEAST_SHARE * inside:
         return ()
     return (

@@ -90,7 +90,13 @@ def scaling_of(base: Evidence, other: Evidence) -> Scaling:
                 f"{evidence.account.source}: no record of a traced batch, so its size is unknown; "
                 "scaling needs two run folders."
             )
-        sizes.append(evidence.record.trace.size)
+        size = evidence.record.trace.size
+        if size is None:
+            raise UsageError(
+                f"{evidence.account.source}: a capture, whose batch size is unknown; scaling needs "
+                "two runs of `layerscope profile`."
+            )
+        sizes.append(size)
     assert base.record is not None
     assert other.record is not None
     one, two = base.record.config, other.record.config

@@ -54,6 +54,11 @@ class ProfilerSession:
         self._profile: profile | None = None
         self._taken = False
 
+    @property
+    def cuda(self) -> bool:
+        """Whether the device is recorded, too."""
+        return self._cuda
+
     def __enter__(self) -> ProfilerSession:
         start_our_session()
         try:
@@ -156,7 +161,7 @@ class ProfilerSession:
                 plain = Path(folder) / "trace.json"
                 self._write(plain)
                 if path.suffix == ".gz":
-                    _compress(plain, partial)
+                    compress(plain, partial)
                 else:
                     plain.rename(partial)
         except OSError as error:
@@ -192,7 +197,8 @@ def _warm(*, cuda: bool) -> None:
     _warmed.add(cuda)
 
 
-def _compress(plain: Path, path: Path) -> None:
+def compress(plain: Path, path: Path) -> None:
+    """Write a file gzipped to another place, in bounded memory."""
     packer = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     with plain.open("rb") as source, path.open("wb") as target:
         while block := source.read(_COPY_BYTES):

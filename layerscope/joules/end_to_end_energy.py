@@ -64,7 +64,8 @@ def end_to_end_of(
     steps = {s.batch: s.decoder_steps for s in latency if s.full and not s.warmup}
     windows = list(energy.windows)
     if len(set(steps.values())) > 1:
-        alike = {b for b, count in steps.items() if count == steps.get(trace.batch)}
+        traced = None if trace.batch is None else steps.get(trace.batch)
+        alike = {b for b, count in steps.items() if count == traced}
         windows = [w for w in windows if all(b.batch in alike for b in w.batches)] or windows
     found = [window_energy(window) for window in windows]
     batches = sum(len(window.batches) for window in windows)

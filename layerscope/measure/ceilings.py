@@ -123,6 +123,12 @@ def ceilings_for(
     return store(path, measured)
 
 
+def kept_ceilings(device: torch.device, board: Board, cache: Path | None = None) -> Kept:
+    """What is kept of a device, without a glance at it: for a program that is not to be held up."""
+    key = ceilings_key(device, board.driver, board.power_limit_w)
+    return load_kept(cache or cache_file(), key, device_name(device))
+
+
 def judged(kept: Kept, bench: Bench) -> Kept:
     """What is kept, held against a glance at the device."""
     if kept.ceilings is None or kept.doubt:

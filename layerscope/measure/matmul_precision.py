@@ -1,10 +1,22 @@
-"""torch's setting of fp32 matmuls, changed for the length of a block."""
+"""torch's setting of fp32 matmuls, read, or changed for the length of a block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+
+
+def matmul_precision_now(device: Literal["cuda", "cpu"]) -> Literal["highest", "high"]:
+    """What torch is set to for fp32 matmuls on this device, whichever of its settings says so."""
+    import torch
+
+    every: Any = torch.backends
+    backend = every.cuda.matmul if device == "cuda" else every.mkldnn.matmul
+    said = backend.fp32_precision
+    if said == "none":  # the backend goes by the setting for all
+        said = every.fp32_precision
+    return "high" if said in ("tf32", "bf16") else "highest"
 
 
 @contextmanager

@@ -15,5 +15,6 @@ def findings(session: Session, draft: Draft) -> None:
         draft.findings, files = judge(examined, record, draft.layer_energy, session.folder)
         draft.files |= files
         if session.destination.step is None:
-            draft.files |= write_figures(examined, record, draft.layer_energy, session.folder)
+            drawn = write_figures(examined, record, draft.layer_energy, session.folder)
+            draft.files |= drawn.files
         advance(1)

@@ -20,7 +20,10 @@ from layerscope.records.work import Ceilings
 
 # History of the format:
 # 1 (2026-11-24): first form.
-SCHEMA_VERSION = 1
+# 2 (2026-11-28): of a capture, which has no configuration and no data. Other runs are still written as
+#   1, which older versions read.
+SCHEMA_VERSION = 2
+_SCHEMA_OF_PROFILE = 1
 _WHAT = "a layerscope run record"
 
 
@@ -64,10 +67,10 @@ class ModelRecord:
     """The model that ran."""
 
     name: str
-    source: str  # "hub", "folder", "architecture", "bundled"
+    source: str  # "hub", "folder", "architecture", "bundled"; "program" of a capture
     cls: str
     weights: str  # one sentence: pretrained, random with its seed, bundled and trained or not
-    trained: bool  # whether predictions mean anything
+    trained: bool | None  # whether predictions mean anything; None where nobody knows
     params: int
     param_bytes: int
     dtypes: dict[str, int]  # dtype -> parameters
@@ -139,11 +142,14 @@ class LatencySample:
 
 @dataclass(frozen=True, kw_only=True)
 class TracePass:
-    """The profiled `generate()`: one full batch, compared with the same batch unprofiled."""
+    """The profiled `generate()`: one full batch, compared with the same batch unprofiled.
 
-    batch: int
-    size: int
-    decoder_steps: int  # counted outside the trace, see `Generated`
+    Of a capture it is the block, whose batches and samples nobody counted.
+    """
+
+    batch: int | None
+    size: int | None
+    decoder_steps: int | None  # counted outside the trace, see `Generated`; None where nobody did
     new_tokens: tuple[int, ...]
     profiled_ns: int
     unprofiled_ns: int | None
@@ -198,17 +204,38 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """Everything about one run that is not a table. See the fields' types for the parts."""
+class CaptureRecord:
+    """What stands in a capture's record in place of a configuration: what was seen of the block.
 
-    schema_version: int = SCHEMA_VERSION
+    Attributes:
+        device: "cuda" where the model held a CUDA tensor, else "cpu".
+        fp32_matmul: "high" where torch was set to compute fp32 products in TF32 or less.
+        absent: what a capture does not know -> why.
+        eager_heavy: (operator, layer, calls) of the same calls run eagerly, beside compiled code; None
+            where they were not given.
+    """
+
+    device: Literal["cuda", "cpu"]
+    fp32_matmul: Literal["highest", "high"]
+    absent: dict[str, str]
+    eager_heavy: tuple[tuple[str, str, int], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything about one run that is not a table. See the fields' types for the parts.
+
+    A run of `layerscope profile` has `config` and `workload`, a capture has `captured` instead.
+    """
+
+    schema_version: int = _SCHEMA_OF_PROFILE
     name: str
     created_utc: str
     choices: tuple[str, ...]  # what layerscope chose for the user, and why
-    config: RunConfig
+    config: RunConfig | None
     environment: Environment
     model: ModelRecord
-    workload: WorkloadRecord
+    workload: WorkloadRecord | None
     latency: tuple[LatencySample, ...] = ()
     latency_stopped: str | None = None  # why no further repeat was run
     first_token: tuple[LatencySample, ...] = ()  # generate() of one new token: time to first token
@@ -229,11 +256,58 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     # What the plan had in those fields of `config` that the loaded model decided: its image size.
     planned: dict[str, int | str] = field(default_factory=dict)
+    captured: CaptureRecord | None = None  # of a block of someone's own program
+
+    def __post_init__(self) -> None:
+        if (self.config is None) == (self.captured is None):
+            raise ValueError("a record has either a configuration or what was captured")
+
+    @property
+    def how(self) -> RunConfig | CaptureRecord:
+        """The configuration, or what stands in a capture's place of it: device, fp32_matmul."""
+        found = self.config or self.captured
+        assert found is not None  # see `__post_init__`
+        return found
+
+    @property
+    def profiled(self) -> RunConfig:
+        """The configuration, where only a run of `layerscope profile` will do.
+
+        Raises:
+            DataError: it is a capture's record.
+        """
+        if self.config is None:
+            raise DataError(f"{self.name}: a capture, which has no configuration.")
+        return self.config
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of a full batch; None where nobody counted them."""
+        return self.config.batch_size if self.config is not None else None
+
+    @property
+    def batches(self) -> tuple[BatchRecord, ...]:
+        """The batches of the data; none of a capture, which does not know them."""
+        return self.workload.batches if self.workload is not None else ()
+
+    @property
+    def seed(self) -> int:
+        """Of the random numbers that intervals are drawn with."""
+        return self.config.seed if self.config is not None else 0
+
+    @property
+    def absent(self) -> tuple[tuple[str, str], ...]:
+        """What the record does not hold because nobody measured it, and why."""
+        return tuple(self.captured.absent.items()) if self.captured is not None else ()
 
     @property
     def planned_config(self) -> RunConfig:
-        """The configuration as it was before the model was loaded."""
-        return replace(self.config, **cast(dict[str, Any], self.planned))
+        """The configuration as it was before the model was loaded.
+
+        Raises:
+            DataError: it is a capture's record.
+        """
+        return replace(self.profiled, **cast(dict[str, Any], self.planned))
 
     @property
     def compiled_parts(self) -> tuple[str, ...]:

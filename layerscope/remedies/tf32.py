@@ -21,7 +21,7 @@ def predict(evidence: Evidence) -> Saving:
     record = evidence.record
     if record is None:
         return Saving(saved_ns=None, basis="no run record: the modules' dtypes are unknown")
-    if record.config.dtype not in HALF:
+    if record.config is None or record.config.dtype not in HALF:
         # Products without parameters, as in attention, would gain, too: the sum would be no bound.
         reason = "predicted for the fp32 modules of an fp16 or bf16 run alone"
         return Saving(saved_ns=None, basis=reason)

@@ -28,11 +28,13 @@ from layerscope.report.account_grids import (
 )
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.attention import attention_line
+from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import render_findings
 from layerscope.report.page import Page
 from layerscope.report.quantities import reported_text
 from layerscope.report.selection import EVERYTHING, Selection, select
 from layerscope.report.what_ran import what_ran
+from layerscope.stats.beside_batch import BesideBatch, beside_batch
 
 if TYPE_CHECKING:
     from layerscope.joules.layer_energy import LayerEnergy
@@ -69,8 +71,10 @@ def render_run(
     if account is None:
         page.line()
         page.line("no account by layer: the run was not traced")
+        _beside(page, beside_batch(record))
     else:
         page.grid(phase_grid(account.table))
+        _beside(page, beside_batch(record))
         page.grid(group_grid(account.table))
         page.grid(top_grid(account.table, TOP_LAYERS))
         _accounting(page, account.table)
@@ -108,12 +112,14 @@ def render_account(
     *,
     group: bool = False,
     ranks: Sequence[Rank] = (),
+    beside: Sequence[BesideBatch] = (),
 ) -> None:
     """Print the layers of one trace, or its groups, and the accounting line.
 
     Args:
         group: sums by group instead of layers.
         ranks: whose sum the account is.
+        beside: what the host does before each batch, shown where all phases are.
 
     Groups are few and always all shown, so `top` does not apply to them.
 
@@ -133,6 +139,7 @@ def render_account(
     page.grid(
         group_grid(table, selection.phase) if group else layer_grid(table, chosen, selection.sort)
     )
+    _beside(page, beside if selection.phase is None else ())
     _accounting(page, table)
     _attention(page, account)
     _notes(page, table)
@@ -166,6 +173,11 @@ def _extent(table: LayerTable) -> str:
     if table.whole.device_sum_ns is None:
         return "no device events, host time only"
     return f"{table.whole.device_events:,} device events"
+
+
+def _beside(page: Page, rows: Sequence[BesideBatch]) -> None:
+    if rows:
+        page.grid(beside_grid(rows))
 
 
 def _accounting(page: Page, table: LayerTable) -> None:
@@ -254,7 +266,7 @@ def _files(page: Page, record: RunRecord, folder: Path | None) -> None:
 
 
 def _results(page: Page, record: RunRecord) -> None:
-    report, batch = record.report, record.config.batch_size
+    report, batch = record.report, record.batch_size
     page.line()
     for label, reported in (
         ("wer_value", report.wer_value),

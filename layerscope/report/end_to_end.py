@@ -22,7 +22,7 @@ from layerscope.stats.statistics import LatencySummary, summarise
 
 
 def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """(label, text) for latency, first token, preparation, energy and quality.
+    """(label, text) for latency, first token, energy and quality.
 
     What was not measured is left to the headline, which gives the reason.
     """
@@ -33,8 +33,7 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
         for words in summary.unstable:
             yield "", words
     yield from _first_token(record)
-    yield from _preparation(record)
-    energy = summarise_energy(record.energy, seed=record.config.seed) if record.energy else None
+    energy = summarise_energy(record.energy, seed=record.seed) if record.energy else None
     if energy is not None and energy.joules_per_sample is not None:
         yield "energy", _energy_text(energy)
         yield "", _energy_method(energy, record)
@@ -87,14 +86,6 @@ def _first_token(record: RunRecord) -> Iterator[tuple[str, str]]:
             text += "the further tokens are lost in the noise of the two windows"
     yield "first token", text
     yield from _unclaimed(summary.interval)
-
-
-def _preparation(record: RunRecord) -> Iterator[tuple[str, str]]:
-    measured = [s for s in record.latency if not s.warmup and s.preprocess_ns is not None]
-    if measured:
-        prepare = median(s.preprocess_ns or 0 for s in measured)
-        copy = median(s.copy_ns for s in measured)
-        yield "beside", f"preprocessing {_s(prepare)} s, copy to the device {_s(copy)} s, per batch"
 
 
 def _energy_text(energy: EnergySummary) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from layerscope.records.layer_table import LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid, top_grid
+from layerscope.report.beside_batch import beside_grid
 from layerscope.report.page import Grid, printable
+from layerscope.stats.beside_batch import BesideBatch
 
 if TYPE_CHECKING:
     from layerscope.joules.layer_energy import LayerEnergy
@@ -19,6 +21,11 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
 def phase_markdown(table: LayerTable) -> str:
     """Self times by phase with their sum."""
     return _table(phase_grid(table))
+
+
+def beside_markdown(rows: Sequence[BesideBatch]) -> str:
+    """What the host does before each batch, outside the account."""
+    return _table(beside_grid(rows))
 
 
 def group_markdown(table: LayerTable) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import saving_text
 from layerscope.report.html.headline import headlines
 from layerscope.report.html.sent_run import SentRun
-from layerscope.report.markdown import escape, group_markdown, phase_markdown, top_markdown
-from layerscope.report.what_ran import mode_of, what_ran
+from layerscope.report.markdown import (
+    beside_markdown,
+    escape,
+    group_markdown,
+    phase_markdown,
+    top_markdown,
+)
+from layerscope.report.what_ran import in_short, what_ran
+from layerscope.stats.beside_batch import beside_batch
 
 # GitHub takes 65,536 characters in one comment.
 MOST_CHARACTERS = 60_000
@@ -43,16 +51,12 @@ def fold(text: str, folded: Iterable[tuple[str, str]]) -> str:
 
 def _where(sent: SentRun) -> str:
     record = sent.record
-    device = record.environment.cpu_model
-    if record.config.device == "cuda":
-        device = record.environment.gpu_name or "GPU, name unknown"
-    synthetic = " (synthetic)" if record.workload.synthetic else ""
     words = (
-        f"{device} · {record.config.dtype} · {mode_of(record.config)} · "
-        f"{record.workload.dataset}{synthetic} · torch {record.environment.torch or 'unknown'} · "
-        f"layerscope {record.environment.layerscope}"
+        *in_short(record),
+        f"torch {record.environment.torch or 'unknown'}",
+        f"layerscope {record.environment.layerscope}",
     )
-    return f"{escape(words)}  \nrun {escape(record.name)}"
+    return f"{escape(' · '.join(words))}  \nrun {escape(record.name)}"
 
 
 def _numbers(sent: SentRun) -> str:
@@ -71,10 +75,18 @@ def _account(sent: SentRun) -> Iterator[str]:
     if sent.account is None:
         reason = dict(sent.absent).get("account", "the run was not traced")
         yield f"No account by layer: {escape(reason)}"
+        yield from _beside(sent)
         return
     table = sent.account.table
     yield f"**{escape(accounting_line(table))}**"
     yield phase_markdown(table).rstrip()
+    yield from _beside(sent)
+
+
+def _beside(sent: SentRun) -> Iterator[str]:
+    rows = beside_batch(sent.record)
+    if rows:
+        yield f"{escape(beside_grid(rows).title)}\n\n{beside_markdown(rows).rstrip()}"
 
 
 def _findings(sent: SentRun) -> Iterator[str]:

@@ -17,10 +17,12 @@ from layerscope.records.run_record import Reported, RunRecord
 from layerscope.records.tables import Account
 from layerscope.records.work import CountedWork
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.beside_batch import beside_json
 from layerscope.report.columns import share_of
 from layerscope.report.selection import self_column, sorted_rows
 from layerscope.report.sums import Part, by_group, by_phase
 from layerscope.report.what_ran import batch_shown
+from layerscope.stats.beside_batch import beside_batch
 
 if TYPE_CHECKING:
     from layerscope.joules.layer_energy import LayerEnergy
@@ -49,7 +51,8 @@ def summary(
     layer_energy: LayerEnergy | None = None,
     work: CountedWork | None = None,
 ) -> dict[str, Any]:
-    """The summary as plain dictionaries: `run`, `report`, `account`, `use`, `folder`, `warnings`.
+    """The summary as plain dictionaries: `run`, `report`, `account`, `use`, `beside_batch`, `folder` and
+    `warnings`.
 
     `layer_energy` is null where no layers were replayed, `use` without an account, counted work or
     ceilings.
@@ -63,6 +66,7 @@ def summary(
         "account": None if account is None else _account(account),
         "layer_energy": None if layer_energy is None else _energy(layer_energy),
         "use": _use(record, account, work),
+        "beside_batch": [] if record is None else beside_json(beside_batch(record)),
         "warnings": list(dict.fromkeys(warnings)),
     }
 
@@ -97,7 +101,7 @@ def _energy(found: LayerEnergy) -> dict[str, Any]:
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
-    batch, trace = batch_shown(record), record.trace
+    batch, trace, workload = batch_shown(record), record.trace, record.workload
     slowdown = None
     if trace is not None and trace.unprofiled_ns:
         slowdown = trace.profiled_ns / trace.unprofiled_ns
@@ -110,11 +114,11 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "trained": record.model.trained,
         "params": record.model.params,
         "dtypes": record.model.dtypes,
-        "device": record.config.device,
+        "device": record.how.device,
         "device_name": record.environment.gpu_name or record.environment.cpu_model,
-        "dataset": record.workload.dataset,
-        "synthetic": record.workload.synthetic,
-        "batch_size": record.config.batch_size,
+        "dataset": None if workload is None else workload.dataset,
+        "synthetic": None if workload is None else workload.synthetic,
+        "batch_size": record.batch_size,
         "pixel_values_shape": None if batch is None else list(batch.pixel_values_shape),
         "text_lengths": None if batch is None else list(batch.text_lengths),
         "new_tokens": None if trace is None else list(trace.new_tokens),

@@ -33,11 +33,11 @@ def use_of(account: Account, work: CountedWork, record: RunRecord) -> Use | None
     """How much of the device each phase used; None where no ceilings were measured."""
     if record.ceilings is None:
         return None
-    rates = rates_of(record.ceilings, record.config.fp32_matmul)
+    rates = rates_of(record.ceilings, record.how.fp32_matmul)
     fastest = min((s.generate_ns for s in full_batches(record)), default=None)
     cache = record.ceilings.cache_bytes
     floor = floor_of(work.parts, rates).held_against(fastest, work.parts, cache)
-    half = _HALF_DTYPES.get(record.config.dtype)
+    half = _HALF_DTYPES.get(record.config.dtype) if record.config is not None else None
     uniform = floor_of(as_dtype(work.parts, half, 2), rates) if half else None
     on_device = account.table.whole.device_sum_ns is not None
     return Use(on_device, phase_use(account.table.rows, work, rates, floor), floor, uniform)
@@ -94,7 +94,7 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
     if uniform is not None and uniform.floor_ns and uniform.additive_ns:
         yield (
             "",
-            f"were all weights {record.config.dtype}: {ms_two(uniform.floor_ns)} "
+            f"were all weights {record.profiled.dtype}: {ms_two(uniform.floor_ns)} "
             f"(additive {ms_two(uniform.additive_ns)})",
         )
 

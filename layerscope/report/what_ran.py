@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from layerscope.config.optimize import beside_fields
 from layerscope.core.run_config import RunConfig
 from layerscope.core.units import size_text
-from layerscope.records.run_record import BatchRecord, Environment, RunRecord
+from layerscope.records.run_record import BatchRecord, Environment, RunRecord, WorkloadRecord
 
 _MOST_DIFFERENCES = 5
 
 
 def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     """(label, text) for the model, its dtypes, the device, the data and one full batch's inputs."""
-    model, config, workload = record.model, record.config, record.workload
+    model = record.model
     for choice in record.choices:
         yield "chosen", choice
     yield (
@@ -27,11 +27,13 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
         held = f"; {size_text(peak, 'GB')} of host memory at the peak" if peak is not None else ""
         yield "loaded", f"in {model.load_s:.1f} s{held}"
     yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
-    yield "device", _device(config.device, record.environment)
-    yield "mode", f"{mode_of(config)}; attention {_attention(model.attention)}"
+    yield "device", _device(record.how.device, record.environment)
+    yield "mode", f"{_mode(record)}; attention {_attention(model.attention)}"
     yield from _optimization(record)
-    labelled = f"{workload.dataset}{' (synthetic)' if workload.synthetic else ''}"
-    yield "data", f"{labelled}: {workload.source}"
+    if record.workload is None:
+        yield from _of_a_block(record)
+        return
+    yield "data", f"{_data(record.workload)}: {record.workload.source}"
     batch = batch_shown(record)
     if batch is None:
         yield "batch", "none ran"
@@ -40,11 +42,42 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield from _generated(record, batch)
 
 
+def in_short(record: RunRecord) -> Iterator[str]:
+    """The device, the dtype, how the model ran and on what data: a few words each."""
+    environment, config = record.environment, record.config
+    on_gpu = record.how.device == "cuda"
+    yield (environment.gpu_name or "GPU, name unknown") if on_gpu else environment.cpu_model
+    yield config.dtype if config is not None else "+".join(record.model.dtypes) or "no parameters"
+    yield _mode(record)
+    if record.workload is not None:
+        yield _data(record.workload)
+
+
+def _data(workload: WorkloadRecord) -> str:
+    return f"{workload.dataset}{' (synthetic)' if workload.synthetic else ''}"
+
+
+def _of_a_block(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """What stands in place of data and batch where the program's own block was captured."""
+    yield "data", f"not known: {dict(record.absent).get('data', 'no reason recorded')}"
+    steps = record.trace.decoder_steps if record.trace is not None else None
+    if steps is not None:
+        yield "steps", f"{steps} decoder steps, as the program counted them"
+
+
+def _mode(record: RunRecord) -> str:
+    if record.config is not None:
+        return mode_of(record.config)
+    return ", ".join(["captured", *_tf32(record.how.fp32_matmul)])
+
+
+def _tf32(fp32_matmul: str) -> list[str]:
+    return [f"fp32 matmul {fp32_matmul} (TF32)"] if fp32_matmul != "highest" else []
+
+
 def mode_of(config: RunConfig) -> str:
     """How the model ran: the optimization, and what goes with it where that is not the default."""
-    words: list[str] = [config.optimization]
-    if config.fp32_matmul != "highest":
-        words.append(f"fp32 matmul {config.fp32_matmul} (TF32)")
+    words: list[str] = [config.optimization, *_tf32(config.fp32_matmul)]
     if config.coordinate_descent_tuning:
         words.append("coordinate descent tuning")
     words.extend(beside_fields(config))
@@ -84,10 +117,10 @@ def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
 def batch_shown(record: RunRecord) -> BatchRecord | None:
     """The traced batch, or the first one of a run without a trace; None when no batch ran."""
     if record.trace is not None:
-        for batch in record.workload.batches:
+        for batch in record.batches:
             if batch.index == record.trace.batch:
                 return batch
-    return next(iter(record.workload.batches), None)
+    return next(iter(record.batches), None)
 
 
 def _device(device: str, environment: Environment) -> str:

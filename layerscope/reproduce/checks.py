@@ -60,7 +60,7 @@ def check_cell(table: str, cell: str, record: RunRecord, folder: Path) -> CellCh
         status="no account" if account is None else account.status,
         difference_ns=_difference_ns(record, folder),
         wer_value=quality.wer_value if quality is not None else None,
-        wer_jiwer=jiwer_wer(folder / PREDICTIONS_FILE, record.config.normalisation)
+        wer_jiwer=jiwer_wer(folder / PREDICTIONS_FILE, record.profiled.normalisation)
         if scored
         else None,
         answers=len(record.predictions),

@@ -9,12 +9,15 @@ import tempfile
 import warnings
 import weakref
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import torch
 
-from layerscope.core.errors import EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
 from layerscope.core.files import TRACE_FILE
 from layerscope.core.vocabulary import WINDOW_RANGE, phase_range_name
 from layerscope.instrument.compiled_twins import compiled_twins
@@ -23,17 +26,19 @@ from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
 from layerscope.instrument.ranges import LayerRanges, open_range
 from layerscope.instrument.recursion import room_for_wrappers
+from layerscope.measure.matmul_precision import matmul_precision_now
 from layerscope.records import LayerTable
 from layerscope.records.captured import METADATA_KEY, Captured, packed
 from layerscope.records.tables import Account
 from layerscope.run.captured_model import CapturedModel
+from layerscope.write.captured import Block, save_block
 
 
 class Capture:
     """One profiled window over a model. Made by `layerscope.capture`; see there.
 
-    After the `with` block, `account` and `table` hold the result and `save_trace()` keeps the
-    trace. `steps`, set inside or after the block, is the decoder steps counted by the caller,
+    After the `with` block, `account` and `table` hold the result, and `save()` writes it as a run
+    folder. `steps`, set inside or after the block, is the decoder steps counted by the caller,
     which lets rule 4 (calls) be checked for models whose structure layerscope describes. A capture may
     be used again: it then holds the last window.
     """
@@ -89,6 +94,7 @@ class Capture:
         # In a fork of the process that opened the block there is nothing to write: the parent does.
         if error is None and os.getpid() == self._process:
             self._session.export(self.trace_path)
+            self._note_block()
             self._ended = True
         for text in self._described.warnings:
             warnings.warn(text, stacklevel=2)
@@ -106,6 +112,20 @@ class Capture:
             roles=dict(self._described.roles),
         )
         self._session.add_metadata(METADATA_KEY, packed(captured))
+        self._provenance = provenance
+
+    def _note_block(self) -> None:
+        """Keep what `save` is to say of the block and the program may change after it."""
+        device: Literal["cuda", "cpu"] = "cuda" if self._session.cuda else "cpu"
+        self._block = Block(
+            trace=self.trace_path,
+            ended=datetime.now(UTC).replace(microsecond=0),
+            model=self._described.record(),
+            device=device,
+            fp32_matmul=matmul_precision_now(device),
+            provenance=self._provenance,
+            warnings=self._described.warnings,
+        )
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Mark what runs inside this context as phase `name`, for models layerscope does not know."""
@@ -134,8 +154,7 @@ class Capture:
                 another profiler, so there is no trace.
         """
         if self._account is None:
-            if not self._ended:
-                raise LayerscopeError("no trace: the captured block has not ended, or it failed.")
+            self._refuse_unended()
             from layerscope.account.account import account_of
 
             eager = self._eager.account.heavy if self._eager is not None else None
@@ -146,6 +165,46 @@ class Capture:
     def table(self) -> LayerTable:
         """The layer table of the window; `table.check()` proves it."""
         return self.account.table
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the window as a run folder, which every command that reads runs takes.
+
+        Example:
+            >>> cap.save("traces/mine")
+            >>> layerscope.open_run("traces/mine").account.table  # the same nanoseconds as cap.table
+
+        What a capture does not know (latency, energy, FLOPs, configuration, …) is absent there, with
+        the reason.
+
+        Args:
+            folder: the run folder itself, made with the folders above it. A capture that was saved
+                there before is replaced; nothing else is.
+
+        Returns:
+            The folder.
+
+        Raises:
+            LayerscopeError: the block has not ended, or failed.
+            UsageError: the folder holds something other than a saved capture.
+            EnvironmentProblem: it cannot be written, or the capture's trace is gone.
+            AccountingError: the account does not add up. The folder is written, and says so.
+        """
+        if not isinstance(folder, str | os.PathLike):
+            raise UsageError(f"save() takes the path of a folder, not {type(folder).__name__}.")
+        self._refuse_unended()
+        eager = self._eager.account.heavy if self._eager is not None else None
+        place = Path(folder)
+        record = save_block(replace(self._block, eager=eager, steps=self.steps), place)
+        if record.account is not None and record.account.failures:
+            raise AccountingError(
+                f"{place}: accounting failed: {'; '.join(record.account.failures[:3])}. The folder is "
+                "kept."
+            )
+        return place
+
+    def _refuse_unended(self) -> None:
+        if not self._ended:
+            raise LayerscopeError("no trace: the captured block has not ended, or it failed.")
 
 
 def capture(

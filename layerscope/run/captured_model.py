@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.models.roles import roles_of
-from layerscope.records.run_record import ModuleRecord
-from layerscope.workload.module_list import is_uninitialised, records_of
+from layerscope.records.run_record import ModelRecord, ModuleRecord
+from layerscope.workload.module_list import is_uninitialised, model_record, records_of
 
 _MOST_NAMED = 5
 
@@ -40,6 +41,19 @@ class CapturedModel:
         if not self._lazy:
             return self._records
         return records_of(self._at_start, self.roles)
+
+    def record(self) -> ModelRecord:
+        """The model's record, as it is now; of its modules those that were there at the start."""
+        modules = self.modules()
+        cls = next((m.cls for m in modules if not m.fqn), type(self._model).__name__)
+        found = model_record(
+            self._model,
+            name=cls,
+            source="program",
+            weights="weights as the program had them",
+            trained=None,
+        )
+        return replace(found, cls=cls, modules=modules, roles=dict(self.roles))
 
     def look_back(self, ranges: LayerRanges) -> None:
         """Say what the block changed; the ranges are still in place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ from layerscope.account.heavy_count import heavy_count
 from layerscope.core.errors import AccountingError
 from layerscope.core.roles import Roles
 from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord, RunRecord
-from layerscope.records.heavy import differences
+from layerscope.records.heavy import HeavyCount, differences
 from layerscope.records.provenance import Provenance
+from layerscope.records.run_record import CaptureRecord
 from layerscope.timeline.idle import Idle, idle_of
 from layerscope.trace.columns import read_trace
 from layerscope.work.enrich import with_counted_work
@@ -29,6 +31,7 @@ class Beside:
         steps: decoder steps counted outside the trace, for rule 4.
         compiled: FQNs of the parts that ran compiled.
         provenance: of the compiled code that ran; None for an eager run.
+        captured: a capture's record, for the calls that ran eagerly beside compiled code.
     """
 
     modules: Sequence[ModuleRecord] = ()
@@ -39,6 +42,7 @@ class Beside:
     fp32_matmul: Literal["highest", "high"] = "highest"
     compiled: Sequence[str] = ()
     provenance: Provenance | None = None
+    captured: CaptureRecord | None = None
 
 
 def beside_of(record: RunRecord, work: CountedWork | None, provenance: Provenance | None) -> Beside:
@@ -49,9 +53,10 @@ def beside_of(record: RunRecord, work: CountedWork | None, provenance: Provenanc
         steps=record.trace.decoder_steps if record.trace else None,
         work=work,
         ceilings=record.ceilings,
-        fp32_matmul=record.config.fp32_matmul,
+        fp32_matmul=record.how.fp32_matmul,
         compiled=record.compiled_parts,
         provenance=provenance,
+        captured=record.captured,
     )
 
 
@@ -113,9 +118,16 @@ def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Exami
         except AccountingError as error:
             failures = (str(error),)
         failures += _other_layers(workings, beside.work)
-    elif workings.compiled is not None and not beside.modules:
-        found = with_heavy_count(found, workings)
+    elif workings.compiled is not None and (beside.captured is not None or not beside.modules):
+        found = with_heavy_count(found, workings, _eager(beside.captured))
     return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)
+
+
+def _eager(captured: CaptureRecord | None) -> HeavyCount | None:
+    """The heavy operators of the same calls run eagerly, where a capture was given them."""
+    if captured is None or captured.eager_heavy is None:
+        return None
+    return HeavyCount(Counter({(op, layer): n for op, layer, n in captured.eager_heavy}))
 
 
 def _other_layers(workings: Workings, work: CountedWork) -> tuple[str, ...]:

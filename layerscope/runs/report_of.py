@@ -34,7 +34,8 @@ def report_of(run: Run) -> SentRun:
         pictures=pictures,
         failures=_failures(run),
         layer_energy=run.layer_energy,
-        absent=(*run.absent, *missing),
+        # What the run itself says of a figure says more than that its file is not there.
+        absent=(*run.absent, *(item for item in missing if item[0] not in dict(run.absent))),
     )
 
 

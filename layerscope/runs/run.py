@@ -31,6 +31,7 @@ from layerscope.runs.judge import findings_of, read_findings
 from layerscope.runs.place import Place, find_run
 from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
+from layerscope.stats.beside_batch import BesideBatch, beside_batch
 
 if TYPE_CHECKING:
     from layerscope.account.workings import Workings
@@ -191,6 +192,11 @@ class Run:
         return read_findings(path) if path is not None and path.exists() else None
 
     @cached_property
+    def beside_batch(self) -> tuple[BesideBatch, ...]:
+        """What the host did before each batch, outside the account's window; empty where unknown."""
+        return beside_batch(self.written) if self.written is not None else ()
+
+    @cached_property
     def absent(self) -> tuple[tuple[str, str], ...]:
         """What the run does not hold, and why."""
         found, record = [], self.written
@@ -201,12 +207,14 @@ class Run:
         if self.folder is None:
             found.append(("record", f"a trace without a {RUN_FILE} beside it"))
         elif self.has_account and self.work is None:
-            reason = f"the folder holds no counted work ({WORK_FILE})"
+            captured = record is not None and record.captured is not None
+            gone = f"the folder holds no counted work ({WORK_FILE})"
+            reason = "FLOPs and bytes are not counted in a capture" if captured else gone
             found.append(("use of the device by phase, floor", reason))
         if self.findings is None:
             reason = f"neither {TRACE_FILE} nor {FINDINGS_FILE} is in the folder"
             found.append(("findings", reason))
-        return tuple(found)
+        return (*found, *(record.absent if record is not None else ()))
 
     # ---- for notebooks ----------------------------------------------------------------------------
 

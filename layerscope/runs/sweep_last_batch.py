@@ -14,8 +14,8 @@ def last_batch_flops(record: RunRecord) -> Estimate:
     """
     if record.report.flops.value is None:
         return Estimate(reason=record.report.flops.reason)
-    batches = record.workload.batches
-    counted = batches[0 if record.trace is None else record.trace.batch]
+    batches = record.batches
+    counted = batches[0 if record.trace is None else record.trace.batch or 0]
     last = batches[-1]
     steps = {
         sample.batch: sample.decoder_steps

@@ -68,12 +68,12 @@ def row_of(
         raise DataError(
             f"{folder}: no full batch was timed, so it has no row; remove it and run the sweep again."
         )
-    batch = record.workload.batches[0]
+    config, batch = record.profiled, record.batches[0]
     energy = _energies(record)
     return SweepRow(
         cell=cell.id,
         settings=cell.settings,
-        config=record.config,
+        config=config,
         status="accounting failed" if broken else "done",
         reason="; ".join(account.failures[:3]) if account is not None and broken else None,
         folder=str(folder.relative_to(root)),
@@ -162,7 +162,7 @@ def _energies(record: RunRecord) -> tuple[Estimate, Estimate]:
     if record.energy is None:
         nothing = Estimate(reason="energy was not measured")
         return nothing, nothing
-    summary = summarise_energy(record.energy, seed=record.config.seed)
+    summary = summarise_energy(record.energy, seed=record.seed)
     if summary.joules_per_sample is None:
         nothing = Estimate(reason=summary.reason)
         return nothing, nothing

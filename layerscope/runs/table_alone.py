@@ -42,13 +42,15 @@ def account_of_table(folder: Path, record: RunRecord) -> tuple[Account, RunRecor
         ),
         expected_calls=expected_calls(
             record.model.modules, record.trace.decoder_steps, compiled=record.compiled_parts
-        ),
+        )
+        if record.trace.decoder_steps is not None
+        else None,
         notes=(f"{TRACE_FILE} is not in the folder: the table is read back from {LAYERS_FILE}",),
     )
     account = Account(table=saved, kernels=(), operators=(), steps=(), source=str(table))
     if record.ceilings is None:
         return account, record
-    doubted = with_ceilings_doubted(account, record.ceilings, record.config.fp32_matmul)
+    doubted = with_ceilings_doubted(account, record.ceilings, record.how.fp32_matmul)
     return doubted.account, replace(record, ceilings=doubted.ceilings)
 
 

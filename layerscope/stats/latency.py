@@ -26,9 +26,7 @@ def latency_summary(record: RunRecord, target: float = TARGET) -> LatencySummary
     full = full_batches(record)
     if not full:
         return None
-    summary = summarise(
-        [s.generate_ns for s in full], batch_size=record.config.batch_size, target=target
-    )
+    summary = summarise([s.generate_ns for s in full], batch_size=record.batch_size, target=target)
     return widened(summary, later_paces(record), target)
 
 

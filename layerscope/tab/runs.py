@@ -21,6 +21,9 @@ from layerscope.core.files import (
     RUN_FILES,
     WORK_FILE,
 )
+from layerscope.records.run_record import LatencySample
+from layerscope.report.beside_batch import beside_json
+from layerscope.stats.beside_batch import beside_of
 from layerscope.tab.log_folder import LogFolder
 
 # What the tab may hand out of a run's folder, and nothing else: name in a request -> file.
@@ -28,6 +31,20 @@ FILES = {role: RUN_FILES[role] for role in ("layers", "steps", "findings", "trac
 
 # What `layerscope.runs` reads of a run.
 READ_FILES = (RUN_FILE, *FILES.values(), WORK_FILE, PROVENANCE_FILE, REPLAY_FILE)
+
+
+class _ModelHead(msgspec.Struct):
+    cls: str = ""
+
+
+class _WorkloadHead(msgspec.Struct):
+    dataset: str = ""
+
+
+class _CaptureHead(msgspec.Struct):
+    device: str = ""
+    fp32_matmul: str = ""
+    absent: dict[str, str] = {}
 
 
 class _Head(msgspec.Struct):
@@ -39,15 +56,33 @@ class _Head(msgspec.Struct):
 
     name: str = ""
     created_utc: str = ""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] | None = {}
+    captured: _CaptureHead | None = None
+    model: _ModelHead = msgspec.field(default_factory=_ModelHead)
     environment: dict[str, Any] = {}
     trace: dict[str, Any] | None = None
     account: dict[str, Any] | None = None
     ceilings: dict[str, Any] | None = None
     report: dict[str, Any] = {}
+    workload: _WorkloadHead | None = None
+    latency: msgspec.Raw = msgspec.Raw(b"[]")
+    beside_batch: list[dict[str, Any]] = []  # made of the latter, which is then let go
     warnings: list[Any] = []
 
 
+_SAMPLES = msgspec.json.Decoder(tuple[LatencySample, ...])
+# What the page is told as the record has it.
+_SHOWN = (
+    "name",
+    "created_utc",
+    "environment",
+    "trace",
+    "account",
+    "ceilings",
+    "report",
+    "warnings",
+    "beside_batch",
+)
 _HEAD = msgspec.json.Decoder(_Head)
 
 
@@ -110,9 +145,11 @@ class RunList:
         problem = head if isinstance(head, str) else ""
         shown = _Head() if isinstance(head, str) else head
         run_id = self._log.id(folder)
-        summary: dict[str, Any] = msgspec.to_builtins(shown)
+        summary = {name: msgspec.to_builtins(getattr(shown, name)) for name in _SHOWN}
         summary |= {
             "id": run_id,
+            "config": shown.config or _seen(shown),
+            "absent": shown.captured.absent if shown.captured is not None else {},
             "name": shown.name or folder.resolve().name,
             "problem": problem,
             "files": [name for name, file in FILES.items() if self._log.inside(folder / file)],
@@ -133,8 +170,34 @@ class RunList:
         return known[1]
 
 
+def _seen(head: _Head) -> dict[str, Any]:
+    """What stands in place of a configuration: what a capture saw; nothing of a damaged record."""
+    captured = head.captured
+    if captured is None:
+        return {}
+    return {
+        "model": f"{head.model.cls}, captured",
+        "device": captured.device,
+        "fp32_matmul": captured.fp32_matmul,
+    }
+
+
+def _beside(head: _Head) -> list[dict[str, Any]]:
+    """What the host did before each batch; nothing of a capture, or of samples in another form."""
+    if head.workload is None:
+        return []
+    try:
+        samples = _SAMPLES.decode(head.latency)
+    except DAMAGED:
+        return []
+    return beside_json(beside_of(samples, head.workload.dataset))
+
+
 def _read(path: Path) -> _Head | str:
     try:
-        return _HEAD.decode(path.read_bytes())
+        head = _HEAD.decode(path.read_bytes())
     except DAMAGED as error:
         return f"{RUN_FILE} is not a run record ({error})"
+    head.beside_batch = _beside(head)
+    head.latency = msgspec.Raw(b"[]")  # it would keep the text of the whole record
+    return head

@@ -61,14 +61,19 @@ export function cautions(run, base) {
     else if (one.account.status !== "ok") {
       said.push(`${label}: the account does not add up: ${(one.account.failures || []).join("; ")}.`);
     }
+    const absent = Object.entries(one.absent || {});
+    if (absent.length) {
+      said.push(`${label} is a captured block; not known: ${
+        absent.map(([what, why]) => `${what} (${why})`).join("; ")}.`);
+    }
     // How compiled code found its layers, and which rules do not apply.
     for (const note of (one.account && one.account.notes) || []) said.push(`${label}: ${note}.`);
   }
   if (base) {
     const unlike = ["model", "batch_size", "image_size", "max_input_len", "max_new_tokens", "dtype",
-                    "optimization", "attention", "fp32_matmul", "dataset", "device",
-                    // Older records do not have it.
-                    ...([run, base].every((one) => "optimize" in one.config) ? ["optimize"] : [])]
+                    "optimization", "attention", "fp32_matmul", "dataset", "device", "optimize"]
+      // Older records do not have all of them, a capture has few.
+      .filter((name) => name in run.config && name in base.config)
       .filter((name) => run.config[name] !== base.config[name])
       .map((name) => `${name} ${base.config[name]} → ${run.config[name]}`);
     if (run.environment.gpu_name !== base.environment.gpu_name) {

@@ -1,6 +1,7 @@
 /* The tab's page: its parts, what is chosen in them, and who is told when that changes. */
 
 import { MEASURES, compare, has, isPartial, phasesOf, readTable, rowsOf, sum } from "./account.js";
+import { besideBatch } from "./beside.js";
 import { decoderSteps, phaseBar, roofline } from "./charts.js";
 import { changeColumns, runColumns } from "./columns.js";
 import { download, make, options } from "./dom.js";
@@ -69,7 +70,7 @@ function build() {
     chip: make("button", { type: "button", class: "chip", id: "chip",
                            title: "Show all rows again", onclick: () => pickFinding(null) }),
   };
-  for (const name of ["body", "headline", "where", "note", "phases", "icicle", "table", "sums", "findings",
+  for (const name of ["body", "headline", "where", "note", "phases", "beside", "icicle", "table", "sums", "findings",
                       "roofline", "steps"]) {
     ui[name] = make("div", { id: name });
   }
@@ -78,6 +79,7 @@ function build() {
   ui.note.className = "note";
   ui.note.setAttribute("role", "status");
   ui.phases.className = "phases";
+  ui.beside.className = "beside";
   ui.findings.className = "findings";
   ui.sums.className = "sums";
   ui.views = make("div", { class: "switch views", role: "group", "aria-label": "View", hidden: true },
@@ -94,7 +96,7 @@ function build() {
   ui.body.hidden = true; // until there is a run to fill it
   ui.body.append(
     make("div", { class: "bar" }, ui.measure, make("label", {}, "Phase", ui.phase)),
-    ui.phases,
+    ui.phases, ui.beside,
     make("div", { class: "two" },
       make("section", {}, ui.icicle),
       make("section", {},
@@ -274,6 +276,7 @@ function draw() {
   rows = base ? compare(rowsOf(base.table, measure, phase), mine) : mine;
   drawMeasures();
   drawPhases();
+  besideBatch(parts.beside, run, base);
   drawIcicle();
   showTable();
   findingList(parts.findings, run.findings, {

@@ -96,7 +96,7 @@ def model_record(
     name: str,
     source: str,
     weights: str,
-    trained: bool,
+    trained: bool | None,
     revision: str | None = None,
 ) -> ModelRecord:
     """The record of a model as it stands in memory.
@@ -104,9 +104,9 @@ def model_record(
     Args:
         model: the model, loaded.
         name: what the user called it.
-        source: `hub`, `folder`, `architecture` or `bundled`.
+        source: `hub`, `folder`, `architecture`, `bundled` or `program`.
         weights: one sentence on where the weights come from.
-        trained: whether its predictions mean anything.
+        trained: whether its predictions mean anything; None where nobody knows.
         revision: commit hash on the hub, where it has one.
     """
     parameters, roles = tuple(model.parameters()), roles_of(model)
@@ -120,13 +120,17 @@ def model_record(
         weights=weights,
         trained=trained,
         params=sum(elements(p) for p in parameters),
-        param_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        param_bytes=sum(_stored_bytes(p) for p in parameters),
         dtypes=dict(sorted(dtypes.items())),
         attention=attention_in_use(model),
         modules=list_modules(model, roles),
         roles=dict(roles),
         revision=revision,
     )
+
+
+def _stored_bytes(parameter: torch.Tensor) -> int:
+    return 0 if is_uninitialised(parameter) else parameter.numel() * parameter.element_size()
 
 
 def _name(dtype: torch.dtype) -> str:

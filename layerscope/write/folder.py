@@ -29,6 +29,9 @@ class RunFolder:
         EnvironmentProblem: the place cannot be written, or the disk is full while inside.
     """
 
+    # What a user can do about a place that cannot be written.
+    remedy = "choose another folder with --out"
+
     def __init__(self, out: Path, name: str) -> None:
         self._out = out
         self._wanted = name
@@ -57,8 +60,7 @@ class RunFolder:
         except OSError as error:
             self._remove_out()
             raise EnvironmentProblem(
-                f"{self._out}: runs cannot be written there ({error.strerror}); choose another "
-                "folder with --out."
+                f"{self._out}: runs cannot be written there ({error.strerror}); {self.remedy}."
             ) from None
 
     def _reserve(self) -> None:
@@ -95,7 +97,7 @@ class RunFolder:
             try:
                 # Whole but for its name: Ctrl-C now comes too late.
                 with _interrupts_held():
-                    os.rename(self.path, self._out / self.name)
+                    self._take_name()
             except OSError as problem:
                 self._remove()
                 raise self._unwritable(problem) from None
@@ -104,6 +106,9 @@ class RunFolder:
         self._remove()
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise self._unwritable(error) from error
+
+    def _take_name(self) -> None:
+        os.rename(self.path, self._out / self.name)
 
     def _remove(self) -> None:
         with _interrupts_held():
@@ -120,7 +125,7 @@ class RunFolder:
         what = error.strerror or str(error)
         return EnvironmentProblem(
             f"{self._out / self.name}: the run could not be written ({what}); nothing was kept. "
-            "Free the disk or choose another folder with --out."
+            f"Free the disk or {self.remedy}."
         )
 
 

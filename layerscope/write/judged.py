@@ -22,9 +22,9 @@ def judge(
 
 def write_figures(
     examined: Examined, record: RunRecord, by_layer: LayerEnergy | None, folder: Path
-) -> dict[str, str]:
-    """Draw what was measured; returns role -> file name."""
-    drawn = figures.write_figures(
+) -> figures.Figures:
+    """Draw what was measured, and say why what is not drawn is not."""
+    return figures.write_figures(
         examined.account,
         folder,
         idle=examined.idle,
@@ -32,4 +32,3 @@ def write_figures(
         name=record.name,
         layer_energy=by_layer,
     )
-    return drawn.files

@@ -218,6 +218,14 @@ def captured(tmp_path: Path) -> Callable[[bool], Path]:
         saved, memory = Run.open(path).account, window.account
         assert saved.table == memory.table
         assert (saved.kernels, saved.operators) == (memory.kernels, memory.operators)
+        folder = window.save(tmp_path / "saved")
+        kept = Run.open(folder).account
+        assert (kept.table, kept.kernels, kept.operators) == (
+            memory.table,
+            memory.kernels,
+            memory.operators,
+        )
+        assert by_table(folder, tmp_path, "cpu_self_us") == by_table(path, tmp_path, "cpu_self_us")
         return path
 
     return capture

@@ -75,6 +75,24 @@ def test_the_columns_of_layers_csv_add_up_to_run_json(run: Path) -> None:
     assert sum(Decimal(r["cpu_total_us"]) for r in (*roots, *outside)) == total
 
 
+def test_what_comes_before_a_batch_has_rows_of_its_own(run: Path) -> None:
+    """On the screen of both verbs, from the raw times in run.json; in no row of the account."""
+    timed = [
+        s for s in load(run).latency if s.full and not s.warmup and s.preprocess_ns is not None
+    ]
+    assert len(timed) == 2
+    wanted = {
+        "preprocessing": median(s.preprocess_ns or 0 for s in timed),
+        "copy to the device": median(s.copy_ns for s in timed),
+    }
+    again = layerscope("layers", run).stdout
+    for screen in ((run / "stdout.txt").read_text(), again):
+        for name, ns in wanted.items():
+            line = next(line for line in screen.splitlines() if line.startswith(f"{name} "))
+            assert f" {round(ns) / 1000:,.3f} " in line
+    assert {row["phase"] for row in rows(run / "layers.csv")}.isdisjoint(wanted)
+
+
 def test_every_total_is_its_self_and_its_children(run: Path) -> None:
     table = [row for row in rows(run / "layers.csv") if not row["layer"].startswith("(")]
     below: dict[tuple[str, str], Decimal] = defaultdict(Decimal)

@@ -48,7 +48,7 @@ def headlines(record: RunRecord) -> tuple[Headline, ...]:
 def _headline(name: str, reported: Reported, record: RunRecord, interval: str) -> Headline:
     value, of, beside = None, "", ""
     if reported.value is not None:
-        size = record.config.batch_size
+        size = record.batch_size
         batch, sample = per_batch(reported, size), per_sample(reported, size)
         value, base = reported_text(replace(reported, unit=""), size), reported.unit
         if batch is not None and sample is not None:
@@ -83,7 +83,7 @@ def _latency_interval(record: RunRecord) -> str:
 def _energy_interval(record: RunRecord) -> str:
     if record.energy is None:
         return ""
-    energy = summarise_energy(record.energy, seed=record.config.seed)
+    energy = summarise_energy(record.energy, seed=record.seed)
     return _interval(energy.interval, f"{energy.windows} windows", "J per sample")
 
 
@@ -107,7 +107,7 @@ def interval_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
     latency = latency_summary(record)
     found = {
         "latency": latency.interval if latency else None,
-        "energy": summarise_energy(record.energy, seed=record.config.seed).interval
+        "energy": summarise_energy(record.energy, seed=record.seed).interval
         if record.energy
         else None,
         "WER": record.quality.wer_interval if record.quality else None,

@@ -88,8 +88,13 @@ def environment_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def config_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """(field, value) of the resolved configuration, in its own order."""
-    for item in fields(record.config):
-        value = getattr(record.config, item.name)
+    """(field, value) of the resolved configuration, in its own order; of a capture what it knows."""
+    config = record.config
+    if config is None:
+        yield "device", record.how.device
+        yield "fp32_matmul", record.how.fp32_matmul
+        return
+    for item in fields(config):
+        value = getattr(config, item.name)
         if item.name not in _UNSAID and value is not None:
             yield item.name, str(value)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layerscope.core.microseconds import us_grouped
 from layerscope.core.units import percent_fixed
 from layerscope.report.accounting_line import accounting_line
+from layerscope.report.beside_batch import beside_grid
 from layerscope.report.end_to_end import end_to_end
 from layerscope.report.findings import saving_text
 from layerscope.report.html import shares
@@ -25,7 +26,8 @@ from layerscope.report.html.sent_run import SentRun
 from layerscope.report.html.shares import energy_shares
 from layerscope.report.layer_energy import energy_lines
 from layerscope.report.use import use_grid
-from layerscope.report.what_ran import mode_of, what_ran
+from layerscope.report.what_ran import in_short, what_ran
+from layerscope.stats.beside_batch import beside_batch
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,16 +67,18 @@ def render_page(template: str, words: dict[str, Any], rows: str) -> str:
 
 def _words(sent: SentRun) -> dict[str, Any]:
     record, account, use = sent.record, sent.account, sent.use
+    beside = beside_batch(record)
     return {
         "sent": sent,
         "several": False,
         "record": record,
         "headlines": headlines(record),
-        "mode": mode_of(record.config),
+        "under": " · ".join(in_short(record)),
         "ran": list(what_ran(record)),
         "measured": list(end_to_end(record)),
         "saving_text": saving_text,
         "phases": shares.phases(account.table) if account else None,
+        "beside": beside_grid(beside) if beside else None,
         "groups": shares.groups(account.table) if account else None,
         "families": shares.families(account) if account else None,
         "accounting": accounting_line(account.table) if account else "",

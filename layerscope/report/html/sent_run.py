@@ -51,9 +51,11 @@ class SentRun:
 
     @property
     def heading(self) -> str:
-        """The run in a few words: model, batch, image size."""
+        """The run in a few words: model, batch, image size; a capture's model alone."""
         config = self.record.config
         model = Path(self.record.model.name).name or self.record.model.name
+        if config is None:
+            return f"{model}, captured"
         return f"{model}, batch {config.batch_size}, {config.image_size} px"
 
     def place_of(self, finding: Finding) -> RestsOn | None:

@@ -40,13 +40,13 @@ USUAL = (
 _NOT_SHOWN = frozenset({"out", "data_dir", "images", "processor"})
 
 
-def session(name: str, config: RunConfig, created_utc: str) -> tuple[Message, Message]:
-    """One run: what it was made with, and that it ended well."""
+def session(name: str, config: RunConfig | None, created_utc: str) -> tuple[Message, Message]:
+    """One run: what it was made with, nothing of a capture, and that it ended well."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     began = datetime.fromisoformat(created_utc).timestamp()
     start = plugin_data_pb2.SessionStartInfo(group_name=name, start_time_secs=began)
-    for field, setting in plain(config).items():
+    for field, setting in (plain(config) if config is not None else {}).items():
         if field not in _NOT_SHOWN and setting is not None:
             _set(start.hparams[field], setting)
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())

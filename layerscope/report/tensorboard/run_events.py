@@ -46,7 +46,7 @@ def write_events(
         EnvironmentProblem: tensorboard is not installed, or the file cannot be written.
     """
     entries: list[Entry] = [*session(record.name, record.config, record.created_utc)]
-    if not in_sweep:
+    if not in_sweep and record.config is not None:
         entries.append(run_columns(record.config))
     entries += [Scalar(tag, value, step) for tag, value in scalars(record, account)]
     if account is not None:
@@ -75,7 +75,7 @@ def power_line(power: Sequence[PowerSample]) -> Iterator[Scalar]:
 
 def scalars(record: RunRecord, account: Account | None) -> Iterator[tuple[str, float]]:
     """(tag, value) of every scalar that was measured. FLOPs are of one batch."""
-    report, batch = record.report, record.config.batch_size
+    report, batch = record.report, record.batch_size
     latency, flops = report.latency.value, per_batch(report.flops, batch)
     found = {
         "e2e/wer_value": report.wer_value.value,

@@ -38,8 +38,7 @@ def window(*batches: tuple[int, int]) -> EnergyWindow:
 
 def record(latency: list[LatencySample], windows: tuple[EnergyWindow, ...]) -> RunRecord:
     energy = EnergyRecord(sources=("a counter",), windows=windows)
-    config = SimpleNamespace(batch_size=4)
-    return cast(RunRecord, SimpleNamespace(latency=latency, energy=energy, config=config))
+    return cast(RunRecord, SimpleNamespace(latency=latency, energy=energy, batch_size=4))
 
 
 def test_a_batch_is_compared_with_itself() -> None:

@@ -1,0 +1,207 @@
+"""A captured block in, its run folder out: as far as a capture knows what a run's folder holds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from layerscope.core.errors import EnvironmentProblem
+from layerscope.core.files import RUN_FILE, TRACE_FILE
+from layerscope.instrument.environment import read_environment
+from layerscope.instrument.profiler import compress
+from layerscope.measure.ceilings import Board, kept_ceilings
+from layerscope.records import Ceilings, Environment, ModelRecord, Report, Reported, RunRecord, save
+from layerscope.records.heavy import HeavyCount
+from layerscope.records.provenance import Provenance, save_provenance
+from layerscope.records.run_record import SCHEMA_VERSION, CaptureRecord, TracePass
+from layerscope.runs.examine import Examined, beside_of, examine, workings_of
+from layerscope.write.chosen_folder import ChosenFolder
+from layerscope.write.for_tensorboard import write_run_events, write_trace_for_plugin
+from layerscope.write.judged import judge, write_figures
+from layerscope.write.tables import account_record, write_tables
+
+_NO_CONFIGURATION = "the program ran the model by itself, so layerscope configured nothing"
+_ABSENT = {
+    "configuration": _NO_CONFIGURATION,
+    "data": "the program made the inputs by itself; a capture does not look at them",
+    "beside the batch": "what the program does before a batch is its own; a capture does not see it",
+    "time to first token": "a capture measures nothing without the profiler",
+    "unprofiled time": "a capture measures nothing without the profiler, so its slowdown is unknown",
+    "memory": "not measured in a capture",
+}
+_REPORT = Report(
+    wer_value=Reported(
+        value=None,
+        unit="",
+        definition="corpus word error rate",
+        reason="a capture sees no answers",
+    ),
+    latency=Reported(
+        value=None,
+        unit="s/batch",
+        definition="time of a call without the profiler",
+        reason="a capture measures nothing without the profiler",
+    ),
+    energy=Reported(
+        value=None,
+        unit="J/sample",
+        definition="energy of unprofiled calls",
+        reason="not measured in a capture",
+    ),
+    flops=Reported(
+        value=None,
+        unit="FLOP/batch",
+        definition="executed operators",
+        reason="not counted in a capture",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A captured block that has ended.
+
+    Attributes:
+        trace: Kineto's file, gzipped or plain.
+        ended: when.
+        model: as the block left it.
+        device: "cuda" where the device was recorded, too.
+        fp32_matmul: what torch was set to at the block's end.
+        provenance: of the compiled code that ran; None without any.
+        eager: heavy operators of the same calls run eagerly; None where they were not given.
+        steps: decoder steps, as the program counted them; None where it did not.
+        warnings: what changed inside, in words.
+    """
+
+    trace: Path
+    ended: datetime
+    model: ModelRecord
+    device: Literal["cuda", "cpu"]
+    fp32_matmul: Literal["highest", "high"]
+    provenance: Provenance | None = None
+    eager: HeavyCount | None = None
+    steps: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def save_block(block: Block, folder: Path) -> RunRecord:
+    """Write the folder; what a capture does not know stands in the record with the reason.
+
+    An account that does not add up is no exception here: the record says `failed`.
+
+    Raises:
+        UsageError: the folder holds something other than a saved capture.
+        EnvironmentProblem: it cannot be written, or the capture's trace is gone.
+    """
+    with ChosenFolder(folder) as made:
+        _bring(block.trace, made.path / TRACE_FILE)
+        known = _known_before(block, made.name)
+        examined = _examined(block, known, made.path)
+        return _written(block, known, examined, made.path)
+
+
+def _bring(trace: Path, to: Path) -> None:
+    """A copy of the trace, gzipped.
+
+    Raises:
+        EnvironmentProblem: the file is gone, moved or not to be read.
+    """
+    try:
+        with trace.open("rb"):
+            pass
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{trace}: the capture's trace cannot be read ({error.strerror}), so there is nothing to "
+            "save; call save() before it is moved or removed."
+        ) from None
+    if trace.suffix == ".gz":
+        shutil.copyfile(trace, to)
+    else:
+        compress(trace, to)
+
+
+def _known_before(block: Block, name: str) -> RunRecord:
+    """The record without what follows from the trace."""
+    environment = read_environment(cuda=block.device == "cuda")
+    ceilings, why = _ceilings(block.device, environment)
+    eager = block.eager.known.items() if block.eager is not None else None
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        created_utc=block.ended.isoformat(timespec="seconds"),
+        choices=(),
+        config=None,
+        environment=environment,
+        model=block.model,
+        workload=None,
+        ceilings=ceilings,
+        report=_REPORT,
+        warnings=block.warnings,
+        captured=CaptureRecord(
+            device=block.device,
+            fp32_matmul=block.fp32_matmul,
+            absent=_ABSENT | ({"ceilings": why} if why else {}),
+            eager_heavy=None if eager is None else tuple((*key, n) for key, n in eager),
+        ),
+    )
+
+
+def _ceilings(device: str, environment: Environment) -> tuple[Ceilings | None, str]:
+    """Those that are kept of this device, or why there are none: a capture measures none."""
+    board = Board(environment.driver, environment.gpu_power_limit_w)
+    kept = kept_ceilings(torch.device(device), board)
+    if kept.ceilings is not None and not kept.doubt:
+        return replace(kept.ceilings, kept=True), ""
+    why = kept.doubt or "none are kept of this device"
+    return None, f"{why}; a capture measures none, `layerscope ceilings` does"
+
+
+def _examined(block: Block, known: RunRecord, folder: Path) -> Examined:
+    """The account, made as whoever opens the folder makes it."""
+    beside = replace(beside_of(known, None, block.provenance), steps=block.steps)
+    trace = folder / TRACE_FILE
+    return examine(workings_of(trace, beside), trace, beside)
+
+
+def _without_figures(record: RunRecord, why: dict[str, str]) -> RunRecord:
+    """The record with the reasons of the figures that could not be drawn."""
+    assert record.captured is not None
+    absent = record.captured.absent | {f"figure {name}": reason for name, reason in why.items()}
+    return replace(record, captured=replace(record.captured, absent=absent))
+
+
+def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -> RunRecord:
+    """Write everything beside the trace, the record last."""
+    account = examined.account
+    files = {"record": RUN_FILE, "trace": TRACE_FILE} | write_tables(account, folder)
+    if block.provenance is not None:
+        files |= save_provenance(block.provenance, folder)
+    modules = block.model.modules
+    files |= write_trace_for_plugin(examined.workings, modules, block.ended, folder)
+    threads = account.table.whole.host_threads
+    record = replace(
+        known,
+        trace=TracePass(
+            batch=None,
+            size=None,
+            decoder_steps=block.steps,
+            new_tokens=(),
+            profiled_ns=threads[0].window_ns if threads else 0,
+            unprofiled_ns=None,
+            root=account.table.root,
+        ),
+        account=account_record(account, examined.failures),
+    )
+    files |= judge(examined, record, None, folder)[1]
+    drawn = write_figures(examined, record, None, folder)
+    files |= drawn.files
+    record = replace(_without_figures(record, drawn.absent), files=dict(files))
+    files |= write_run_events(folder, record, account, (), None)
+    record = replace(record, files=files)
+    save(record, folder / RUN_FILE)
+    return record
