@@ -20,6 +20,7 @@ _INTERRUPTED = 130
 # verb -> module of layerscope.cli that defines `command`; imported when asked for.
 _VERBS = {
     "profile": "profile",
+    "run": "run",
     "layers": "layers",
     "view": "view",
     "sweep": "sweep",
@@ -54,7 +55,7 @@ class _Verbs(click.Group):
 def cli() -> None:
     """Where do the time, FLOPs, bytes and joules of a vision-language model go, layer by layer?
 
-    `profile` measures and writes a run folder; every other verb reads one.
+    `profile` measures a model, `run` a program as it is; both write a run folder. Other verbs read one.
     """
 
 

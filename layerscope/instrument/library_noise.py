@@ -36,6 +36,8 @@ LINES = (
     KnownLine(re.compile(rb"^\s*USDT:")),
     # Stands beside an error of our own that says the same.
     KnownLine(re.compile(rb"Failed to write to log file")),
+    # The first session began on another thread than torch's import; only Kineto's daemon minds.
+    KnownLine(re.compile(rb"External init callback must run in same thread")),
     # A CUDA build asks for devices at its first session. That there is none is said by `doctor`, by the
     # first line of a run and by the error of `--device cuda`.
     KnownLine(re.compile(rb"\bgpuGetDeviceCount failed\b"), without_device=True),

@@ -204,6 +204,32 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProgramRecord:
+    """The program that a traced call belongs to, as `layerscope run` saw it from outside.
+
+    Attributes:
+        name: of the program, without its arguments, which may hold secrets.
+        call: what was called: `generate()` or the model itself.
+        first_call: the first that was traced, counted from 1.
+        calls: how many the window holds.
+        trains: the window reaches from the call to the next one, backward and optimizer included.
+        shapes: of the tensors that the first call was given, by name or place.
+        traced_s: what the window took.
+        untraced_s: what each other call of the same model took, in order; on a GPU only those of
+            `generate()`, which returns when the device is done.
+    """
+
+    name: str
+    call: str
+    first_call: int
+    calls: int
+    trains: bool
+    shapes: dict[str, tuple[int, ...]]
+    traced_s: float
+    untraced_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptureRecord:
     """What stands in a capture's record in place of a configuration: what was seen of the block.
 
@@ -213,12 +239,14 @@ class CaptureRecord:
         absent: what a capture does not know -> why.
         eager_heavy: (operator, layer, calls) of the same calls run eagerly, beside compiled code; None
             where they were not given.
+        program: of a call that `layerscope run` had traced; None of a block in the program itself.
     """
 
     device: Literal["cuda", "cpu"]
     fp32_matmul: Literal["highest", "high"]
     absent: dict[str, str]
     eager_heavy: tuple[tuple[str, str, int], ...] | None = None
+    program: ProgramRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

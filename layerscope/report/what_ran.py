@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 from layerscope.config.optimize import beside_fields
 from layerscope.core.run_config import RunConfig
 from layerscope.core.units import size_text
-from layerscope.records.run_record import BatchRecord, Environment, RunRecord, WorkloadRecord
+from layerscope.records.run_record import (
+    BatchRecord,
+    Environment,
+    ProgramRecord,
+    RunRecord,
+    WorkloadRecord,
+)
 
 _MOST_DIFFERENCES = 5
 
@@ -60,9 +66,22 @@ def _data(workload: WorkloadRecord) -> str:
 def _of_a_block(record: RunRecord) -> Iterator[tuple[str, str]]:
     """What stands in place of data and batch where the program's own block was captured."""
     yield "data", f"not known: {dict(record.absent).get('data', 'no reason recorded')}"
+    program = record.captured.program if record.captured is not None else None
+    if program is not None:
+        yield from _of_a_program(program)
     steps = record.trace.decoder_steps if record.trace is not None else None
     if steps is not None:
         yield "steps", f"{steps} decoder steps, as the program counted them"
+
+
+def _of_a_program(program: ProgramRecord) -> Iterator[tuple[str, str]]:
+    last = program.first_call + program.calls - 1
+    which = f"call {program.first_call}" + (f" to {last}" if program.calls > 1 else "")
+    reach = ", with all that follows until the next call" if program.trains else ""
+    yield "program", f"{program.name}: {which} of {program.call}{reach}"
+    shapes = (f"{name} {' x '.join(map(str, shape))}" for name, shape in program.shapes.items())
+    if program.shapes:
+        yield "inputs", "; ".join(shapes)
 
 
 def _mode(record: RunRecord) -> str:

@@ -127,6 +127,16 @@ class Capture:
             warnings=self._described.warnings,
         )
 
+    @property
+    def block(self) -> Block:
+        """What `save` writes of the window, for who saves it elsewhere.
+
+        Raises:
+            LayerscopeError: the block has not ended, or failed.
+        """
+        self._refuse_unended()
+        return replace(self._block, steps=self.steps)
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Mark what runs inside this context as phase `name`, for models layerscope does not know."""
         ranges: LayerRanges | None = getattr(self, "_ranges", None)
@@ -194,7 +204,7 @@ class Capture:
         self._refuse_unended()
         eager = self._eager.account.heavy if self._eager is not None else None
         place = Path(folder)
-        record = save_block(replace(self._block, eager=eager, steps=self.steps), place)
+        record = save_block(replace(self.block, eager=eager), place)
         if record.account is not None and record.account.failures:
             raise AccountingError(
                 f"{place}: accounting failed: {'; '.join(record.account.failures[:3])}. The folder is "

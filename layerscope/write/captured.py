@@ -6,19 +6,21 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import torch
 
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.files import RUN_FILE, TRACE_FILE
+from layerscope.core.units import NS_PER_S
 from layerscope.instrument.environment import read_environment
 from layerscope.instrument.profiler import compress
 from layerscope.measure.ceilings import Board, kept_ceilings
 from layerscope.records import Ceilings, Environment, ModelRecord, Report, Reported, RunRecord, save
 from layerscope.records.heavy import HeavyCount
 from layerscope.records.provenance import Provenance, save_provenance
-from layerscope.records.run_record import SCHEMA_VERSION, CaptureRecord, TracePass
+from layerscope.records.run_record import SCHEMA_VERSION, CaptureRecord, ProgramRecord, TracePass
 from layerscope.runs.examine import Examined, beside_of, examine, workings_of
 from layerscope.write.chosen_folder import ChosenFolder
 from layerscope.write.for_tensorboard import write_run_events, write_trace_for_plugin
@@ -76,6 +78,7 @@ class Block:
         eager: heavy operators of the same calls run eagerly; None where they were not given.
         steps: decoder steps, as the program counted them; None where it did not.
         warnings: what changed inside, in words.
+        program: whose call it is; None where the program holds the block itself.
     """
 
     trace: Path
@@ -87,6 +90,7 @@ class Block:
     eager: HeavyCount | None = None
     steps: int | None = None
     warnings: tuple[str, ...] = ()
+    program: ProgramRecord | None = None
 
 
 def save_block(block: Block, folder: Path) -> RunRecord:
@@ -140,15 +144,42 @@ def _known_before(block: Block, name: str) -> RunRecord:
         model=block.model,
         workload=None,
         ceilings=ceilings,
-        report=_REPORT,
+        report=_report(block.program),
         warnings=block.warnings,
         captured=CaptureRecord(
             device=block.device,
             fp32_matmul=block.fp32_matmul,
-            absent=_ABSENT | ({"ceilings": why} if why else {}),
+            absent=_absent(block.program) | ({"ceilings": why} if why else {}),
+            program=block.program,
             eager_heavy=None if eager is None else tuple((*key, n) for key, n in eager),
         ),
     )
+
+
+def _untraced_ns(program: ProgramRecord | None) -> int | None:
+    """The median time of as many untraced calls as were traced; None where there is none to compare."""
+    if program is None or program.trains or not program.untraced_s:
+        return None
+    return round(median(program.untraced_s) * program.calls * NS_PER_S)
+
+
+def _report(program: ProgramRecord | None) -> Report:
+    if program is None or not program.untraced_s:
+        return _REPORT
+    times = program.untraced_s
+    latency = Reported(
+        value=median(times),
+        unit="s/batch",
+        definition=f"{program.call} of the program, untraced, median of {len(times)} calls",
+        reason=None,
+    )
+    return replace(_REPORT, latency=latency)
+
+
+def _absent(program: ProgramRecord | None) -> dict[str, str]:
+    if _untraced_ns(program) is None:
+        return _ABSENT
+    return {what: why for what, why in _ABSENT.items() if what != "unprofiled time"}
 
 
 def _ceilings(device: str, environment: Environment) -> tuple[Ceilings | None, str]:
@@ -192,7 +223,7 @@ def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -
             decoder_steps=block.steps,
             new_tokens=(),
             profiled_ns=threads[0].window_ns if threads else 0,
-            unprofiled_ns=None,
+            unprofiled_ns=_untraced_ns(block.program),
             root=account.table.root,
         ),
         account=account_record(account, examined.failures),

@@ -1,0 +1,1 @@
+"""Anybody's program, unchanged, with one call of its model traced: `layerscope run -- PROGRAM`."""

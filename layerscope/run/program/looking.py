@@ -1,0 +1,322 @@
+"""Inside somebody's program: finds the model that it calls, times its calls, and has one traced.
+
+`torch.nn.Module.__call__` is replaced until the model has been traced, then the model's own class is
+looked at alone, and after some more calls nothing is. A call that no other module's call is around is a
+root's. Where it comes out of a method `generate` of a module, the root is that module and its call is
+`generate()`. Errors of ours end in a note, never in the program.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import torch
+
+from layerscope.run.program.asked import Asked
+from layerscope.run.program.spool import Spool
+from layerscope.run.program.window import Window
+
+_Call = Callable[..., Any]
+_GENERATE = "generate"
+_MOST_FRAMES = 60
+# Calls that are tried where a window cannot begin: a program that profiles itself may be done with it.
+_MOST_TRIES = 10
+# Calls that are timed behind the last window, before nothing is looked at any more.
+_AFTERWARDS = 5
+
+
+class _Root:
+    """A module that is called by no other module's call, and how often it has been."""
+
+    def __init__(self, module: torch.nn.Module, generates: bool) -> None:
+        self.module = weakref.ref(module)
+        self.name = type(module).__name__
+        self.generates = generates
+        self.params = sum(p.numel() for p in module.parameters())
+        self.calls = 0
+        self.windows = 0
+        self.last_traced = 0
+        self.tries = 0
+        self.compiling: Any = None  # what notes which layers its compiled code comes from
+
+
+class Looking:
+    """What is known of the program's models, and the replaced calls that tell it.
+
+    Args:
+        asked: which call is to be traced.
+        spool: takes what is seen.
+    """
+
+    def __init__(self, asked: Asked, spool: Spool) -> None:
+        self._asked, self._spool = asked, spool
+        self._roots: dict[int, _Root] = {}
+        self._here = threading.local()
+        self._lock = threading.Lock()
+        self._plain: _Call = torch.nn.Module.__call__
+        self._classes: dict[tuple[type, str], _Call | None] = {}
+        self._window: Window | None = None
+        self._next_please = False
+        self._watching: list[Any] = []
+        self._process = os.getpid()
+
+    def begin(self) -> None:
+        """Replace the call of every module."""
+        looking = self
+
+        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if getattr(looking._here, "inside", False):
+                return looking._plain(module, *args, **kwargs)
+            owner = looking._owner(module)
+            if owner is None:
+                return looking._under(module, False, looking._plain, args, kwargs)
+            # In the middle of its first `generate()`, which nobody saw begin.
+            looking._watch_generate(owner)
+            return looking._plain(module, *args, **kwargs)
+
+        self._replaced = call
+        torch.nn.Module.__call__ = call  # type: ignore[method-assign]
+        atexit.register(self.end)
+        os.register_at_fork(after_in_child=self._forked)
+        _on_signal(self)
+
+    def please(self) -> None:
+        """Trace the next call of the model, whatever its number."""
+        self._next_please = True
+
+    def end(self) -> None:
+        """Close a window that is open, and write the counts of calls."""
+        if os.getpid() != self._process:
+            return
+        self._guarded(self._close)
+        self._guarded(self._count)
+
+    def _forked(self) -> None:
+        """A fork has a count of its own; the window that was open is its parent's."""
+        self._process = os.getpid()
+        self._spool = self._spool.of_this_process()
+        self._roots, self._window = {}, None
+        self._lock = threading.Lock()
+
+    def _owner(self, module: torch.nn.Module) -> torch.nn.Module | None:
+        """The module whose `generate` this call comes out of, if any; the outermost of several."""
+        found: torch.nn.Module | None = None
+        frame: FrameType | None = sys._getframe(2)
+        for _ in range(_MOST_FRAMES):
+            if frame is None:
+                break
+            if frame.f_code.co_name == _GENERATE:
+                owner = frame.f_locals.get("self")
+                found = owner if isinstance(owner, torch.nn.Module) else found
+            frame = frame.f_back
+        return found
+
+    def _watch_generate(self, owner: torch.nn.Module) -> None:
+        with self._lock:
+            root = self._root(owner, True)
+            root.calls += root.calls == 0  # the one that is under way
+            self._replace_in_class(type(owner), _GENERATE, True)
+
+    def _replace_in_class(self, cls: type, name: str, generates: bool) -> None:
+        if (cls, name) in self._classes:
+            return
+        original: _Call = getattr(cls, name)
+        looking = self
+
+        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+            root = looking._roots.get(id(module))
+            if root is None and not generates:
+                return original(module, *args, **kwargs)
+            if getattr(looking._here, "inside", False):
+                return original(module, *args, **kwargs)
+            return looking._under(module, generates, original, args, kwargs)
+
+        call.__name__, call.__doc__ = name, getattr(original, "__doc__", None)
+        call.__wrapped__ = original  # type: ignore[attr-defined]
+        self._classes[cls, name] = cls.__dict__.get(name)
+        setattr(cls, name, call)
+
+    def _put_back_classes(self) -> None:
+        for (cls, name), own in self._classes.items():
+            if own is None:
+                delattr(cls, name)
+            else:
+                setattr(cls, name, own)
+        self._classes.clear()
+
+    def _root(self, module: torch.nn.Module, generates: bool) -> _Root:
+        root = self._roots.get(id(module))
+        if root is None or root.module() is not module:
+            root = self._roots[id(module)] = _Root(module, generates)
+        root.generates = root.generates or generates
+        return root
+
+    def _under(
+        self,
+        module: torch.nn.Module,
+        generates: bool,
+        original: _Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run a root's call: traced where it is its turn, else timed."""
+        # Modules that are called from here on, ours too, are nobody's roots.
+        self._here.inside = True
+        try:
+            with self._lock:
+                root = self._root(module, generates)
+                root.calls += 1
+                if root.calls == 1:
+                    self._watch_compiling(root, module)
+                window = self._turn(root, module, args, kwargs)
+        except Exception as error:
+            self._here.inside = False
+            self._spool.note(error)
+            return original(module, *args, **kwargs)
+        if window is not None and generates:
+            # By way of the instance, where the capture put its range; `original` is the class's.
+            original = _by_instance
+        began = time.perf_counter()
+        try:
+            result = original(module, *args, **kwargs)
+        except BaseException as error:
+            failed = error  # Python unbinds `error` at the end of this branch
+            self._guarded(lambda: self._failed(root, window, failed))
+            raise
+        else:
+            took_s = time.perf_counter() - began
+            self._guarded(lambda: self._ended(root, window, took_s))
+            return result
+        finally:
+            self._here.inside = False
+
+    def _turn(
+        self, root: _Root, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Window | None:
+        """The window that this call runs in; one that reaches to this call is closed first."""
+        if self._window is not None:
+            if self._window.reaches(root.calls) or self._window.thread != threading.get_ident():
+                return None
+            self._close()
+        if not self._is_wanted(root):
+            return None
+        self._next_please = False
+        window = Window(module, self._asked, self._spool, root.calls, root.windows, root.compiling)
+        if not window.open(args, kwargs, generates=root.generates):
+            root.tries += 1  # the reason stands in the notes
+            return None
+        root.windows += 1
+        root.last_traced = root.calls
+        self._window = window
+        return window
+
+    def _watch_compiling(self, root: _Root, module: torch.nn.Module) -> None:
+        """Before the first call of a compiled model, which compiles it."""
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and getattr(module, "_compiled_call_impl", None) is not None:
+            inner = module
+        if not isinstance(inner, torch.nn.Module) or self._watching:
+            return
+        from layerscope.core.errors import LayerscopeError
+        from layerscope.run.capture import watch_compile
+
+        try:
+            root.compiling = watch_compile(inner)
+            root.compiling.__enter__()
+            self._watching.append(root.compiling)
+        except LayerscopeError as error:
+            root.compiling = None
+            self._spool.note(f"{root.name}: its compiled code is not taken apart: {error}")
+
+    def _is_wanted(self, root: _Root) -> bool:
+        asked = self._asked
+        if asked.model is not None and not _is_named(root, asked.model):
+            return False
+        if asked.model is None and any(r.params > root.params for r in self._roots.values()):
+            return False
+        if self._next_please:
+            return True
+        if not root.windows:
+            return root.calls >= asked.step and root.tries < _MOST_TRIES
+        return asked.every is not None and root.calls - root.last_traced >= asked.every
+
+    def _ended(self, root: _Root, window: Window | None, took_s: float) -> None:
+        with self._lock:
+            if window is None:
+                self._spool.timed(root.name, root.generates, root.calls, took_s)
+            elif window.ends_with(root.calls):
+                self._close()
+            if root.windows and self._window is None:
+                self._leave(root)
+
+    def _failed(self, root: _Root, window: Window | None, error: BaseException) -> None:
+        """The program's own error: a window it falls into holds no whole call."""
+        with self._lock:
+            if window is not None and window is self._window:
+                self._window = None
+                window.abandon(error)
+                root.windows -= 1
+                root.tries += 1
+
+    def _leave(self, root: _Root) -> None:
+        """From now on look at the model's class alone, and after some calls at nothing."""
+        if torch.nn.Module.__call__ is self._replaced:
+            torch.nn.Module.__call__ = self._plain  # type: ignore[method-assign]
+            module = root.module()
+            if module is not None and not root.generates:
+                self._replace_in_class(type(module), "__call__", False)
+        if self._asked.every is None:
+            while self._watching:
+                self._watching.pop().__exit__(None, None, None)
+            if root.calls - root.last_traced >= _AFTERWARDS:
+                self._put_back_classes()
+
+    def _close(self) -> None:
+        window, self._window = self._window, None
+        if window is not None:
+            window.close()
+
+    def _count(self) -> None:
+        for root in self._roots.values():
+            self._spool.counted(root.name, root.generates, root.calls, root.params, root.windows)
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:
+            self._spool.note(error)
+
+
+def look(text: str) -> None:
+    """Begin, as `layerscope run` asked. Called once torch has been imported."""
+    asked = Asked.read(text)
+    Looking(asked, Spool(asked, os.getpid())).begin()
+
+
+def _by_instance(module: Any, *args: Any, **kwargs: Any) -> Any:
+    return module.generate(*args, **kwargs)
+
+
+def _is_named(root: _Root, name: str) -> bool:
+    module = root.module()
+    cls = type(module)
+    return module is not None and name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}")
+
+
+def _on_signal(looking: Looking) -> None:
+    """SIGUSR2 traces the next call, where the program does nothing with that signal itself."""
+    import signal
+
+    number = getattr(signal, "SIGUSR2", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(number) is signal.SIG_DFL:
+        signal.signal(number, lambda *_: looking.please())

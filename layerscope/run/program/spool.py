@@ -1,0 +1,76 @@
+"""What a process that is followed writes while it runs, and `layerscope run` reads when it has ended.
+
+A line a timed call, a line a model at the end, a folder a window. All of it is bounded: a service may
+run for weeks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from layerscope.core.words import kind_and_first_line
+from layerscope.run.program.asked import Asked
+
+CALLS, NOTES, COUNTS, BLOCK = "calls.jsonl", "notes.txt", "counts.json", "block.json"
+_MOST_CALLS = 2000
+_MOST_NOTES = 20
+
+
+class Spool:
+    """The folder of one process, made with the first thing that it has to say."""
+
+    def __init__(self, asked: Asked, pid: int) -> None:
+        self._asked = asked
+        self.folder = asked.folder(pid)
+        self._calls = self._notes = 0
+        self._counts: list[dict[str, Any]] = []
+
+    def of_this_process(self) -> Spool:
+        """The spool of a fork."""
+        return Spool(self._asked, os.getpid())
+
+    def timed(self, model: str, generates: bool, number: int, took_s: float) -> None:
+        """A call that was not traced."""
+        self._calls += 1
+        if self._calls <= _MOST_CALLS:
+            self._append(CALLS, json.dumps([model, generates, number, took_s]))
+
+    def counted(self, model: str, generates: bool, calls: int, params: int, windows: int) -> None:
+        """A model and all its calls."""
+        self._counts.append(
+            {"model": model, "generates": generates, "calls": calls, "params": params,
+             "windows": windows}
+        )  # fmt: skip
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / COUNTS).write_text(json.dumps(self._counts), encoding="utf-8")
+
+    def note(self, said: Exception | str) -> None:
+        """One line that `layerscope run` prints at the end."""
+        self._notes += 1
+        if self._notes <= _MOST_NOTES:
+            text = said if isinstance(said, str) else kind_and_first_line(said)
+            self._append(NOTES, text)
+
+    def new_window(self, number: int) -> Path:
+        """A folder for a window; the oldest beyond those that are kept goes."""
+        folder = self.folder / f"window-{number:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(self.folder.glob("window-*"))[: -self._asked.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return folder
+
+    def _append(self, name: str, line: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def spooled(spool: Path) -> Iterator[Path]:
+    """The folders of the processes that said something, in the order of their numbers."""
+    found = (path for path in spool.iterdir() if path.name.isdecimal())
+    yield from sorted(found, key=lambda path: int(path.name))

@@ -1,0 +1,189 @@
+"""`layerscope run` in front of programs as their authors wrote them: the same output, the same end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.command import Done, layerscope
+
+from layerscope.records import RunRecord, load
+from layerscope.runs.run import Run
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+
+
+def alone(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROGRAMS / name)],
+        capture_output=True, text=True, env={**os.environ, **variables}, check=False, timeout=240,
+    )  # fmt: skip
+
+
+def under(name: str, out: Path, *options: str | int) -> Done:
+    return layerscope(
+        "run", *map(str, options), "--out", out, "--", sys.executable, PROGRAMS / name, fresh=True
+    )
+
+
+def folders(out: Path) -> list[Path]:
+    return (
+        sorted(path for path in out.iterdir() if (path / "run.json").exists())
+        if out.exists()
+        else []
+    )
+
+
+def the_record(out: Path) -> RunRecord:
+    (folder,) = folders(out)
+    assert Run.open(folder).account.table.check() is None
+    record = load(folder)
+    assert record.account is not None
+    assert record.account.status == "ok"
+    return record
+
+
+def phases(out: Path) -> dict[str, int]:
+    """Calls of the decoder's first layer by phase."""
+    (folder,) = folders(out)
+    rows = Run.open(folder).account.table.rows
+    return {row.phase: row.calls for row in rows if row.layer == "model.layers.0"}
+
+
+def test_a_chat_loop_that_streams_from_threads(tmp_path: Path) -> None:
+    done = under("chat_loop.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ", 2)[:2] for line in done.stdout.splitlines()] == [
+        ["turn", str(turn)] for turn in range(5)
+    ]
+    assert phases(tmp_path) == {"prefill": 1, "decode": 3}
+    record = the_record(tmp_path)
+    assert record.captured is not None
+    program = record.captured.program
+    assert program is not None
+    assert (program.call, program.first_call, program.calls) == ("generate()", 3, 1)
+    assert program.shapes == {"input_ids": (1, 6), "attention_mask": (1, 6)}
+    assert program.name.endswith(" chat_loop.py")
+    # The first call, which sets things up, and the traced one are none of those.
+    assert len(program.untraced_s) == 3
+    assert record.report.latency.value is not None
+    assert record.trace is not None
+    assert record.trace.unprofiled_ns is not None
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith("layerscope: look at it with layerscope view ")
+    assert not any("ERROR" in line or "Traceback" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_program_that_fails_fails_the_same_way(tmp_path: Path) -> None:
+    done, plain = under("raising.py", tmp_path), alone("raising.py")
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout)
+    assert done.returncode == 1
+    assert "SystemError: the disk of someone else" in done.stderr
+    assert the_record(tmp_path).model.name == "Sequential"
+
+
+@pytest.mark.slow
+def test_what_was_not_traced_is_one_line(tmp_path: Path) -> None:
+    for name, said in (
+        ("no_torch.py", "no torch module was called"),
+        (
+            "few_calls.py",
+            "Sequential had 2 calls (calls), and call 3 was to be traced; give --step 2",
+        ),
+    ):
+        done = under(name, tmp_path)
+        assert done.returncode == 0
+        (line,) = done.stderr.splitlines()
+        assert said in line
+        assert not folders(tmp_path)
+
+
+def test_what_cannot_be_started_is_one_line(tmp_path: Path) -> None:
+    done = layerscope("run", "--", "no-such-program-here", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no-such-program-here: no such program" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "model", "windows"),
+    [
+        ("pipeline_like.py", "LlamaForCausalLM", 1),
+        ("training.py", "Sequential", 1),
+        ("compiled.py", "OptimizedModule", 1),
+        ("asynchronous.py", "Sequential", 1),
+        ("ranks.py", "DistributedDataParallel", 2),
+        ("two_models.py", "LlamaForCausalLM", 1),
+        ("profiles_itself.py", "", 0),
+    ],
+)
+def test_same_output_and_code_with_and_without(
+    name: str, model: str, windows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = alone(name, MEETING=str(tmp_path / "meeting-1"))
+    monkeypatch.setenv("MEETING", str(tmp_path / "meeting-2"))
+    done = under(name, tmp_path / "out")
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout), done.stderr
+    found = folders(tmp_path / "out")
+    assert len(found) == windows
+    for folder in found:
+        record = load(folder)
+        assert record.model.name == model
+        assert record.account is not None
+        assert record.account.status == "ok"
+    if not windows:
+        assert len([line for line in done.stderr.splitlines() if "another profiler" in line]) == 1
+    if name == "training.py":
+        program = load(found[0]).captured.program  # type: ignore[union-attr]
+        assert program is not None
+        assert program.trains
+
+
+@pytest.mark.slow
+def test_a_signal_ends_both_and_keeps_what_was_traced(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROGRAMS)!r}); import torch, time; "
+        "from small import classifier; m = classifier()\n"
+        "while True:\n m(torch.ones(1, 32)); print('.', flush=True); time.sleep(0.05)\n"
+    )
+    command = [sys.executable, "-m", "layerscope", "run", "--out", str(tmp_path), "--"]
+    running = subprocess.Popen(
+        [*command, sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    for _ in range(30):
+        running.stdout.readline()
+    time.sleep(2)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == -signal.SIGTERM
+    assert "run folder" in said
+    assert len(folders(tmp_path)) == 1
+
+
+@pytest.mark.slow
+def test_nothing_of_the_environment_or_the_arguments_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_of_the_user")
+    done = layerscope(
+        "run", "--out", tmp_path, "--", sys.executable, PROGRAMS / "raising.py", "--key", "sk-argument",
+        fresh=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (folder,) = folders(tmp_path)
+    kept = (folder / "run.json").read_text(encoding="utf-8")
+    assert "hf_secret" not in kept
+    assert "sk-argument" not in kept
+    assert json.loads(kept)["captured"]["program"]["name"].endswith("raising.py")
