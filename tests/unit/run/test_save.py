@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from support.shared import shared
 from tensorboard.plugins import base_plugin
 from torch import nn
 from werkzeug.test import Client
 
 import layerscope
+from layerscope.account.account import account_of
 from layerscope.cli.main import cli
 from layerscope.cli.main import run as run_command
 from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
@@ -31,6 +34,8 @@ from layerscope.records.work import CEILINGS_FORM
 from layerscope.run.capture import Capture
 from layerscope.runs.run import Run
 from layerscope.tab.plugin import LayersPlugin
+from layerscope.workload.module_list import model_record
+from layerscope.write.captured import Block, save_block
 
 SAMPLE = Path(__file__).resolve().parents[3] / "traces" / "sample-tiny-b2"
 X = torch.ones(2, 8)
@@ -87,7 +92,9 @@ def test_the_folder_gives_the_account_of_the_memory(saved: tuple[Capture, Path])
     assert run.written.account is not None
     assert run.written.trace is not None
     whole = sum(ns for ns in in_file(folder / "layers.csv").values() if ns is not None)
-    assert whole == ns_of(str(run.written.account.host_window_us)) == run.written.trace.profiled_ns
+    assert (
+        whole == ns_of(f"{run.written.account.host_window_us:.3f}") == run.written.trace.profiled_ns
+    )
     frame = run.to_pandas()
     assert round(frame["cpu_self_us"].sum() * 1000) == whole
 
@@ -212,6 +219,31 @@ def test_ceilings_are_the_kept_ones_or_none(
     assert some.written.ceilings is not None
     assert some.written.ceilings.copy_bytes_per_s == 1e10
     assert "ceilings" not in dict(some.absent)
+
+
+def test_a_trace_with_device_events_gives_them_to_the_folder(tmp_path: Path) -> None:
+    """As a capture on a GPU would: the trace is an H200's, the machine that saves it is any."""
+    trace = shared("traces/xl_b1_cudagraphs_h200.trace.json.gz")
+    model = model_record(net(), name="m", source="program", weights="", trained=None)
+    block = Block(
+        trace=trace,
+        ended=datetime.now(UTC),
+        model=replace(model, modules=(), roles={}),
+        device="cpu",
+        fp32_matmul="highest",
+    )
+    record = save_block(block, tmp_path / "run")
+    run, wanted = Run.open(tmp_path / "run"), account_of(trace)
+    assert run.account.table == wanted.table
+    assert record.account is not None
+    device = sum(row.gpu_self_ns or 0 for row in wanted.table.rows)
+    assert (
+        device == ns_of(f"{record.account.device_sum_us:.3f}") == wanted.table.whole.device_sum_ns
+    )
+    assert run.findings is not None
+    assert "launch-bound-forward" in {finding.id for finding in run.findings.seen}
+    assert (tmp_path / "run" / "figures" / "window.svg").is_file()
+    assert "figure window" not in dict(run.absent)
 
 
 # ---- every reader ---------------------------------------------------------------------------------
