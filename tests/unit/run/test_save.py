@@ -25,11 +25,17 @@ import layerscope
 from layerscope.account.account import account_of
 from layerscope.cli.main import cli
 from layerscope.cli.main import run as run_command
-from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.errors import (
+    AccountingError,
+    DataError,
+    EnvironmentProblem,
+    LayerscopeError,
+    UsageError,
+)
 from layerscope.core.files import RUN_FILE, write_json
 from layerscope.core.microseconds import ns_of
 from layerscope.measure.ceilings import ceilings_key, device_name
-from layerscope.records import Ceilings
+from layerscope.records import Ceilings, load
 from layerscope.records.work import CEILINGS_FORM
 from layerscope.run.capture import Capture
 from layerscope.runs.run import Run
@@ -159,6 +165,45 @@ def test_steps_counted_by_the_program_are_kept(tmp_path: Path) -> None:
     assert run.account.table == cap.table
 
 
+def test_steps_set_after_the_account_was_looked_at_change_it(tmp_path: Path) -> None:
+    cap = window()
+    before = cap.account
+    cap.steps = 3
+    assert cap.account is not before
+    assert cap.account is cap.account
+    assert Run.open(cap.save(tmp_path / "run")).account.table == cap.table
+
+
+def test_a_notebook_shows_it(saved: tuple[Capture, Path]) -> None:
+    assert "<b>mine</b>" in Run.open(saved[1])._repr_html_()
+
+
+def test_a_record_is_of_one_kind(saved: tuple[Capture, Path], tmp_path: Path) -> None:
+    """Neither a configuration nor a capture, or both: damage, said in one line."""
+    of_capture = json.loads((saved[1] / RUN_FILE).read_text())
+    of_profile = json.loads((SAMPLE / RUN_FILE).read_text())
+    both = of_profile | {"captured": of_capture["captured"]}
+    for record in (of_capture | {"captured": None}, both):
+        (tmp_path / RUN_FILE).write_text(json.dumps(record))
+        with pytest.raises(
+            DataError, match="either a configuration or what was captured"
+        ) as raised:
+            load(tmp_path)
+        assert "\n" not in str(raised.value)
+    assert (of_profile["schema_version"], of_capture["schema_version"]) == (1, 2)
+    assert "captured" not in of_profile  # written before there were captures, and read still
+    assert load(SAMPLE).captured is None
+
+
+def test_lazy_modules_that_were_never_called(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"used": nn.Linear(8, 8), "idle": nn.LazyLinear(4)})
+    with layerscope.capture(model) as cap:
+        model["used"](X)
+    record = Run.open(cap.save(tmp_path / "run")).written
+    assert record is not None
+    assert (record.model.params, record.model.param_bytes) == (72, 288)
+
+
 def test_a_plain_trace_of_ones_own_is_packed(tmp_path: Path) -> None:
     cap = window(trace=tmp_path / "own.json")
     folder = cap.save(tmp_path / "run")
@@ -224,7 +269,7 @@ def test_ceilings_are_the_kept_ones_or_none(
 def test_a_trace_with_device_events_gives_them_to_the_folder(tmp_path: Path) -> None:
     """As a capture on a GPU would: the trace is an H200's, the machine that saves it is any."""
     trace = shared("traces/xl_b1_cudagraphs_h200.trace.json.gz")
-    model = model_record(net(), name="m", source="program", weights="", trained=None)
+    model = model_record(net(), name="m", source="folder", weights="", trained=False)
     block = Block(
         trace=trace,
         ended=datetime.now(UTC),
