@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -289,6 +290,45 @@ def test_a_trace_with_device_events_gives_them_to_the_folder(tmp_path: Path) -> 
     assert "launch-bound-forward" in {finding.id for finding in run.findings.seen}
     assert (tmp_path / "run" / "figures" / "window.svg").is_file()
     assert "figure window" not in dict(run.absent)
+
+
+def test_calls_of_two_threads(tmp_path: Path) -> None:
+    """Their windows add up, with the trace and without it; the block's own is its thread's."""
+    model = net()
+    with layerscope.capture(model) as cap:
+        model(X)
+        worker = threading.Thread(target=lambda: model(X))
+        worker.start()
+        worker.join()
+    folder = cap.save(tmp_path / "run")
+    run = Run.open(folder)
+    assert run.account.table == cap.table
+    block, other = cap.table.whole.host_threads
+    assert run.written is not None
+    assert run.written.trace is not None
+    assert run.written.trace.profiled_ns == block.window_ns
+    (folder / "trace.json.gz").unlink()
+    table = Run.open(folder).account.table
+    table.check()
+    assert table.whole.host_window_ns == block.window_ns + other.window_ns
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tmp_path: Path) -> None:
+    model = net().cuda()
+    inputs = X.cuda()
+    model(inputs)
+    with layerscope.capture(model) as cap:
+        model(inputs)
+    run = Run.open(cap.save(tmp_path / "run"))
+    assert run.account.table == cap.table
+    assert run.written is not None
+    assert run.written.account is not None
+    assert (run.written.how.device, run.written.account.status) == ("cuda", "ok")
+    assert run.written.environment.gpu_name
+    device = sum(row.gpu_self_ns or 0 for row in cap.table.rows)
+    assert device == ns_of(f"{run.written.account.device_sum_us:.3f}") > 0
+    assert run.written.ceilings is not None or dict(run.absent)["ceilings"]
 
 
 # ---- every reader ---------------------------------------------------------------------------------
