@@ -32,7 +32,8 @@ def what_ran(record: RunRecord) -> Iterator[tuple[str, str]]:
         peak = model.host_peak_bytes
         held = f"; {size_text(peak, 'GB')} of host memory at the peak" if peak is not None else ""
         yield "loaded", f"in {model.load_s:.1f} s{held}"
-    yield "dtypes", ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
+    dtypes = ", ".join(f"{name} {n:,} parameters" for name, n in model.dtypes.items())
+    yield "dtypes", dtypes or "none: the model has no parameters"
     yield "device", _device(record.how.device, record.environment)
     yield "mode", f"{_mode(record)}; attention {_attention(model.attention)}"
     yield from _optimization(record)

@@ -55,6 +55,7 @@ class Capture:
         self._eager = eager
         self._trace = trace
         self._account: Account | None = None
+        self._accounted_steps: int | None = None
         self._ended = False
         self._folder: Path | None = None
         self.steps: int | None = None
@@ -157,18 +158,20 @@ class Capture:
 
     @property
     def account(self) -> Account:
-        """The account of the window, computed from the trace file on first use.
+        """The account of the window, computed from the trace file on first use, and where `steps` was
+        set since.
 
         Raises:
             LayerscopeError: the block has not ended, or was left by an exception or taken over by
                 another profiler, so there is no trace.
         """
-        if self._account is None:
+        if self._account is None or self._accounted_steps != self.steps:
             self._refuse_unended()
             from layerscope.account.account import account_of
 
             eager = self._eager.account.heavy if self._eager is not None else None
             self._account = account_of(self.trace_path, steps=self.steps, eager=eager)
+            self._accounted_steps = self.steps
         return self._account
 
     @property

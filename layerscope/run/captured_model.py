@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from layerscope.instrument.ranges import LayerRanges
 from layerscope.models.roles import roles_of
 from layerscope.records.run_record import ModelRecord, ModuleRecord
-from layerscope.workload.module_list import is_uninitialised, model_record, records_of
+from layerscope.workload.module_list import (
+    attention_in_use,
+    is_uninitialised,
+    parameters_of,
+    records_of,
+)
 
 _MOST_NAMED = 5
 
@@ -46,14 +50,20 @@ class CapturedModel:
         """The model's record, as it is now; of its modules those that were there at the start."""
         modules = self.modules()
         cls = next((m.cls for m in modules if not m.fqn), type(self._model).__name__)
-        found = model_record(
-            self._model,
+        held = parameters_of(self._model)
+        return ModelRecord(
             name=cls,
             source="program",
+            cls=cls,
             weights="weights as the program had them",
             trained=None,
+            params=held.elements,
+            param_bytes=held.stored_bytes,
+            dtypes=held.by_dtype,
+            attention=attention_in_use(self._model),
+            modules=modules,
+            roles=dict(self.roles),
         )
-        return replace(found, cls=cls, modules=modules, roles=dict(self.roles))
 
     def look_back(self, ranges: LayerRanges) -> None:
         """Say what the block changed; the ranges are still in place."""

@@ -61,7 +61,9 @@ export function cautions(run, base) {
     else if (one.account.status !== "ok") {
       said.push(`${label}: the account does not add up: ${(one.account.failures || []).join("; ")}.`);
     }
-    const absent = Object.entries(one.absent || {});
+    // The page draws no figures, and says in its own place what it lacks beside the batch.
+    const absent = Object.entries(one.absent || {})
+      .filter(([what]) => !what.startsWith("figure ") && what !== "beside the batch");
     if (absent.length) {
       said.push(`${label} is a captured block; not known: ${
         absent.map(([what, why]) => `${what} (${why})`).join("; ")}.`);

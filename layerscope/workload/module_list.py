@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from layerscope.core.groups import module_group
 from layerscope.core.roles import Roles
@@ -90,13 +90,34 @@ def attention_in_use(model: nn.Module) -> dict[str, str]:
     return found
 
 
+class Parameters(NamedTuple):
+    """A model's parameters, a tied one once: elements, bytes as stored, and elements by dtype."""
+
+    elements: int
+    stored_bytes: int
+    by_dtype: dict[str, int]
+
+
+def parameters_of(model: nn.Module) -> Parameters:
+    """Count a model's parameters as they are now."""
+    parameters = tuple(model.parameters())
+    dtypes: Counter[str] = Counter()
+    for parameter in parameters:
+        dtypes[_name(parameter.dtype)] += elements(parameter)
+    return Parameters(
+        elements=sum(elements(p) for p in parameters),
+        stored_bytes=sum(_stored_bytes(p) for p in parameters),
+        by_dtype=dict(sorted(dtypes.items())),
+    )
+
+
 def model_record(
     model: nn.Module,
     *,
     name: str,
     source: str,
     weights: str,
-    trained: bool | None,
+    trained: bool,
     revision: str | None = None,
 ) -> ModelRecord:
     """The record of a model as it stands in memory.
@@ -104,24 +125,21 @@ def model_record(
     Args:
         model: the model, loaded.
         name: what the user called it.
-        source: `hub`, `folder`, `architecture`, `bundled` or `program`.
+        source: `hub`, `folder`, `architecture` or `bundled`.
         weights: one sentence on where the weights come from.
-        trained: whether its predictions mean anything; None where nobody knows.
+        trained: whether its predictions mean anything.
         revision: commit hash on the hub, where it has one.
     """
-    parameters, roles = tuple(model.parameters()), roles_of(model)
-    dtypes: Counter[str] = Counter()
-    for parameter in parameters:
-        dtypes[_name(parameter.dtype)] += elements(parameter)
+    roles, held = roles_of(model), parameters_of(model)
     return ModelRecord(
         name=name,
         source=source,
         cls=type(model).__name__,
         weights=weights,
         trained=trained,
-        params=sum(elements(p) for p in parameters),
-        param_bytes=sum(_stored_bytes(p) for p in parameters),
-        dtypes=dict(sorted(dtypes.items())),
+        params=held.elements,
+        param_bytes=held.stored_bytes,
+        dtypes=held.by_dtype,
         attention=attention_in_use(model),
         modules=list_modules(model, roles),
         roles=dict(roles),

@@ -14,10 +14,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser
 from support.shared import shared
 
-from .conftest import REPOSITORY, Tab, change_record, open_tab
+import layerscope
+
+from .conftest import REPOSITORY, Tab, change_record, open_tab, serve
 
 XL, ONE, TINY = "xl-b16-eager", "xl-b1-eager", "sample-tiny-b2"
 BLOCK = "language_model.decoder.block.3"
@@ -429,3 +432,55 @@ def _address_in(server: subprocess.Popen[str]) -> str:
             return found[1]
         assert server.poll() is None, text
     raise AssertionError(f"TensorBoard named no address within a minute: {text}")
+
+
+# ---- beside the batch, and captures ---------------------------------------------------------------
+
+
+def test_what_comes_before_a_batch_has_rows_beside_it(tab: Tab, logdir: Path) -> None:
+    """With the times of run.json, and no phase of the account."""
+    for run in (ONE, TINY):
+        tab.choose(run)
+        shown = tab.frame.eval_on_selector_all(
+            "#beside tbody tr", "rows => rows.map(row => [...row.children].map(c => c.textContent))"
+        )
+        assert [row[0] for row in shown] == ["preprocessing", "copy to the device"]
+        measured = shown[1:] if run == ONE else shown
+        assert all(re.fullmatch(r"[\d.,]+ (µs|ms|s)", row[1]) for row in measured)
+        assert all(row[2].endswith("%") for row in measured)
+        if run == ONE:
+            assert shown[0][1:] == [
+                "not measured: the inputs were drawn, so no processor ran",
+                "",
+            ]
+        assert "in no sum of the account" in tab.frame.inner_text("#beside caption")
+        phases = tab.frame.eval_on_selector_all("#phase option", "all => all.map(one => one.value)")
+        assert not {"preprocessing", "copy to the device"} & set(phases)
+    tab.choose(ONE, TINY)
+    head = tab.frame.eval_on_selector_all("#beside thead th", "all => all.map(o => o.textContent)")
+    assert head == ["beside the batch", "host time", "of generate()", "base"]
+
+
+def test_a_saved_capture(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+    """Its layers, and the reasons of what it does not know; beside a run of `profile`, too."""
+    net = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())
+    with layerscope.capture(net) as cap:
+        net(torch.ones(2, 8))
+    cap.save(tmp_path / "mine")
+    shutil.copytree(REPOSITORY / "traces" / TINY, tmp_path / TINY)
+    tab = open_tab(browser, serve(tmp_path))
+    tab.choose("mine")
+    whole = cap.table.whole.host_window_ns
+    assert (tab.root(), tab.sum()) == (whole, whole)
+    note = tab.frame.inner_text("#note")
+    assert "not known: configuration (the program ran the model by itself" in note
+    assert "Sequential, captured" in tab.frame.inner_text("#where")
+    assert "a capture does not see it" in tab.frame.inner_text("#beside")
+    latency = tab.frame.locator("#headline .fact", has_text="Latency")
+    assert latency.get_attribute("title") == "a capture measures nothing without the profiler"
+    tab.page.screenshot(path=str(screenshots / "layers-tab-capture.png"))
+    tab.choose(TINY, "mine")
+    tab.page.screenshot(path=str(screenshots / "layers-tab-capture-base.png"))
+    assert "undefined" not in tab.frame.inner_text("#runs")
+    tab.page.close()
+    assert tab.complaints == []

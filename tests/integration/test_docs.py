@@ -107,7 +107,7 @@ def test_the_how_to_for_ones_own_model_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf-8")
-    capturing, counting = re.findall(r"```python\n(.*?)```", page, re.S)
+    capturing, saving, counting = re.findall(r"```python\n(.*?)```", page, re.S)
     monkeypatch.chdir(tmp_path)
     exec(compile(counting, "your-own-model.md", "exec"), {})
     one_linear, one_lstm = 2 * 8 * 64 * 256, 2 * 8 * 4 * 64 * (256 + 64)
@@ -118,6 +118,9 @@ def test_the_how_to_for_ones_own_model_runs(
     done = CliRunner().invoke(cli, ["layers", "mine.json.gz", "--csv", "layers.csv"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "layers.csv").read_text().count("\n") > 6
+    exec(compile(saving, "your-own-model.md", "exec"), {})
+    assert "memory: not measured in a capture" in capsys.readouterr().out
+    assert (tmp_path / "traces" / "mine" / "run.json").is_file()
 
 
 @pytest.mark.parametrize("name", ["faults.md", "security.md"])

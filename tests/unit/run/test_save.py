@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,22 +17,32 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from support.shared import shared
 from tensorboard.plugins import base_plugin
 from torch import nn
 from werkzeug.test import Client
 
 import layerscope
+from layerscope.account.account import account_of
 from layerscope.cli.main import cli
 from layerscope.cli.main import run as run_command
-from layerscope.core.errors import AccountingError, EnvironmentProblem, LayerscopeError, UsageError
+from layerscope.core.errors import (
+    AccountingError,
+    DataError,
+    EnvironmentProblem,
+    LayerscopeError,
+    UsageError,
+)
 from layerscope.core.files import RUN_FILE, write_json
 from layerscope.core.microseconds import ns_of
 from layerscope.measure.ceilings import ceilings_key, device_name
-from layerscope.records import Ceilings
+from layerscope.records import Ceilings, load
 from layerscope.records.work import CEILINGS_FORM
 from layerscope.run.capture import Capture
 from layerscope.runs.run import Run
 from layerscope.tab.plugin import LayersPlugin
+from layerscope.workload.module_list import model_record
+from layerscope.write.captured import Block, save_block
 
 SAMPLE = Path(__file__).resolve().parents[3] / "traces" / "sample-tiny-b2"
 X = torch.ones(2, 8)
@@ -87,7 +99,9 @@ def test_the_folder_gives_the_account_of_the_memory(saved: tuple[Capture, Path])
     assert run.written.account is not None
     assert run.written.trace is not None
     whole = sum(ns for ns in in_file(folder / "layers.csv").values() if ns is not None)
-    assert whole == ns_of(str(run.written.account.host_window_us)) == run.written.trace.profiled_ns
+    assert (
+        whole == ns_of(f"{run.written.account.host_window_us:.3f}") == run.written.trace.profiled_ns
+    )
     frame = run.to_pandas()
     assert round(frame["cpu_self_us"].sum() * 1000) == whole
 
@@ -152,6 +166,45 @@ def test_steps_counted_by_the_program_are_kept(tmp_path: Path) -> None:
     assert run.account.table == cap.table
 
 
+def test_steps_set_after_the_account_was_looked_at_change_it(tmp_path: Path) -> None:
+    cap = window()
+    before = cap.account
+    cap.steps = 3
+    assert cap.account is not before
+    assert cap.account is cap.account
+    assert Run.open(cap.save(tmp_path / "run")).account.table == cap.table
+
+
+def test_a_notebook_shows_it(saved: tuple[Capture, Path]) -> None:
+    assert "<b>mine</b>" in Run.open(saved[1])._repr_html_()
+
+
+def test_a_record_is_of_one_kind(saved: tuple[Capture, Path], tmp_path: Path) -> None:
+    """Neither a configuration nor a capture, or both: damage, said in one line."""
+    of_capture = json.loads((saved[1] / RUN_FILE).read_text())
+    of_profile = json.loads((SAMPLE / RUN_FILE).read_text())
+    both = of_profile | {"captured": of_capture["captured"]}
+    for record in (of_capture | {"captured": None}, both):
+        (tmp_path / RUN_FILE).write_text(json.dumps(record))
+        with pytest.raises(
+            DataError, match="either a configuration or what was captured"
+        ) as raised:
+            load(tmp_path)
+        assert "\n" not in str(raised.value)
+    assert (of_profile["schema_version"], of_capture["schema_version"]) == (1, 2)
+    assert "captured" not in of_profile  # written before there were captures, and read still
+    assert load(SAMPLE).captured is None
+
+
+def test_lazy_modules_that_were_never_called(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"used": nn.Linear(8, 8), "idle": nn.LazyLinear(4)})
+    with layerscope.capture(model) as cap:
+        model["used"](X)
+    record = Run.open(cap.save(tmp_path / "run")).written
+    assert record is not None
+    assert (record.model.params, record.model.param_bytes) == (72, 288)
+
+
 def test_a_plain_trace_of_ones_own_is_packed(tmp_path: Path) -> None:
     cap = window(trace=tmp_path / "own.json")
     folder = cap.save(tmp_path / "run")
@@ -212,6 +265,70 @@ def test_ceilings_are_the_kept_ones_or_none(
     assert some.written.ceilings is not None
     assert some.written.ceilings.copy_bytes_per_s == 1e10
     assert "ceilings" not in dict(some.absent)
+
+
+def test_a_trace_with_device_events_gives_them_to_the_folder(tmp_path: Path) -> None:
+    """As a capture on a GPU would: the trace is an H200's, the machine that saves it is any."""
+    trace = shared("traces/xl_b1_cudagraphs_h200.trace.json.gz")
+    model = model_record(net(), name="m", source="folder", weights="", trained=False)
+    block = Block(
+        trace=trace,
+        ended=datetime.now(UTC),
+        model=replace(model, modules=(), roles={}),
+        device="cpu",
+        fp32_matmul="highest",
+    )
+    record = save_block(block, tmp_path / "run")
+    run, wanted = Run.open(tmp_path / "run"), account_of(trace)
+    assert run.account.table == wanted.table
+    assert record.account is not None
+    device = sum(row.gpu_self_ns or 0 for row in wanted.table.rows)
+    assert (
+        device == ns_of(f"{record.account.device_sum_us:.3f}") == wanted.table.whole.device_sum_ns
+    )
+    assert run.findings is not None
+    assert "launch-bound-forward" in {finding.id for finding in run.findings.seen}
+    assert (tmp_path / "run" / "figures" / "window.svg").is_file()
+    assert "figure window" not in dict(run.absent)
+
+
+def test_calls_of_two_threads(tmp_path: Path) -> None:
+    """Their windows add up, with the trace and without it; the block's own is its thread's."""
+    model = net()
+    with layerscope.capture(model) as cap:
+        model(X)
+        worker = threading.Thread(target=lambda: model(X))
+        worker.start()
+        worker.join()
+    folder = cap.save(tmp_path / "run")
+    run = Run.open(folder)
+    assert run.account.table == cap.table
+    block, other = cap.table.whole.host_threads
+    assert run.written is not None
+    assert run.written.trace is not None
+    assert run.written.trace.profiled_ns == block.window_ns
+    (folder / "trace.json.gz").unlink()
+    table = Run.open(folder).account.table
+    table.check()
+    assert table.whole.host_window_ns == block.window_ns + other.window_ns
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tmp_path: Path) -> None:
+    model = net().cuda()
+    inputs = X.cuda()
+    model(inputs)
+    with layerscope.capture(model) as cap:
+        model(inputs)
+    run = Run.open(cap.save(tmp_path / "run"))
+    assert run.account.table == cap.table
+    assert run.written is not None
+    assert run.written.account is not None
+    assert (run.written.how.device, run.written.account.status) == ("cuda", "ok")
+    assert run.written.environment.gpu_name
+    device = sum(row.gpu_self_ns or 0 for row in cap.table.rows)
+    assert device == ns_of(f"{run.written.account.device_sum_us:.3f}") > 0
+    assert run.written.ceilings is not None or dict(run.absent)["ceilings"]
 
 
 # ---- every reader ---------------------------------------------------------------------------------
