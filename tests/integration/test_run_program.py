@@ -118,7 +118,7 @@ def test_what_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     [
         ("pipeline_like.py", "LlamaForCausalLM", 1),
         ("training.py", "Sequential", 1),
-        ("compiled.py", "OptimizedModule", 1),
+        ("compiled.py", "Sequential", 1),
         ("asynchronous.py", "Sequential", 1),
         ("ranks.py", "DistributedDataParallel", 2),
         ("two_models.py", "LlamaForCausalLM", 1),
@@ -187,3 +187,29 @@ def test_nothing_of_the_environment_or_the_arguments_is_kept(
     assert "hf_secret" not in kept
     assert "sk-argument" not in kept
     assert json.loads(kept)["captured"]["program"]["name"].endswith("raising.py")
+
+
+@pytest.mark.slow
+def test_the_user_s_own_sitecustomize_runs_and_a_service_is_traced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('of the user')\n", encoding="utf-8")
+    service = tmp_path / "service.py"
+    service.write_text(
+        f"import sys; sys.path.insert(0, {str(PROGRAMS)!r})\n"
+        "import torch\nfrom small import classifier\nmodel = classifier()\n"
+        "with torch.no_grad():\n    for _ in range(12):\n        model(torch.ones(1, 32))\n"
+        "print([p for p in sys.path if 'program/hook' in p], 'of the user' and 'done')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = layerscope(
+        "run", "--step", 2, "--every", 3, "--keep", 2, "--out", tmp_path / "out", "--", service,
+        fresh=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines.count("of the user") >= 1
+    assert lines[-1] == "[] done"
+    traced = [load(folder).captured.program.first_call for folder in folders(tmp_path / "out")]  # type: ignore[union-attr]
+    assert sorted(traced) == [8, 11]  # of 2, 5, 8 and 11 the newest two

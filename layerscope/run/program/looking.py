@@ -1,7 +1,8 @@
 """Inside somebody's program: finds the model that it calls, times its calls, and has one traced.
 
-`torch.nn.Module.__call__` is replaced until the model has been traced, then the model's own class is
-looked at alone, and after some more calls nothing is. A call that no other module's call is around is a
+`torch.nn.Module.__call__` is replaced until the model has been traced, but only between the calls of
+roots, so that what runs inside one costs nothing; the classes of roots that were seen keep a call of
+their own, and lose it some calls after the trace. A call that no other module's call is around is a
 root's. Where it comes out of a method `generate` of a module, the root is that module and its call is
 `generate()`. Errors of ours end in a note, never in the program.
 """
@@ -31,6 +32,9 @@ _MOST_FRAMES = 60
 _MOST_TRIES = 10
 # Calls that are timed behind the last window, before nothing is looked at any more.
 _AFTERWARDS = 5
+# Replacing the call of all modules costs some 100 µs (every class of theirs is told): after so many
+# calls of roots it is done ever more rarely.
+_OFTEN = 16
 
 
 class _Root:
@@ -58,13 +62,15 @@ class Looking:
 
     def __init__(self, asked: Asked, spool: Spool) -> None:
         self._asked, self._spool = asked, spool
-        self._roots: dict[int, _Root] = {}
+        self._roots: dict[tuple[int, bool], _Root] = {}
         self._here = threading.local()
         self._lock = threading.Lock()
         self._plain: _Call = torch.nn.Module.__call__
         self._classes: dict[tuple[type, str], _Call | None] = {}
         self._window: Window | None = None
         self._next_please = False
+        self._inside = 0  # calls of roots that run now, in all threads
+        self._seen = 0  # calls of roots so far
         self._watching: list[Any] = []
         self._process = os.getpid()
 
@@ -82,8 +88,8 @@ class Looking:
             looking._watch_generate(owner)
             return looking._plain(module, *args, **kwargs)
 
-        self._replaced = call
-        torch.nn.Module.__call__ = call  # type: ignore[method-assign]
+        self._replaced: _Call | None = call
+        self._look_around()
         atexit.register(self.end)
         os.register_at_fork(after_in_child=self._forked)
         _on_signal(self)
@@ -103,7 +109,7 @@ class Looking:
         """A fork has a count of its own; the window that was open is its parent's."""
         self._process = os.getpid()
         self._spool = self._spool.of_this_process()
-        self._roots, self._window = {}, None
+        self._roots, self._window, self._inside = {}, None, 0
         self._lock = threading.Lock()
 
     def _owner(self, module: torch.nn.Module) -> torch.nn.Module | None:
@@ -123,7 +129,6 @@ class Looking:
         with self._lock:
             root = self._root(owner, True)
             root.calls += root.calls == 0  # the one that is under way
-            self._replace_in_class(type(owner), _GENERATE, True)
 
     def _replace_in_class(self, cls: type, name: str, generates: bool) -> None:
         if (cls, name) in self._classes:
@@ -132,8 +137,7 @@ class Looking:
         looking = self
 
         def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-            root = looking._roots.get(id(module))
-            if root is None and not generates:
+            if not generates and (id(module), False) not in looking._roots:
                 return original(module, *args, **kwargs)
             if getattr(looking._here, "inside", False):
                 return original(module, *args, **kwargs)
@@ -153,10 +157,11 @@ class Looking:
         self._classes.clear()
 
     def _root(self, module: torch.nn.Module, generates: bool) -> _Root:
-        root = self._roots.get(id(module))
+        key = id(module), generates
+        root = self._roots.get(key)
         if root is None or root.module() is not module:
-            root = self._roots[id(module)] = _Root(module, generates)
-        root.generates = root.generates or generates
+            root = self._roots[key] = _Root(module, generates)
+            self._replace_in_class(type(module), _GENERATE if generates else "__call__", generates)
         return root
 
     def _under(
@@ -172,15 +177,17 @@ class Looking:
         self._here.inside = True
         try:
             with self._lock:
+                self._inside += 1
+                self._seen += 1
+                self._look_away()
                 root = self._root(module, generates)
                 root.calls += 1
                 if root.calls == 1:
                     self._watch_compiling(root, module)
                 window = self._turn(root, module, args, kwargs)
         except Exception as error:
-            self._here.inside = False
+            window = root = None
             self._spool.note(error)
-            return original(module, *args, **kwargs)
         if window is not None and generates:
             # By way of the instance, where the capture put its range; `original` is the class's.
             original = _by_instance
@@ -197,6 +204,10 @@ class Looking:
             return result
         finally:
             self._here.inside = False
+            with self._lock:
+                self._inside -= 1
+                if not self._inside and (self._seen <= _OFTEN or not self._seen & self._seen - 1):
+                    self._look_around()
 
     def _turn(
         self, root: _Root, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -248,7 +259,9 @@ class Looking:
             return root.calls >= asked.step and root.tries < _MOST_TRIES
         return asked.every is not None and root.calls - root.last_traced >= asked.every
 
-    def _ended(self, root: _Root, window: Window | None, took_s: float) -> None:
+    def _ended(self, root: _Root | None, window: Window | None, took_s: float) -> None:
+        if root is None:
+            return
         with self._lock:
             if window is None:
                 self._spool.timed(root.name, root.generates, root.calls, took_s)
@@ -257,22 +270,28 @@ class Looking:
             if root.windows and self._window is None:
                 self._leave(root)
 
-    def _failed(self, root: _Root, window: Window | None, error: BaseException) -> None:
+    def _look_around(self) -> None:
+        """See the calls of all modules, so that new roots are found."""
+        if self._replaced is not None:
+            torch.nn.Module.__call__ = self._replaced  # type: ignore[method-assign]
+
+    def _look_away(self) -> None:
+        if torch.nn.Module.__call__ is self._replaced:
+            torch.nn.Module.__call__ = self._plain  # type: ignore[method-assign]
+
+    def _failed(self, root: _Root | None, window: Window | None, error: BaseException) -> None:
         """The program's own error: a window it falls into holds no whole call."""
         with self._lock:
-            if window is not None and window is self._window:
+            if root is not None and window is not None and window is self._window:
                 self._window = None
                 window.abandon(error)
                 root.windows -= 1
                 root.tries += 1
 
     def _leave(self, root: _Root) -> None:
-        """From now on look at the model's class alone, and after some calls at nothing."""
-        if torch.nn.Module.__call__ is self._replaced:
-            torch.nn.Module.__call__ = self._plain  # type: ignore[method-assign]
-            module = root.module()
-            if module is not None and not root.generates:
-                self._replace_in_class(type(module), "__call__", False)
+        """From now on look at the classes of roots alone, and after some calls at nothing."""
+        self._look_away()
+        self._replaced = None
         if self._asked.every is None:
             while self._watching:
                 self._watching.pop().__exit__(None, None, None)
@@ -285,6 +304,7 @@ class Looking:
             window.close()
 
     def _count(self) -> None:
+        self._spool.flush()
         for root in self._roots.values():
             self._spool.counted(root.name, root.generates, root.calls, root.params, root.windows)
 

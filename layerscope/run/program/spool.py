@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from layerscope.run.program.asked import Asked
 CALLS, NOTES, COUNTS, BLOCK = "calls.jsonl", "notes.txt", "counts.json", "block.json"
 _MOST_CALLS = 2000
 _MOST_NOTES = 20
+_AT_MOST_S = 0.2  # calls wait so long, then they are written: all but these are kept, come what may
 
 
 class Spool:
@@ -28,6 +30,11 @@ class Spool:
         self._asked = asked
         self.folder = asked.folder(pid)
         self._calls = self._notes = 0
+        self._waiting: list[tuple[str, bool, int, float]] = []
+        self._written = 0.0
+        self._open: dict[
+            str, int
+        ] = {}  # descriptors; what is written stands, however the process ends
         self._counts: list[dict[str, Any]] = []
 
     def of_this_process(self) -> Spool:
@@ -37,8 +44,19 @@ class Spool:
     def timed(self, model: str, generates: bool, number: int, took_s: float) -> None:
         """A call that was not traced."""
         self._calls += 1
-        if self._calls <= _MOST_CALLS:
-            self._append(CALLS, json.dumps([model, generates, number, took_s]))
+        if self._calls > _MOST_CALLS:
+            return
+        self._waiting.append((model, generates, number, took_s))
+        now = time.monotonic()
+        if now - self._written >= _AT_MOST_S:
+            self._written = now
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the calls that wait."""
+        if self._waiting:
+            self._append(CALLS, "\n".join(map(json.dumps, self._waiting)))
+            self._waiting.clear()
 
     def counted(self, model: str, generates: bool, calls: int, params: int, windows: int) -> None:
         """A model and all its calls."""
@@ -58,6 +76,7 @@ class Spool:
 
     def new_window(self, number: int) -> Path:
         """A folder for a window; the oldest beyond those that are kept goes."""
+        self.flush()
         folder = self.folder / f"window-{number:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(self.folder.glob("window-*"))[: -self._asked.keep]:
@@ -65,9 +84,11 @@ class Spool:
         return folder
 
     def _append(self, name: str, line: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        if name not in self._open:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._open[name] = os.open(self.folder / name, how, 0o600)
+        os.write(self._open[name], f"{line}\n".encode())
 
 
 def spooled(spool: Path) -> Iterator[Path]:
