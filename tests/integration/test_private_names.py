@@ -21,11 +21,13 @@ OF_PYTHON = {"os._exit", "_thread", "sys._getframe"}
 _AS_TEXT = re.compile(r"(torch|transformers)(\.\w+)*\._[A-Za-z]\w*(\.\w+)*")
 # `_orig_mod` stands in names of layers in traces, which are read without torch.
 _IN_TRACES = {"core/frame_names.py": {"_orig_mod"}}
-_ATTRIBUTES = {name.attribute for name in PRIVATE_NAMES if name.attribute.startswith("_")}
 
 
 def is_private(part: str) -> bool:
     return part.startswith("_") and not part.startswith("__")
+
+
+_ATTRIBUTES = {name.attribute for name in PRIVATE_NAMES if is_private(name.attribute)}
 
 
 def private_uses(tree: ast.Module) -> Iterator[str]:

@@ -231,12 +231,12 @@ class Looking:
 
     def _watch_compiling(self, root: _Root, module: torch.nn.Module) -> None:
         """Before the first call of a compiled model, which compiles it."""
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and getattr(module, "_compiled_call_impl", None) is not None:
-            inner = module
-        if not isinstance(inner, torch.nn.Module) or self._watching:
-            return
         from layerscope.core.errors import LayerscopeError
+        from layerscope.private.modules import compiled_call, original_of
+
+        inner = original_of(module) or (module if compiled_call(module) is not None else None)
+        if inner is None or self._watching:
+            return
         from layerscope.run.capture import watch_compile
 
         try:
