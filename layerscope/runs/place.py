@@ -30,8 +30,8 @@ class Place:
 def find_run(paths: Sequence[Path]) -> Place:
     """Find what these paths mean.
 
-    A run folder's own trace means the run. A folder that is no run means the traces in it, and several
-    paths the ranks of one distributed run.
+    A run folder's own trace means the run, unless it stands among others. A folder that is no run means
+    the traces in it, and several paths the ranks of one distributed run.
 
     Raises:
         DataError: a folder that holds neither a run nor a trace, or a run folder among several paths.
@@ -40,7 +40,12 @@ def find_run(paths: Sequence[Path]) -> Place:
     for path in paths:
         folder = _run_folder(path)
         if folder is not None and len(paths) > 1:
-            raise DataError(f"{path}: a run folder; only traces of ranks can be summed.")
+            if path.is_file():  # of a process that `layerscope run` followed, say
+                traces.append(path)
+                continue
+            raise DataError(
+                f"{path}: a run folder; only traces of ranks can be summed, also its {TRACE_FILE}."
+            )
         if folder is not None:
             trace = folder / TRACE_FILE
             return Place(path, folder, (trace,) if trace.exists() else ())

@@ -169,7 +169,7 @@ def _report(program: ProgramRecord | None) -> Report:
     times = program.untraced_s
     latency = Reported(
         value=median(times),
-        unit="s/batch",
+        unit="s/call",
         definition=f"{program.call} of the program, untraced, median of {len(times)} calls",
         reason=None,
     )

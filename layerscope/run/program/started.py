@@ -58,13 +58,13 @@ def command_of(program: Sequence[str]) -> list[str]:
 
 def name_of(program: Sequence[str]) -> str:
     """The program's own name and, behind an interpreter or a launcher, that of its file or module."""
-    first = Path(program[0]).name
+    words = [Path(program[0]).name]
     for place, word in enumerate(program[1:], start=1):
-        if word == "-m" and place + 1 < len(program):
-            return f"{first} -m {program[place + 1]}"
         if word.endswith((".py", ".ipynb")):
-            return f"{first} {Path(word).name}"
-    return first
+            return " ".join([*words, Path(word).name])
+        if word == "-m" and len(words) == 1 and place + 1 < len(program):
+            words += ["-m", program[place + 1]]
+    return " ".join(words)
 
 
 def run_program(program: Sequence[str], asked: Asked) -> Ended:

@@ -36,6 +36,8 @@ def test_a_program_is_named_without_its_arguments() -> None:
     assert name_of(["/usr/bin/python3", "-m", "http.server", "80"]) == "python3 -m http.server"
     assert name_of(["torchrun", "--nproc-per-node", "2", "train.py"]) == "torchrun train.py"
     assert name_of(["jupyter", "nbconvert", "--execute", "a/b.ipynb"]) == "jupyter b.ipynb"
+    launcher = ["python", "-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"]
+    assert name_of(launcher) == "python -m torch.distributed.run train.py"
     assert name_of(["serve", "--token", "secret"]) == "serve"
 
 
