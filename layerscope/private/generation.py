@@ -8,6 +8,7 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
+from layerscope.core.errors import ModelError
 from layerscope.private.features import COMPILING
 from layerscope.private.names import (
     TRANSFORMERS,
@@ -113,10 +114,6 @@ def _maps_configurations(mapping: Any) -> str:
     return "" if mapping[type(_small_config())] is type(_small_model()) else "it does not map T5"
 
 
-def _allocates(early_initialization: Any) -> str:
-    return takes("batch_size", "num_heads", "head_dim", "dtype", "device")(early_initialization)
-
-
 CUSTOM_LOOP = _name(
     "transformers",
     "GenerationMixin.generate",
@@ -140,10 +137,10 @@ NEXT_INPUTS = _name(
 )
 ALLOCATE = _name(
     "transformers",
-    "StaticCache.early_initialization",
+    "cache_utils.StaticLayer.lazy_initialization",
     "a static cache's tensors before the first step, so that their addresses stay",
     COMPILING,
-    _allocates,
+    takes("self", "key_states", "value_states"),
 )
 PREFILL = _name(
     "transformers",
@@ -211,9 +208,49 @@ def next_inputs(model: Any, outputs: Any, given: dict[str, Any], *, encoder_deco
     )
 
 
-def allocate(cache: Any, rows: int, heads: int, width: int, dtype: Any, device: Any) -> None:
-    """Make the tensors of a static cache."""
-    ALLOCATE.get()(cache, rows, heads, width, dtype, device)
+@cache
+def _kept_layer() -> Any:
+    from transformers.cache_utils import StaticLayer
+
+    class KeptLayer(StaticLayer):
+        """A static layer whose tensors outlive a `generate()`: what would make them finds them made."""
+
+        def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
+            self.is_initialized = True
+
+    return KeptLayer
+
+
+def static_layer(grown: Any, length: int) -> Any:
+    """A cache layer of a fixed number of positions, like one that has grown; its tensors are made now.
+
+    Raises:
+        ModelError: it is no layer of keys and values alone.
+    """
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    kind = type(grown)
+    if kind.__name__ == "DummyLayer":  # of a layer that reads another one's
+        return kind()
+    if kind not in (DynamicLayer, DynamicSlidingWindowLayer) or grown.keys is None:
+        raise ModelError(f"layers of it keep their past in a {kind.__name__}")
+    layer = _kept_layer()(max_cache_len=length)
+    ALLOCATE.get()(layer, grown.keys[:, :, :0], grown.values[:, :, :0])
+    return layer
+
+
+def cache_argument(model: Any) -> str:
+    """What the model's `forward` calls its cache: `cache` from transformers 5.24 on."""
+    modules = (model, *(module for name, module in model.named_modules() if name.count(".") < 2))
+    known = (inspect.signature(module.forward).parameters for module in modules)
+    return "cache" if any("cache" in names for names in known) else "past_key_values"
+
+
+def handed_back(output: Any) -> Any:
+    """The cache in what a model or its `generate()` gives; None where it gives none."""
+    # Whoever asks for the older name is warned.
+    found = getattr(output, "cache", None)
+    return found if found is not None else getattr(output, "past_key_values", None)
 
 
 def prefill_function() -> str:

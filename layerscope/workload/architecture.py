@@ -123,6 +123,17 @@ def model_class(config: Any) -> type[nn.Module]:
     return found
 
 
+def without_weights(config: Any) -> nn.Module:
+    """The model of a configuration on the meta device, which holds no numbers: its modules and classes."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    auto: Any = AutoModelForImageTextToText
+    with torch.device("meta"):  # every model has this attention
+        model: nn.Module = auto.from_config(copy.deepcopy(config), attn_implementation="eager")
+    return model
+
+
 def build(
     architecture: Architecture,
     *,

@@ -36,7 +36,7 @@ from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.module_list import attention_in_use
 from layerscope.workload.out_of_memory import place_of
 from layerscope.workload.static_cache import StaticCaches
-from tests.support.small_model import SMALL, small_model
+from tests.support.small_model import SMALL, small_inputs, small_model
 
 X = torch.ones(1, 4)
 
@@ -112,7 +112,7 @@ def traced_by_fvcore(_folder: Path) -> str:
 
 
 def static_cache(folder: Path) -> object:
-    return StaticCaches(small_model(folder), 4).empty(2, 8)
+    return StaticCaches(small_model(folder), 4).empty(small_inputs())
 
 
 def flash(folder: Path) -> object:
