@@ -1,7 +1,7 @@
 """A model in, the parts of it that are worth compiling out: found by role, not by name.
 
-Towers, Q-Formers, projectors and encoders, and the language model, whose call is a decoder step. A part of
-a single layer has nothing that could be fused, and stays as it is.
+Towers, Q-Formers, projectors and encoders, and the language model, whose call is a decoder step. A part
+of a single layer has nothing that could be fused, and stays as it is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parts_of(model: nn.Module) -> tuple[ModelPart, ...]:
 
 
 def _step(roles: Roles) -> tuple[str, ...]:
-    """From the language model inwards to its decoder; empty without one, or with one that is the root."""
+    """From the language model inwards to its decoder; empty without one, or where it is the root."""
     outermost = language_model_of(roles)
     if not outermost:
         return ()

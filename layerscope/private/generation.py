@@ -110,10 +110,6 @@ def _of_class(model_class: str, attribute: str) -> Callable[[Any], str]:
     return probe
 
 
-def _maps_configurations(mapping: Any) -> str:
-    return "" if mapping[type(_small_config())] is type(_small_model()) else "it does not map T5"
-
-
 CUSTOM_LOOP = _name(
     "transformers",
     "GenerationMixin.generate",
@@ -156,13 +152,6 @@ SUPPORTS_FLASH = _name(
     _FLASH,
     is_of(bool),
 )
-CLASS_OF_CONFIG = _name(
-    "transformers",
-    "AutoModelForSeq2SeqLM._model_mapping",
-    "the class of a language model from its configuration, before it is built",
-    _FLASH,
-    _maps_configurations,
-)
 KEPT = _name(
     "transformers",
     "PreTrainedModel._keep_in_fp32_modules",
@@ -186,7 +175,7 @@ ATTENTION = _name(
     sample=lambda: _small_model().config,
 )
 OWN_LOOP = (CUSTOM_LOOP, NEXT_INPUTS)
-NAMES = (*OWN_LOOP, PADDING, ALLOCATE, PREFILL, SUPPORTS_FLASH, CLASS_OF_CONFIG, KEPT, KEPT_STRICTLY,
+NAMES = (*OWN_LOOP, PADDING, ALLOCATE, PREFILL, SUPPORTS_FLASH, KEPT, KEPT_STRICTLY,
          ATTENTION)  # fmt: skip
 
 
@@ -212,7 +201,7 @@ def next_inputs(model: Any, outputs: Any, given: dict[str, Any], *, encoder_deco
 def _kept_layer() -> Any:
     from transformers.cache_utils import StaticLayer
 
-    class KeptLayer(StaticLayer):
+    class KeptLayer(StaticLayer):  # type: ignore[misc]
         """A static layer whose tensors outlive a `generate()`: what would make them finds them made."""
 
         def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
@@ -224,19 +213,28 @@ def _kept_layer() -> Any:
 def static_layer(grown: Any, length: int) -> Any:
     """A cache layer of a fixed number of positions, like one that has grown; its tensors are made now.
 
+    A layer that keeps a state of one size is static already: it is the layer given.
+
     Raises:
-        ModelError: it is no layer of keys and values alone.
+        ModelError: it keeps its past in another way.
     """
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     kind = type(grown)
-    if kind.__name__ == "DummyLayer":  # of a layer that reads another one's
-        return kind()
-    if kind not in (DynamicLayer, DynamicSlidingWindowLayer) or grown.keys is None:
+    if isinstance(grown, DynamicLayer) and not grown.is_initialized:
+        return _kept_layer()(max_cache_len=length)  # no layer of the model keeps its past there
+    if not isinstance(grown, DynamicLayer) and getattr(grown, "is_compileable", False):
+        return grown
+    if kind not in (DynamicLayer, DynamicSlidingWindowLayer):
         raise ModelError(f"layers of it keep their past in a {kind.__name__}")
     layer = _kept_layer()(max_cache_len=length)
     ALLOCATE.get()(layer, grown.keys[:, :, :0], grown.values[:, :, :0])
     return layer
+
+
+def is_kept(layer: Any) -> bool:
+    """Whether a cache layer is one of ours."""
+    return isinstance(layer, _kept_layer())
 
 
 def cache_argument(model: Any) -> str:
@@ -287,16 +285,6 @@ def supports_flash(model_class: Any) -> bool:
     """
     SUPPORTS_FLASH.get()
     return bool(getattr(model_class, SUPPORTS_FLASH.attribute, False))
-
-
-def class_of(auto_class: Any, model_config: Any) -> Any:
-    """The class that an auto class of transformers has for a configuration.
-
-    Raises:
-        NoSuchName: this version keeps them elsewhere.
-    """
-    CLASS_OF_CONFIG.get()
-    return getattr(auto_class, CLASS_OF_CONFIG.attribute)[type(model_config)]
 
 
 def kept_in_fp32_names(model: Any, *, strictly: bool) -> set[str]:

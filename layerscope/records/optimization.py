@@ -85,8 +85,8 @@ class OptimizationRecord:
 
     @property
     def compiled(self) -> tuple[str, ...]:
-        """FQNs of the parts that ran compiled."""
-        return tuple(part.part for part in self.parts if not part.left_eager)
+        """FQNs of the parts that ran compiled; one inside another may have run as a piece of it."""
+        return tuple(part.part for part in self.parts if part.calls and not part.left_eager)
 
     @property
     def fell_back(self) -> tuple[str, ...]:

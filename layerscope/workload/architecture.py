@@ -124,7 +124,7 @@ def model_class(config: Any) -> type[nn.Module]:
 
 
 def without_weights(config: Any) -> nn.Module:
-    """The model of a configuration on the meta device, which holds no numbers: its modules and classes."""
+    """A configuration's model on the meta device, which holds no numbers: its modules and classes."""
     import torch
     from transformers import AutoModelForImageTextToText
 

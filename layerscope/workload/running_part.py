@@ -1,8 +1,9 @@
 """One part of a model while it runs compiled: in place of its module's call, counting.
 
 A part that torch cannot take is left eager, with the reason, and the others stay compiled: one whose
-graph would break because a shape depends on the data (images packed into one row, cut by their lengths),
-one whose compilation fails, and a decoder step whose cache grows, since each step would be compiled anew.
+graph would break because a shape depends on the data (images packed into one row, cut by their
+lengths), one whose compilation fails, and a decoder step whose cache grows, since each step would be
+compiled anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from layerscope.records.optimization import CompiledPart
 from layerscope.workload.out_of_memory import is_out_of_memory
 
 Backend = Callable[[Any, Any], Callable[..., Any]]
-GROWS = "its cache grows with every step, and each step would be compiled anew"
 
 
 class PartLeft(EnvironmentProblem):
@@ -87,15 +87,15 @@ class RunningPart:
         )
 
     def _first_call(self, fqn: str, *args: Any, **kwargs: Any) -> Any:
-        """The module whose call this is, is the part; the others around and inside it run as they are."""
+        """This module is the part; the others around and inside it run as they are."""
         self._name = fqn
         for name, module in self._modules.items():
             set_compiled_call(module, self._watched if name == fqn else None)
         return self._watched(*args, **kwargs)
 
     def _watched(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_step and _grows(kwargs):
-            return self._leave(GROWS, args, kwargs)
+        if self._is_step and (grows := _why_growing(kwargs)):
+            return self._leave(grows, args, kwargs)
         before, self._breaks, self._data_break = self._count["ran"], graph_breaks(), ""
         try:
             result = self._calls[self._name](*args, **kwargs)
@@ -103,7 +103,9 @@ class RunningPart:
             if is_out_of_memory(error):
                 raise
             set_graph_breaks(self._breaks)  # they are not in what runs from here on
-            reason = self._data_break or f"torch fails on it ({kind_and_first_line(error)})"
+            # torch's own error says little but that it is about this one.
+            cause = getattr(error, "inner_exception", error)
+            reason = self._data_break or f"torch fails on it ({kind_and_first_line(cause)})"
             if self._is_step:
                 # What ran of the step has changed its cache.
                 self._uncompile(reason)
@@ -137,20 +139,27 @@ class RunningPart:
         return run
 
     def _refuse_data_breaks(self) -> None:
-        """Before the first piece is compiled: pieces that wait for the device between them gain little."""
+        """Before a piece is compiled: pieces that wait for the device between them gain little."""
         for reason, times in graph_breaks().items():
             if times > self._breaks[reason] and depends_on_data(reason):
                 self._data_break = f"what runs in it depends on the data (torch: {_title(reason)})"
                 raise EnvironmentProblem(self._data_break)
 
 
-def _grows(kwargs: Mapping[str, Any]) -> bool:
+def _why_growing(kwargs: Mapping[str, Any]) -> str:
+    """Why each step has a shape of its own; "" where later steps are alike."""
+    if kwargs.get("use_cache") is False:
+        return (
+            "it keeps no cache: each step is longer than the one before, and would be compiled anew"
+        )
     cache = kwargs.get("cache")  # transformers' name for it from 5.24 on
     if cache is None:
         cache = kwargs.get("past_key_values")
-    return cache is not None and not getattr(cache, "is_compileable", True)
+    if cache is None or getattr(cache, "is_compileable", True):
+        return ""
+    return "its cache grows with every step, and each step would be compiled anew"
 
 
 def _title(reason: str) -> str:
     """torch's reason without its explanation and hints."""
-    return " ".join(reason.split("Explanation:")[0].split())[:120]
+    return " ".join(reason.split("Explanation:", maxsplit=1)[0].split())[:120]

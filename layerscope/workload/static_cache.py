@@ -1,4 +1,4 @@
-"""A batch's inputs in, the static key-value cache of their decoder out: made once, emptied for each batch.
+"""A batch's inputs in, the static key-value cache of their decoder out: made once, emptied for each.
 
 transformers makes a new cache for every `generate()` and fills its addresses in while the first step
 runs. Compiled, that step would make the cache anew inside its graph each time; under CUDA graphs its
@@ -19,7 +19,7 @@ import torch
 
 from layerscope.core.errors import ModelError
 from layerscope.core.words import kind_and_first_line
-from layerscope.private.generation import cache_argument, handed_back, static_layer
+from layerscope.private.generation import cache_argument, handed_back, is_kept, static_layer
 from layerscope.private.tensors import zero_all
 from layerscope.workload.compiled import eagerly
 from layerscope.workload.out_of_memory import is_out_of_memory
@@ -126,8 +126,8 @@ class StaticCaches:
 
         config: Any = self._model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
         cache = StaticCache(config=config, max_cache_len=length)
-        # One that slides counts its positions in a Python number, and torch compiles anew for each value.
-        # A layer of full length is right, too: what the window leaves out, the mask leaves out.
+        # One that slides counts its positions in a Python number, and torch compiles anew for each
+        # value. A layer of full length is right, too: the mask leaves out what the window does.
         cache.layers = [static_layer(layer, length) for layer in grown.layers]
         return cache
 
@@ -137,7 +137,9 @@ class _Kept:
         self.cache = cache
         self._zero_all = zero_all()
         self._updated: dict[int, bool] | None = getattr(cache, "is_updated", None)
-        self._layers = [layer for part in parts for layer in part.layers]
+        layers = [layer for part in parts for layer in part.layers]
+        self._layers = [layer for layer in layers if is_kept(layer)]
+        self._others = [layer for layer in layers if not is_kept(layer)]
         self._tensors = [tensor for layer in self._layers for tensor in _tensors_of(vars(layer))]
         # Of a list of several dtypes torch would empty every tensor with a launch of its own.
         self._alike: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
@@ -153,6 +155,8 @@ class _Kept:
         for layer in self._layers:
             # Of a first step models ask whether its cache is new.
             layer.is_initialized = False
+        for layer in self._others:
+            layer.reset()
 
 
 def _tensors_of(found: Mapping[Any, Any]) -> Iterator[torch.Tensor]:
@@ -160,7 +164,8 @@ def _tensors_of(found: Mapping[Any, Any]) -> Iterator[torch.Tensor]:
 
 
 def _positions(cache: Any) -> int:
-    return max((int(layer.get_seq_length()) for layer in cache.layers), default=0)
+    lengths = (layer.get_seq_length() for layer in cache.layers if hasattr(layer, "get_seq_length"))
+    return max(map(int, lengths), default=0)
 
 
 def _shape(inputs: Mapping[str, torch.Tensor]) -> Shape:

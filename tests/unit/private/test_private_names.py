@@ -148,7 +148,7 @@ _IN_A_REFUSAL = [
     *needing(tensors.REPLAYED, replayed),
     *needing((tensors.ZERO_ALL, generation.ALLOCATE), static_cache),
     *needing(generation.OWN_LOOP, own_loop),
-    *needing((generation.SUPPORTS_FLASH, generation.CLASS_OF_CONFIG), flash),
+    *needing((generation.SUPPORTS_FLASH,), flash),
     *needing((generation.KEPT, generation.KEPT_STRICTLY), dtypes),
 ]
 _TRIAL = (compiler.INPUT_SOURCE,)

@@ -140,7 +140,11 @@ def test_a_static_cache_emptied_after_a_dropped_step(talking: Talking) -> None:
     loop = GreedyLoop()
     for ends in (ragged(talking, 4), ragged(talking, 5), [NEVER]):
         ours = talking.own(
-            LONGEST, ends, custom_generate=loop, disable_compile=True, **caches.empty(talking.inputs)
+            LONGEST,
+            ends,
+            custom_generate=loop,
+            disable_compile=True,
+            **caches.empty(talking.inputs),
         )
         assert torch.equal(ours, talking.own(LONGEST, ends))
 
