@@ -109,26 +109,37 @@ class StaticCaches:
         own, cross = grown, None
         if hasattr(grown, "cross_attention_cache"):
             own, cross = grown.self_attention_cache, grown.cross_attention_cache
-        # An encoder-decoder's first step has taken the place of the first new token.
-        length = _positions(own) + self._new_tokens - (cross is not None)
         try:
-            caches = [self._static(own, length)]
+            # An encoder-decoder's first step has taken the place of the first new token.
+            caches = [self._static(own, self._new_tokens - (cross is not None))]
             if cross is not None:
-                caches.append(self._static(cross, _positions(cross)))
+                caches.append(self._static(cross, 0))
         except ModelError as error:
             self.why_not = str(error)
             return None
         whole = EncoderDecoderCache(*caches) if cross is not None else caches[0]
         return _Kept(whole, caches)
 
-    def _static(self, grown: Any, length: int) -> Any:
+    def _static(self, grown: Any, more: int) -> Any:
+        """A cache with room for so many positions more than one that has grown in a first step.
+
+        Raises:
+            ModelError: it has layers that keep their past in another way.
+        """
         from transformers import StaticCache
 
         config: Any = self._model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
+        # Layers of a decoder that read the image itself, once and for all.
+        reading_images = set(getattr(config, "cross_attention_layers", None) or ())
+        own = [layer for at, layer in enumerate(grown.layers) if at not in reading_images]
+        length = _positions(own) + more
         cache = StaticCache(config=config, max_cache_len=length)
         # One that slides counts its positions in a Python number, and torch compiles anew for each
         # value. A layer of full length is right, too: the mask leaves out what the window does.
-        cache.layers = [static_layer(layer, length) for layer in grown.layers]
+        cache.layers = [
+            static_layer(layer, _positions([layer]) if at in reading_images else length)
+            for at, layer in enumerate(grown.layers)
+        ]
         return cache
 
 
@@ -163,8 +174,8 @@ def _tensors_of(found: Mapping[Any, Any]) -> Iterator[torch.Tensor]:
     return (value for value in found.values() if isinstance(value, torch.Tensor))
 
 
-def _positions(cache: Any) -> int:
-    lengths = (layer.get_seq_length() for layer in cache.layers if hasattr(layer, "get_seq_length"))
+def _positions(layers: Iterable[Any]) -> int:
+    lengths = (layer.get_seq_length() for layer in layers if hasattr(layer, "get_seq_length"))
     return max(map(int, lengths), default=0)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from support.architectures import ARCHITECTURES
-from transformers import CONFIG_MAPPING, ChameleonConfig, LlamaConfig
+from support.families import FAMILIES
+from transformers import CONFIG_MAPPING, LlamaConfig
 
 from layerscope.config.resolve import resolve
 from layerscope.core.errors import EnvironmentProblem
@@ -152,19 +153,19 @@ def supports_flash_of(name: str, part: str) -> bool:
 
 @pytest.mark.usefixtures("package")
 def test_a_decoder_with_the_whole_models_configuration_is_a_part() -> None:
-    (_, verdict) = flash_verdicts(run(), ChameleonConfig(num_hidden_layers=1, vq_config={}))
+    model, _ = FAMILIES["chameleon"]()
+    *_, verdict = flash_verdicts(run(), model.config)
     assert (verdict.part, verdict.key, verdict.refusal) == ("model", "", "")
 
 
 @pytest.mark.usefixtures("package")
-def test_a_loaded_model_has_the_attention_that_was_asked_for_each_part(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_loaded_model_has_the_attention_that_was_asked_for_each_part() -> None:
     """`eager` stands for FlashAttention-2, which needs the package and a GPU."""
-    monkeypatch.setattr(flash, "FLASH", "eager")
     verdicts = flash_verdicts(run(), of("blip2"))
     verdicts = (dataclasses.replace(verdicts[0], refusal="it may not"), *verdicts[1:])
-    asked = attention_request(run(), verdicts)
+    found = attention_request(run(), verdicts)
+    assert isinstance(found, dict)
+    asked: Any = {key: "eager" if what == FLASH else what for key, what in found.items()}
     model: Any = build(
         Architecture("blip2", of("blip2"), separate_head=False), dtype=torch.float32,
         layout="uniform", attention=asked, device="cpu", seed=0,
