@@ -18,7 +18,7 @@ class CompiledPart:
         part: FQN.
         graphs: compiled in the warm-up; one per shape where nothing breaks.
         later_graphs: compiled afterwards, in measured time.
-        calls: of the part, warm-up included.
+        calls: of the part, warm-up included; 0 where the model does not use it, or calls methods of it.
         fallbacks: calls in which no compiled code ran.
         compile_s: host time spent compiling.
         left_eager: why it was not compiled after all; "" where it was. Its other counts are 0 then.

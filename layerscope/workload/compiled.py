@@ -114,8 +114,12 @@ class CompiledParts:
             self._warming = False
 
     def counts(self) -> tuple[CompiledPart, ...]:
-        """What was compiled and what ran, by part, so far."""
-        return tuple(part.count() for part in self._parts)
+        """What was compiled and what ran, by part, so far; without parts that ran inside another."""
+        found = [part.count() for part in self._parts]
+        ran = tuple(f"{part.part}." for part in found if part.calls)
+        return tuple(
+            part for part in found if part.calls or part.left_eager or not part.part.startswith(ran)
+        )
 
     def graph_breaks(self) -> dict[str, int]:
         """Why graphs were broken -> how often; empty where each part is one graph a shape."""

@@ -124,6 +124,36 @@ def test_a_tower_that_cuts_packed_images_by_their_lengths() -> None:
     assert breaks == {}
 
 
+def test_a_tower_of_which_only_pieces_are_called(llava: Any, eager: torch.Tensor) -> None:
+    model, inputs = llava
+    tower = model.get_submodule(TOWER)
+
+    class Pieces(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = tower
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("never called")
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return self.whole.forward(*args, **kwargs)
+
+    model.model.vision_tower = Pieces()
+    model.model.vision_tower.main_input_name = "pixel_values"
+    try:
+        with CompiledParts(model, "compile", backend=as_traced) as parts, parts.warming_up():
+            assert torch.equal(generator(model, "compile")(inputs), eager)
+            found = by_name(parts)
+    finally:
+        model.model.vision_tower = tower
+    (unused,) = (part for part in found.values() if not part.calls)
+    assert unused.part.startswith(TOWER)
+    record = OptimizationRecord(mode="compile", parts=tuple(found.values()))
+    assert unused.part not in record.compiled
+    assert record.fell_back == ()  # models have towers for what a run does not give them
+
+
 def test_the_model_is_left_as_it_was(llava: Any) -> None:
     model, inputs = llava
     with CompiledParts(model, "compile", backend=of("conv")) as parts, parts.warming_up():
