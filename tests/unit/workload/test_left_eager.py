@@ -45,6 +45,7 @@ def of(refused: str) -> Any:
     return backend
 
 
+@pytest.mark.slow
 def test_a_tower_whose_compilation_fails(llava: Any, eager: torch.Tensor) -> None:
     model, inputs = llava
     run = generator(model, "compile")
@@ -62,7 +63,7 @@ def test_a_tower_whose_compilation_fails(llava: Any, eager: torch.Tensor) -> Non
     assert said.startswith(f"{TOWER} was left eager: torch fails on it (")
 
 
-@pytest.mark.parametrize("fails_at", [1, 2])
+@pytest.mark.parametrize("fails_at", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_step_whose_compilation_fails_starts_the_batch_again(
     llava: Any, eager: torch.Tensor, fails_at: int
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_step_with_a_growing_cache(llava: Any, eager: torch.Tensor) -> None:
     assert found[TOWER].graphs == 1
 
 
+@pytest.mark.slow
 def test_called_outside_of_a_generator_it_is_one_line(llava: Any) -> None:
     model, inputs = llava
     caches = generator(model, "compile").caches
@@ -124,6 +126,7 @@ def test_a_tower_that_cuts_packed_images_by_their_lengths() -> None:
     assert breaks == {}
 
 
+@pytest.mark.slow
 def test_a_tower_of_which_only_pieces_are_called(llava: Any, eager: torch.Tensor) -> None:
     model, inputs = llava
     tower = model.get_submodule(TOWER)
@@ -154,6 +157,7 @@ def test_a_tower_of_which_only_pieces_are_called(llava: Any, eager: torch.Tensor
     assert record.fell_back == ()  # models have towers for what a run does not give them
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_was(llava: Any) -> None:
     model, inputs = llava
     with CompiledParts(model, "compile", backend=of("conv")) as parts, parts.warming_up():
