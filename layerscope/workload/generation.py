@@ -140,6 +140,9 @@ class Generator:
             if is_out_of_memory(error):
                 batch = next(iter(inputs.values())).shape[0]
                 raise model_out_of_memory(error, self._model, batch) from None
+            if self._caches is None:
+                raise
+            # Between compiled parts torch raises it of its own: a graph's output that was overwritten.
             raise _refused_by_its_code(error) from error
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise _refused_by_its_code(error) from error
