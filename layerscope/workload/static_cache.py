@@ -77,6 +77,7 @@ class StaticCaches:
 
     def _try(self, inputs: Mapping[str, torch.Tensor], kept: _Kept) -> None:
         """Whether the model's own code takes such a cache: not all of transformers' does."""
+        kept.empty()
         try:
             self._steps(inputs, 2, {self._argument: kept.cache})
         except Exception as error:
