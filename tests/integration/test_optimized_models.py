@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from support.architectures import ARCHITECTURES
 from support.command import layerscope
@@ -97,3 +98,26 @@ def test_texts_of_many_lengths_have_few_shapes(tmp_path: Path) -> None:
     assert all(part.later_graphs == part.fallbacks == 0 for part in record.optimization.parts)
     assert record.optimization.tokens is not None
     assert record.optimization.tokens.equal == 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gemma3", "florence2"])
+def test_cuda_graphs_give_the_same_tokens_and_are_all_captured(name: str, tmp_path: Path) -> None:
+    model = tmp_path / f"{name}.yaml"
+    model.write_text(yaml.safe_dump(ARCHITECTURES[name]), encoding="utf-8")
+    cuda = ("--weights", "random", "--device", "cuda", "--dtype", "fp32", "--batch", 1)
+    folder, _ = profiled(tmp_path / "runs", model, *cuda, "--optimize", "cudagraphs,tuned")
+    record = load(folder)
+    found = record.optimization
+    assert found is not None
+    assert found.tokens is not None
+    assert found.tokens.equal == found.tokens.samples
+    assert found.cudagraph_skips == 0
+    assert found.tuned_graphs
+    assert all(part.later_graphs == part.fallbacks == 0 for part in found.parts)
+    assert [part.part for part in found.parts if part.left_eager] == [
+        part for part in (LEFT.get(name),) if part
+    ]
+    assert record.account is not None
+    assert record.account.status == "ok", record.account.failures
+    assert any(row["launch"] == "graph" for row in rows(folder / "kernels.csv"))
