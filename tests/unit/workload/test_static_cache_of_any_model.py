@@ -34,6 +34,19 @@ def test_decoders_of_other_kinds(name: str) -> None:
     same_answers(*FAMILIES[name]())
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("pix2struct", "hands no cache back"), ("git", "fails on")]
+)
+def test_a_decoder_without_one_gives_the_same_answers(name: str, why: str) -> None:
+    """In the loop that does not wait, too: without any cache each step reads all that there is."""
+    model, inputs = FAMILIES[name]()
+    same_answers(model, inputs, gives_up=True)
+    run = generator(model, "cudagraphs")
+    run(inputs)
+    assert run.caches is not None
+    assert why in run.caches.why_not
+
+
 def same_answers(model: Any, inputs: dict[str, torch.Tensor], *, gives_up: bool = False) -> None:
     eager = generator(model, "eager")(inputs)
     for optimization in ("compile", "cudagraphs"):
