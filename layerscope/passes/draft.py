@@ -94,7 +94,7 @@ class Draft:
     @property
     def regions(self) -> tuple[str, ...]:
         """FQNs of the parts that ran compiled."""
-        return tuple(part.part for part in self.optimization.parts) if self.optimization else ()
+        return self.optimization.compiled if self.optimization else ()
 
 
 def known(value: T | None) -> T:

@@ -7,6 +7,7 @@ import itertools
 import time
 
 from layerscope.measure.latency import TimedBatch
+from layerscope.models.readers import has_encoder
 from layerscope.passes.draft import Draft
 from layerscope.passes.session import Session
 from layerscope.records import LatencySample
@@ -58,13 +59,20 @@ class _Shapes:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._drops_masks = not has_encoder(session.model.model)
         self._met: set[tuple[object, ...]] = set()
 
     def warm_up(
         self, parts: CompiledParts, batch: Batch, preprocess_ns: int
     ) -> tuple[LatencySample, ...]:
         """Compile for this batch's shape, where it is new, outside of what is measured."""
-        shape = tuple((name, tuple(value.shape)) for name, value in sorted(batch.inputs.items()))
+        shape: tuple[object, ...] = tuple(
+            (name, tuple(value.shape)) for name, value in sorted(batch.inputs.items())
+        )
+        if self._drops_masks:
+            # generate() goes on without a mask that leaves nothing out: that is another graph.
+            mask = batch.inputs.get("attention_mask")
+            shape = (*shape, mask is not None and bool((mask == 1).all()))
         if shape in self._met or len(batch.samples) < self._session.config.batch_size:
             return ()
         self._met.add(shape)

@@ -12,6 +12,7 @@ def optimized(session: Session, draft: Draft) -> None:
     parts, eager = session.parts, draft.eager
     if parts is None:
         return
+    caches = session.generator.caches
     draft.optimization = OptimizationRecord(
         mode=session.config.optimization,
         parts=parts.counts(),
@@ -20,4 +21,5 @@ def optimized(session: Session, draft: Draft) -> None:
         tuned_graphs=parts.tuned_graphs(),
         tokens=eager.tokens if eager is not None else None,
         growing_cache_bytes=eager.cache_bytes if eager is not None else None,
+        no_static_cache=caches.why_not if caches is not None else "",
     )

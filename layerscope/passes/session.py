@@ -24,7 +24,7 @@ from layerscope.private.names import require
 from layerscope.private.operators import COUNTED
 from layerscope.private.profiler import FAST_RANGE, SESSION
 from layerscope.records import Environment, RunConfig
-from layerscope.workload.batching import Batch
+from layerscope.workload.batching import Batch, Batches
 from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import Sample, SampleSource
@@ -131,6 +131,8 @@ def opened(
         require((*COUNTED, FAST_RANGE, *SESSION) if config.trace else COUNTED)
         refuse(Asked(config=config, architecture=model.model.config, model=model.model))
         plan = plan_of(config)
+        # Now, too: to learn what it becomes, an image may run through the model.
+        batches = batches_for(config, model.model, model.processor)
         with applied(Applying(config=config, plan=plan, model=model.model)) as given:
             compiled = given.get("compile")
             environment = read_environment(cuda=config.device == "cuda")
@@ -143,7 +145,7 @@ def opened(
                 source=source,
                 chunks=_chunks(source, config.samples, config.batch_size),
                 generator=generator,
-                timer=_timer(ready, generator),
+                timer=_timer(ready, batches, generator),
                 plan=plan,
                 compiled=compiled if isinstance(compiled, CompiledModel) else None,
                 environment=environment,
@@ -164,11 +166,11 @@ def _as_spelled(resolved: Resolved) -> Iterator[None]:
         raise EnvironmentProblem(f"{resolved.spelled[refused.name]}: {refused.why}") from None
 
 
-def _timer(ready: Ready, generator: Generator) -> BatchTimer:
-    config, model = ready.config, ready.model
+def _timer(ready: Ready, batches: Batches, generator: Generator) -> BatchTimer:
+    config = ready.config
     return BatchTimer(
         generator,
-        batches_for(config, model.model, model.processor),
+        batches,
         Target(config.device, torch_dtype(config.dtype)),
         config.batch_size,
         for_warmup=_to_the_limit(ready, generator) if plan_of(config).longest_warm_up else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -11,6 +13,8 @@ from typing import Any
 from layerscope.private.features import COMPILING, NOTES
 from layerscope.private.names import Feature, PrivateName, is_function, is_of, takes
 
+# dynamo's words for an operator whose result is a number or a shape that only the device knows.
+_DATA = re.compile(r"data[- ]dependent|dynamic shape operator|Tensor\.item\(\)", re.IGNORECASE)
 _REPEATS = Feature(
     "layers of a region that compiled code calls several times",
     "Such a region is one row; all else in the account stays.",
@@ -248,6 +252,23 @@ def recompile_limits(limit: int, least_sum: int) -> Iterator[None]:
 def counters() -> Any:
     """What dynamo and inductor count: counters by group."""
     return COUNTERS.get()
+
+
+def graph_breaks() -> Counter[str]:
+    """Why dynamo has broken graphs so far -> how often: a copy."""
+    return Counter(counters()["graph_break"])
+
+
+def set_graph_breaks(breaks: Counter[str]) -> None:
+    """Have it say these instead."""
+    counted = counters()["graph_break"]
+    counted.clear()
+    counted.update(breaks)
+
+
+def depends_on_data(reason: str) -> bool:
+    """Whether a graph broke because a value in a tensor decides a shape or a way to go."""
+    return _DATA.search(reason) is not None
 
 
 def input_source(node: Any) -> str:

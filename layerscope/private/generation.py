@@ -8,6 +8,7 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
+from layerscope.core.errors import ModelError
 from layerscope.private.features import COMPILING
 from layerscope.private.names import (
     TRANSFORMERS,
@@ -109,14 +110,6 @@ def _of_class(model_class: str, attribute: str) -> Callable[[Any], str]:
     return probe
 
 
-def _maps_configurations(mapping: Any) -> str:
-    return "" if mapping[type(_small_config())] is type(_small_model()) else "it does not map T5"
-
-
-def _allocates(early_initialization: Any) -> str:
-    return takes("batch_size", "num_heads", "head_dim", "dtype", "device")(early_initialization)
-
-
 CUSTOM_LOOP = _name(
     "transformers",
     "GenerationMixin.generate",
@@ -140,10 +133,10 @@ NEXT_INPUTS = _name(
 )
 ALLOCATE = _name(
     "transformers",
-    "StaticCache.early_initialization",
+    "cache_utils.StaticLayer.lazy_initialization",
     "a static cache's tensors before the first step, so that their addresses stay",
     COMPILING,
-    _allocates,
+    takes("self", "key_states", "value_states"),
 )
 PREFILL = _name(
     "transformers",
@@ -158,13 +151,6 @@ SUPPORTS_FLASH = _name(
     "which parts of a model can run FlashAttention",
     _FLASH,
     is_of(bool),
-)
-CLASS_OF_CONFIG = _name(
-    "transformers",
-    "AutoModelForSeq2SeqLM._model_mapping",
-    "the class of a language model from its configuration, before it is built",
-    _FLASH,
-    _maps_configurations,
 )
 KEPT = _name(
     "transformers",
@@ -189,7 +175,7 @@ ATTENTION = _name(
     sample=lambda: _small_model().config,
 )
 OWN_LOOP = (CUSTOM_LOOP, NEXT_INPUTS)
-NAMES = (*OWN_LOOP, PADDING, ALLOCATE, PREFILL, SUPPORTS_FLASH, CLASS_OF_CONFIG, KEPT, KEPT_STRICTLY,
+NAMES = (*OWN_LOOP, PADDING, ALLOCATE, PREFILL, SUPPORTS_FLASH, KEPT, KEPT_STRICTLY,
          ATTENTION)  # fmt: skip
 
 
@@ -211,9 +197,58 @@ def next_inputs(model: Any, outputs: Any, given: dict[str, Any], *, encoder_deco
     )
 
 
-def allocate(cache: Any, rows: int, heads: int, width: int, dtype: Any, device: Any) -> None:
-    """Make the tensors of a static cache."""
-    ALLOCATE.get()(cache, rows, heads, width, dtype, device)
+@cache
+def _kept_layer() -> Any:
+    from transformers.cache_utils import StaticLayer
+
+    class KeptLayer(StaticLayer):  # type: ignore[misc]
+        """A static layer whose tensors outlive a `generate()`: what would make them finds them made."""
+
+        def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
+            self.is_initialized = True
+
+    return KeptLayer
+
+
+def static_layer(grown: Any, length: int) -> Any:
+    """A cache layer of a fixed number of positions, like one that has grown; its tensors are made now.
+
+    A layer that keeps a state of one size is static already: it is the layer given.
+
+    Raises:
+        ModelError: it keeps its past in another way.
+    """
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    kind = type(grown)
+    if isinstance(grown, DynamicLayer) and not grown.is_initialized:
+        return _kept_layer()(max_cache_len=length)  # no layer of the model keeps its past there
+    if not isinstance(grown, DynamicLayer) and getattr(grown, "is_compileable", False):
+        return grown
+    if kind not in (DynamicLayer, DynamicSlidingWindowLayer):
+        raise ModelError(f"layers of it keep their past in a {kind.__name__}")
+    layer = _kept_layer()(max_cache_len=length)
+    ALLOCATE.get()(layer, grown.keys[:, :, :0], grown.values[:, :, :0])
+    return layer
+
+
+def is_kept(layer: Any) -> bool:
+    """Whether a cache layer is one of ours."""
+    return isinstance(layer, _kept_layer())
+
+
+def cache_argument(model: Any) -> str:
+    """What the model's `forward` calls its cache: `cache` from transformers 5.24 on."""
+    modules = (model, *(module for name, module in model.named_modules() if name.count(".") < 2))
+    known = (inspect.signature(module.forward).parameters for module in modules)
+    return "cache" if any("cache" in names for names in known) else "past_key_values"
+
+
+def handed_back(output: Any) -> Any:
+    """The cache in what a model or its `generate()` gives; None where it gives none."""
+    # Whoever asks for the older name is warned.
+    found = getattr(output, "cache", None)
+    return found if found is not None else getattr(output, "past_key_values", None)
 
 
 def prefill_function() -> str:
@@ -250,16 +285,6 @@ def supports_flash(model_class: Any) -> bool:
     """
     SUPPORTS_FLASH.get()
     return bool(getattr(model_class, SUPPORTS_FLASH.attribute, False))
-
-
-def class_of(auto_class: Any, model_config: Any) -> Any:
-    """The class that an auto class of transformers has for a configuration.
-
-    Raises:
-        NoSuchName: this version keeps them elsewhere.
-    """
-    CLASS_OF_CONFIG.get()
-    return getattr(auto_class, CLASS_OF_CONFIG.attribute)[type(model_config)]
 
 
 def kept_in_fp32_names(model: Any, *, strictly: bool) -> set[str]:

@@ -18,9 +18,10 @@ class CompiledPart:
         part: FQN.
         graphs: compiled in the warm-up; one per shape where nothing breaks.
         later_graphs: compiled afterwards, in measured time.
-        calls: of the part, warm-up included.
+        calls: of the part, warm-up included; 0 where the model does not use it, or calls methods of it.
         fallbacks: calls in which no compiled code ran.
         compile_s: host time spent compiling.
+        left_eager: why it was not compiled after all; "" where it was. Its other counts are 0 then.
     """
 
     part: str
@@ -29,6 +30,7 @@ class CompiledPart:
     calls: int
     fallbacks: int
     compile_s: float
+    left_eager: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,7 @@ class OptimizationRecord:
         tuned_graphs: graphs whose matrix-vector products were generated and tuned by coordinate
             descent; None where that was not asked for.
         tokens: None where nothing was compared.
+        no_static_cache: why the decoder's cache grows as in an eager run; "" where it is static.
         growing_cache_bytes: keys and values that the eager run held after the last step of the same
             batch, the largest of the compared; the run's own, static cache stands in its memory record.
     """
@@ -78,11 +81,24 @@ class OptimizationRecord:
     tuned_graphs: int | None = None
     tokens: TokensAgainstEager | None = None
     growing_cache_bytes: int | None = None
+    no_static_cache: str = ""
+
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """FQNs of the parts that ran compiled; one inside another may have run as a piece of it."""
+        return tuple(part.part for part in self.parts if part.calls and not part.left_eager)
 
     @property
     def fell_back(self) -> tuple[str, ...]:
         """What did not run as asked, in words; empty when all of it did."""
         said = [
+            f"{part.part} was left eager: {part.left_eager}"
+            for part in self.parts
+            if part.left_eager
+        ]
+        if self.no_static_cache:
+            said.append(f"no static cache: {self.no_static_cache}")
+        said += [
             f"{part.part}: {part.fallbacks} of {part.calls} calls ran uncompiled"
             for part in self.parts
             if part.fallbacks

@@ -340,7 +340,7 @@ class RunRecord:
     @property
     def compiled_parts(self) -> tuple[str, ...]:
         """FQNs of the parts that ran compiled; empty for an eager run."""
-        return () if self.optimization is None else tuple(p.part for p in self.optimization.parts)
+        return () if self.optimization is None else self.optimization.compiled
 
 
 def save(record: RunRecord, path: Path) -> None:

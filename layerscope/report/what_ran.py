@@ -109,11 +109,18 @@ def _optimization(record: RunRecord) -> Iterator[tuple[str, str]]:
     found = record.optimization
     if found is None:
         return
-    parts = ", ".join(f"{part.part} {part.graphs}" for part in found.parts)
+    compiled = [part for part in found.parts if not part.left_eager]
+    parts = ", ".join(
+        f"{part.part} {part.graphs if part.calls else '0 (never called as a whole)'}"
+        for part in compiled
+    )
     seconds = sum(part.compile_s for part in found.parts)
     breaks = sum(found.graph_breaks.values())
     tuned = f", {found.tuned_graphs} tuned by coordinate descent" if found.tuned_graphs else ""
-    yield "compiled", f"graphs: {parts}{tuned}; {breaks} graph breaks; {seconds:.1f} s compiling"
+    yield (
+        "compiled",
+        f"graphs: {parts or 'none'}{tuned}; {breaks} graph breaks; {seconds:.1f} s compiling",
+    )
     for words in found.fell_back:
         yield "", f"fell back: {words}"
     for reason, count in found.graph_breaks.items():

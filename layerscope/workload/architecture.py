@@ -123,6 +123,27 @@ def model_class(config: Any) -> type[nn.Module]:
     return found
 
 
+def without_weights(config: Any) -> nn.Module:
+    """A configuration's model on the meta device, which holds no numbers: its modules and classes.
+
+    Raises:
+        ModelError: it cannot be built, as where a package is missing that it needs.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    auto: Any = AutoModelForImageTextToText
+    try:
+        with torch.device("meta"):  # every model has this attention
+            model: nn.Module = auto.from_config(copy.deepcopy(config), attn_implementation="eager")
+    except Exception as error:  # whatever a model's own code raises at a configuration
+        kind = getattr(config, "model_type", type(config).__name__)
+        raise ModelError(
+            f"model_type {kind!r}: transformers cannot build it ({one_line(error, longest=300)})."
+        ) from error
+    return model
+
+
 def build(
     architecture: Architecture,
     *,

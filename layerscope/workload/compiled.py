@@ -1,6 +1,6 @@
 """A model in, the same model with its parts compiled out, and the count of what really ran compiled.
 
-The parts are those that `generate()` calls: vision tower, Q-Former, T5 encoder, and the language
+The parts are those that `generate()` calls: towers, Q-Former, projectors and encoder, and the language
 model's step, the first one included. With a static cache every later step has one shape. What torch
 does in silence is counted: graphs per part, breaks, graphs compiled after the warm-up, and calls in
 which no compiled code ran at all (past its limit of recompiles torch goes on uncompiled).
@@ -8,25 +8,31 @@ which no compiled code ran at all (past its limit of recompiles torch goes on un
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
 
 from layerscope.core.errors import EnvironmentProblem
-from layerscope.private.compiler import COMPILED, counters, inductor, recompile_limits
-from layerscope.private.modules import compiled_call, compiled_call_kept, set_compiled_call
+from layerscope.models.parts import WHAT_THEY_ARE, parts_of
+from layerscope.private.compiler import (
+    COMPILED,
+    counters,
+    graph_breaks,
+    inductor,
+    recompile_limits,
+)
+from layerscope.private.modules import compiled_call, set_compiled_call
 from layerscope.private.names import require
 from layerscope.records.optimization import RECOMPILE_LIMIT, CompiledPart
+from layerscope.workload.running_part import Backend, RunningPart
 
 CompiledMode = Literal["compile", "cudagraphs"]
 # Graphs of one code, over all that is compiled: a model calls one code from many layers.
 _LEAST_LIMIT_OF_SUMS = 1024
-PARTS = ("vision_model", "qformer", "language_model.encoder", "language_model")
 
 
 class CompiledParts:
@@ -48,25 +54,26 @@ class CompiledParts:
         mode: CompiledMode,
         *,
         tuned: bool = False,
-        backend: Callable[..., Any] | None = None,
+        backend: Backend | None = None,
     ) -> None:
-        modules = dict(model.named_modules())
-        self._parts = {fqn: modules[fqn] for fqn in PARTS if fqn in modules}
         refused = why_no_parts(model)
         if refused is None and mode == "cudagraphs":
             refused = why_no_graphs(next(model.parameters()).device.type)
         if refused is not None:
             raise EnvironmentProblem(f"--optimization {mode}: {refused}")
-        self._backend = backend or self._inductor
         self._cudagraphs = mode == "cudagraphs"
         self._tuned: int | None = 0 if tuned else None
-        self._graphs: Counter[str] = Counter()
-        self._compile_ns: Counter[str] = Counter()
-        self._ran: Counter[str] = Counter()
-        self._calls: Counter[str] = Counter()
-        self._fallbacks: Counter[str] = Counter()
-        self._later: Counter[str] = Counter()
         self._warming = False
+        modules = dict(model.named_modules())
+        self._parts = [
+            RunningPart(
+                {fqn: modules[fqn] for fqn in part.fqns},
+                backend or self._inductor,
+                is_step=part.is_step,
+                warming=lambda: self._warming,
+            )
+            for part in parts_of(model)
+        ]
 
     def __enter__(self) -> CompiledParts:
         require(COMPILED)
@@ -86,12 +93,8 @@ class CompiledParts:
         warnings.filterwarnings("ignore", module=r"triton\.")
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
         exits.enter_context(recompile_limits(RECOMPILE_LIMIT, _LEAST_LIMIT_OF_SUMS))
-        for fqn, module in self._parts.items():
-            exits.enter_context(compiled_call_kept(module))
-            module.compile(backend=self._counting(fqn), dynamic=False)
-            call = compiled_call(module)
-            assert call is not None
-            set_compiled_call(module, self._watched(fqn, call))
+        for part in self._parts:
+            part.put_on(exits)
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
@@ -99,7 +102,7 @@ class CompiledParts:
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
         """The parts' modules."""
-        return tuple(self._parts.values())
+        return tuple(module for part in self._parts for module in part.modules)
 
     @contextmanager
     def warming_up(self) -> Iterator[None]:
@@ -111,22 +114,16 @@ class CompiledParts:
             self._warming = False
 
     def counts(self) -> tuple[CompiledPart, ...]:
-        """What was compiled and what ran, by part, so far."""
+        """What was compiled and what ran, by part, so far; without parts that ran inside another."""
+        found = [part.count() for part in self._parts]
+        ran = tuple(f"{part.part}." for part in found if part.calls)
         return tuple(
-            CompiledPart(
-                part=fqn,
-                graphs=self._graphs[fqn],
-                later_graphs=self._later[fqn],
-                calls=self._calls[fqn],
-                fallbacks=self._fallbacks[fqn],
-                compile_s=self._compile_ns[fqn] / 1e9,
-            )
-            for fqn in self._parts
+            part for part in found if part.calls or part.left_eager or not part.part.startswith(ran)
         )
 
     def graph_breaks(self) -> dict[str, int]:
         """Why graphs were broken -> how often; empty where each part is one graph a shape."""
-        return {_line(reason): int(count) for reason, count in counters()["graph_break"].items()}
+        return {_line(reason): int(count) for reason, count in graph_breaks().items()}
 
     def cudagraph_skips(self) -> int:
         """Graphs that inductor did not capture as CUDA graphs though asked to."""
@@ -145,41 +142,13 @@ class CompiledParts:
             self._tuned += 1
         return inductor(graph, inputs, patches)
 
-    def _counting(self, fqn: str) -> Callable[..., Any]:
-        """A backend that counts the graphs it compiles and the calls of what it made."""
-
-        def compile_graph(graph: Any, inputs: Any) -> Callable[..., Any]:
-            began = time.perf_counter_ns()
-            compiled = self._backend(graph, inputs)
-            self._compile_ns[fqn] += time.perf_counter_ns() - began
-            (self._graphs if self._warming else self._later)[fqn] += 1
-
-            def run(*args: Any) -> Any:
-                self._ran[fqn] += 1
-                return compiled(*args)
-
-            return run
-
-        return compile_graph
-
-    def _watched(self, fqn: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            before = self._ran[fqn]
-            result = call(*args, **kwargs)
-            self._calls[fqn] += 1
-            self._fallbacks[fqn] += self._ran[fqn] == before
-            return result
-
-        return watched
-
 
 def why_no_parts(model: torch.nn.Module) -> str | None:
     """Why a model cannot be compiled by parts; None where it has one."""
-    names = dict(model.named_modules())
-    if any(part in names for part in PARTS):
+    if parts_of(model):
         return None
     return (
-        f"the model has none of the parts that layerscope compiles ({', '.join(PARTS)}); use "
+        f"the model has none of the parts that layerscope compiles ({WHAT_THEY_ARE}); use "
         "--optimization eager."
     )
 
@@ -210,10 +179,14 @@ def counters_kept() -> Iterator[None]:
 @contextmanager
 def uncompiled(parts: CompiledParts | None) -> Iterator[None]:
     """Inside it compiled parts run eagerly, as if they had never been compiled."""
-    if parts is None:
+    with eagerly(() if parts is None else parts.modules):
         yield
-        return
-    kept = [(module, compiled_call(module)) for module in parts.modules]
+
+
+@contextmanager
+def eagerly(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Inside, those of these modules that were compiled run as if they had never been."""
+    kept = [(module, call) for module in modules if (call := compiled_call(module)) is not None]
     for module, _ in kept:
         set_compiled_call(module, None)
     try:

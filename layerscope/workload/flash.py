@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerscope.config.optimize import spelling_of
-from layerscope.private.generation import class_of, supports_flash
+from layerscope.core.roles import decoders
+from layerscope.models.roles import roles_of
+from layerscope.private.generation import supports_flash
 from layerscope.records import RunConfig
+from layerscope.workload.architecture import without_weights
 from layerscope.workload.optimization import Refused, plan_of
 
-# Part of the model -> its key in transformers' request for an attention implementation.
-PARTS = {
-    "vision_model": "vision_config",
-    "qformer": "qformer_config",
-    "language_model": "text_config",
-}
+if TYPE_CHECKING:
+    from torch import nn
+
 FLASH = "flash_attention_2"
 _PACKAGE = "flash_attn"
 
 
 @dataclass(frozen=True)
 class FlashVerdict:
-    """One part of the model; `refusal` says why it keeps another attention, "" where it runs."""
+    """One part of the model.
+
+    Attributes:
+        part: its FQN.
+        refusal: why it keeps another attention, "" where it runs.
+        key: its name in what is asked of transformers.
+    """
 
     part: str
     refusal: str
+    key: str
 
     def __str__(self) -> str:
         return f"{self.part}: {self.refusal or 'runs ' + FLASH}"
@@ -53,8 +61,8 @@ def flash_verdicts(config: RunConfig, model_config: Any) -> tuple[FlashVerdict, 
 def judged(config: RunConfig, model_config: Any) -> tuple[FlashVerdict, ...]:
     """The same, where none may be able to."""
     return tuple(
-        FlashVerdict(part, _refusal(config, name, supports=supports))
-        for part, (name, supports) in _classes(model_config).items()
+        FlashVerdict(fqn, _refusal(config, cls.__name__, supports=supports_flash(cls)), key)
+        for fqn, key, cls in _attending(without_weights(model_config))
     )
 
 
@@ -62,6 +70,8 @@ def why_none(verdicts: tuple[FlashVerdict, ...]) -> str | None:
     """Each part's reason where no part can run it; None where one can."""
     if not all(verdict.refusal for verdict in verdicts):
         return None
+    if not verdicts:
+        return "the model has no part of which transformers says what attention it runs."
     return (
         f"no part of the model can run FlashAttention: {'; '.join(map(str, verdicts))}. Use "
         "--attention sdpa: it picks a fused kernel by itself where one fits."
@@ -78,7 +88,7 @@ def attention_request(
         return planned
     if not verdicts:
         return rest
-    return {"": rest} | {PARTS[v.part]: rest if v.refusal else FLASH for v in verdicts}
+    return {"": rest} | {v.key: rest if v.refusal else FLASH for v in verdicts}
 
 
 def _refusal(config: RunConfig, name: str, *, supports: bool) -> str:
@@ -95,16 +105,18 @@ def _refusal(config: RunConfig, name: str, *, supports: bool) -> str:
     return ""
 
 
-def _classes(model_config: Any) -> dict[str, tuple[str, bool]]:
-    """Part -> its class and whether that declares FlashAttention."""
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-    from transformers.models.instructblip import modeling_instructblip as modeling
-
-    decoder_only = model_config.use_decoder_only_language_model
-    auto: Any = AutoModelForCausalLM if decoder_only else AutoModelForSeq2SeqLM
-    classes: dict[str, Any] = {
-        "vision_model": modeling.InstructBlipVisionModel,
-        "qformer": modeling.InstructBlipQFormerModel,
-        "language_model": class_of(auto, model_config.text_config),
-    }
-    return {part: (cls.__name__, supports_flash(cls)) for part, cls in classes.items()}
+def _attending(model: nn.Module) -> Iterator[tuple[str, str, type]]:
+    """FQN, key in the request and class of each part with a configuration of its own, the outermost."""
+    config: Any = model.config
+    kinds = {type(part): key for key in config.sub_configs if (part := getattr(config, key, None))}
+    found: set[str] = set()
+    for fqn, module in model.named_modules():
+        # A part with the whole model's configuration is only around the parts, or is the decoder.
+        kind = type(getattr(module, "config", None))
+        if fqn and kind in kinds and kinds[kind] not in found:
+            found.add(kinds[kind])
+            yield fqn, kinds[kind], type(module)
+    for fqn in decoders(roles_of(model)):
+        module = model.get_submodule(fqn)
+        if getattr(module, "config", None) is config:
+            yield fqn, "", type(module)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from layerscope.records import RunConfig
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
+from layerscope.workload.running_part import PartLeft
 from layerscope.workload.static_cache import StaticCaches
 
 
@@ -76,8 +78,9 @@ class Generator:
         self._mark_step = plan.cuda_graphs
         self._caches = caches
         if static:
-            self._caches = caches or StaticCaches(model, config.max_new_tokens, config.num_beams)
+            # Every step goes through the parts that layerscope compiles; generate() would compile more.
             self._settings["disable_compile"] = True
+            self._caches = caches or StaticCaches(model, config.max_new_tokens, self._settings)
             if only_first:
                 self._settings["stopping_criteria"] = [_stop_at_once]
         if config.num_beams > 1:
@@ -100,22 +103,49 @@ class Generator:
         if self._mark_step:
             # Else the outputs of one call's graphs are overwritten by the next call's.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with self._refusing(inputs):
+            try:
+                tokens = self._generate(inputs)
+            except PartLeft:
+                tokens = self._generate(inputs)  # it is eager now, and the cache is emptied again
+        return self._answers(tokens, inputs)
+
+    def prepare(self, inputs: Mapping[str, torch.Tensor]) -> bool:
+        """Make the static cache of a new shape, outside timed windows; False where none is to be made.
+
+        Raises:
+            EnvironmentProblem, ModelError: as a call does.
+        """
+        if self._caches is None:
+            return False
+        with self._refusing(inputs):
+            return self._caches.make(inputs)
+
+    def _generate(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
+                **inputs,
+                **self._settings,
+                **self._cache(inputs),
+                **self._loop,
+            )
+        return tokens
+
+    @contextmanager
+    def _refusing(self, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        """What the model's code raises inside, in one line."""
         try:
-            with torch.no_grad():
-                tokens: torch.Tensor = self._model.generate(  # type: ignore[operator]
-                    **inputs,
-                    **self._settings,
-                    **self._cache(inputs),
-                    **self._loop,
-                )
+            yield
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if is_out_of_memory(error):
+                batch = next(iter(inputs.values())).shape[0]
+                raise model_out_of_memory(error, self._model, batch) from None
+            if self._caches is None:
                 raise
-            batch = next(iter(inputs.values())).shape[0]
-            raise model_out_of_memory(error, self._model, batch) from None
+            # Between compiled parts torch raises it of its own: a graph's output that was overwritten.
+            raise _refused_by_its_code(error) from error
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise _refused_by_its_code(error) from error
-        return self._answers(tokens, inputs)
 
     @property
     def caches(self) -> StaticCaches | None:
@@ -125,7 +155,7 @@ class Generator:
     def _cache(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         if self._caches is None:
             return {}
-        return self._caches.empty(*inputs["input_ids"].shape)
+        return self._caches.empty(inputs)
 
     def with_logits(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids as above and the logits behind them, float32 (steps, batch, vocabulary).

@@ -81,8 +81,10 @@ class GreedyLoop:
                 return ids[:, :-1]
             if limit is not None and ids.shape[1] >= limit:
                 return ids
+            # Without a cache each step reads all that there is.
+            new = 1 if model_kwargs.get("use_cache", True) else None
             inputs = model.prepare_inputs_for_generation(
-                ids, next_sequence_length=1, **model_kwargs
+                ids, next_sequence_length=new, **model_kwargs
             )
 
     def _flag(self, device: torch.device) -> _LateFlag:

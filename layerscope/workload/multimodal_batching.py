@@ -30,6 +30,7 @@ from layerscope.workload.batching import RANDOM_DATASET, Batch, Batcher, Batches
 from layerscope.workload.data.random_inputs import PIXELS, TEXT, plain_ids, stream_of
 from layerscope.workload.data.sample import Sample
 from layerscope.workload.dtype_layout import torch_dtype
+from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import refusing_out_of_memory
 
 if TYPE_CHECKING:
@@ -163,6 +164,11 @@ class ProcessedBatcher:
     ) -> None:
         self._config, self._model, self._processor, self._size = config, model, processor, size
         self._token = image_token(model.config)
+        # Compiled code has one shape: see LENGTH_BUCKET.
+        multiple = plan_of(config).text_multiple
+        self._padding: dict[str, Any] = {"padding": True}
+        if multiple > 1:
+            self._padding["pad_to_multiple_of"] = multiple
         self._marker: str | None = None  # written before a prompt without a template
         if not has_encoder(model):
             # An answer goes on from the last position, which must not be padding.
@@ -238,13 +244,13 @@ class ProcessedBatcher:
                 add_generation_prompt=True,
                 return_dict=True,
                 return_tensors="pt",
-                processor_kwargs={"padding": True, **sized},
+                processor_kwargs={**self._padding, **sized},
             )
         if self._marker is None:
             self._marker = self._marker_of(images[0], prompts[0])
         texts = [self._marker + prompt for prompt in prompts]
         return self._processor(
-            images=images, text=texts, padding=True, return_tensors="pt", **sized
+            images=images, text=texts, return_tensors="pt", **self._padding, **sized
         )
 
     def _limits(self) -> dict[str, Any]:

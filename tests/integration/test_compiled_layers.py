@@ -247,7 +247,7 @@ LONGER = (
     "graph breaks", "regions", "branches", "uneven branches", "loop", "a function",
     "a part of what is compiled", "custom function", "forwards kept aside",
     "forwards kept aside by block", "forwards in objects", "another's forward",
-    "another's forward by block",
+    "another's forward by block", "outer products",
 )  # fmt: skip
 
 

@@ -140,8 +140,12 @@ def test_a_folder_with_its_processor(save: Any, tmp_path: Path) -> None:
     [
         (["--image-size", "112"], "LlavaForConditionalGeneration takes images of 56 px alone"),
         (["--image-tokens", "64"], "takes no grid of patches"),
-        (["--optimization", "compile"], "'llava'"),
-        (["--attention", "flash"], "'llava'"),
+        (["--optimize", "cudagraphs"], "--optimize cudagraphs: CUDA graphs need a CUDA device"),
+        (
+            ["--optimize", "flash"],
+            "--optimize flash: no part of the model can run FlashAttention: model.vision_tower: "
+            "FlashAttention-2 needs fp16 or bf16, the run is in fp32; model.language_model: Flash",
+        ),
         (["--dataset", "synthetic-textvqa"], "needs a processor and the model has none"),
     ],
 )

@@ -12,12 +12,13 @@ from support.small_model import small_inputs, small_model
 from layerscope.config.resolve import resolve
 from layerscope.measure.replay.held_unit import HeldUnit, Stage, capture_units
 from layerscope.records.layer_energy import ReplayUnit
-from layerscope.workload.compiled import PARTS, CompiledParts
+from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.generation import Generator
 
 pytestmark = pytest.mark.slow
 STEPS = 4
 LANGUAGE = "language_model"
+PARTS = ("vision_model", "qformer", "language_model.encoder", LANGUAGE)
 
 
 def unit(part: str, *numbers: int) -> ReplayUnit:

@@ -344,6 +344,28 @@ class Einsum(Net):
         return self.out(torch.einsum("bd,edf->bf", x, self.experts))
 
 
+class Angles(nn.Module):
+    """Frequencies by positions as a matrix product of one column and one row: rotary embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.rand(1, WIDTH, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        positions = torch.arange(x.shape[0]).float()[None, None, :]
+        return (self.frequencies @ positions).transpose(1, 2)[0].cos()
+
+
+class Rotary(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.angles, self.a, self.b = Angles(), linear(), linear()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        angles = self.angles(x)
+        return self.b(torch.relu(self.a(x)) * angles) + angles
+
+
 def decorated(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     @functools.wraps(forward)
     def wrapper(self: Net, *args: torch.Tensor) -> torch.Tensor:
@@ -520,6 +542,7 @@ CASES = {
     "custom function": Case(Custom),
     "batched sums": Case(Batched, ((4, 8, WIDTH),)),
     "einsum": Case(Einsum),
+    "outer products": Case(Rotary),
     "decorated": Case(lambda: Stack(Decorated), compiled=by_block),
     "decorated, whole": Case(Decorated),
     "weights swapped": Case(Stack, compiled=by_block, change=swap),

@@ -131,10 +131,10 @@ def storage_bytes(tensors: Iterable[torch.Tensor], known: set[int]) -> int:
 
 
 def _is_stateful(item: Any) -> bool:
-    """Caches and outputs of transformers; modules, configurations and functions are no state."""
-    return (
-        type(item).__module__.partition(".")[0] == "transformers" or hasattr(item, "layers")
-    ) and _descends(item)
+    """Caches and outputs of transformers, and what was derived from them; modules, configurations and
+    functions are no state."""
+    kinds = (kind.__module__.partition(".")[0] for kind in type(item).__mro__)
+    return (hasattr(item, "layers") or "transformers" in kinds) and _descends(item)
 
 
 def _descends(item: Any) -> bool:

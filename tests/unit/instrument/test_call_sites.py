@@ -353,3 +353,16 @@ def test_the_largest_remainder_gets_the_rest() -> None:
     assert deal(10, [1, 1, 1]) == [4, 3, 3]
     assert deal(7, [2, 5, 0]) == [2, 5, 0]
     assert deal(3, [1, 5]) == [1, 2]  # 0.5 and 2.5: the first of equals
+
+
+def test_frames_whose_code_has_no_hash_are_looked_at_like_others() -> None:
+    """Dynamo writes slices into the code of what it resumes."""
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    frames = CallingFrames(net)
+
+    def resumed(self: torch.nn.Module) -> object:
+        return frames.starts([""])
+
+    code = resumed.__code__
+    resumed.__code__ = code.replace(co_consts=(*code.co_consts, slice(1, 2)))
+    assert resumed(net[0]) == {"": None}  # no forward, and not the call of a module

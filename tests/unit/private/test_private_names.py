@@ -36,7 +36,7 @@ from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.module_list import attention_in_use
 from layerscope.workload.out_of_memory import place_of
 from layerscope.workload.static_cache import StaticCaches
-from tests.support.small_model import SMALL, small_model
+from tests.support.small_model import SMALL, small_inputs, small_model
 
 X = torch.ones(1, 4)
 
@@ -112,7 +112,7 @@ def traced_by_fvcore(_folder: Path) -> str:
 
 
 def static_cache(folder: Path) -> object:
-    return StaticCaches(small_model(folder), 4).empty(2, 8)
+    return StaticCaches(small_model(folder), 4).empty(small_inputs())
 
 
 def flash(folder: Path) -> object:
@@ -148,7 +148,7 @@ _IN_A_REFUSAL = [
     *needing(tensors.REPLAYED, replayed),
     *needing((tensors.ZERO_ALL, generation.ALLOCATE), static_cache),
     *needing(generation.OWN_LOOP, own_loop),
-    *needing((generation.SUPPORTS_FLASH, generation.CLASS_OF_CONFIG), flash),
+    *needing((generation.SUPPORTS_FLASH,), flash),
     *needing((generation.KEPT, generation.KEPT_STRICTLY), dtypes),
 ]
 _TRIAL = (compiler.INPUT_SOURCE,)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from layerscope.core.errors import ModelError
 from layerscope.workload.architecture import (
@@ -18,6 +19,7 @@ from layerscope.workload.architecture import (
     bundled_folder,
     find_architecture,
     read_yaml_architecture,
+    without_weights,
 )
 from layerscope.workload.checkpoint import read_model
 
@@ -176,3 +178,14 @@ def test_refusals(tmp_path: Path) -> None:
     raw["text_config"]["d_model"] = "many"
     with pytest.raises(ModelError, match="d_model"):
         find_architecture(str(write_yaml(tmp_path, raw)))
+
+
+def test_a_model_that_transformers_cannot_build_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ImportError("timm is\nmissing")
+
+    monkeypatch.setattr(LlavaForConditionalGeneration, "_from_config", broken)
+    with pytest.raises(ModelError, match=r"^model_type 'llava': .*\(timm is missing\)\.$"):
+        without_weights(LlavaConfig())

@@ -14,10 +14,11 @@ from support.small_model import small_inputs, small_model
 from layerscope.config.resolve import resolve
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.records.optimization import CompiledPart, OptimizationRecord
-from layerscope.workload.compiled import PARTS, CompiledParts, uncompiled
+from layerscope.workload.compiled import CompiledParts, uncompiled
 from layerscope.workload.generation import Generator
 
 STEPS = 4
+PARTS = ("vision_model", "qformer", "language_model.encoder", "language_model")
 
 
 def as_traced(graph: Any, _inputs: Any) -> Any:

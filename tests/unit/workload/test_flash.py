@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
-from transformers import LlamaConfig
+import torch
+from support.architectures import ARCHITECTURES
+from support.families import FAMILIES
+from transformers import CONFIG_MAPPING, LlamaConfig
 
 from layerscope.config.resolve import resolve
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import RunConfig
 from layerscope.workload import flash
-from layerscope.workload.architecture import find_architecture
+from layerscope.workload.architecture import (
+    Architecture,
+    build,
+    find_architecture,
+    without_weights,
+)
 from layerscope.workload.flash import FLASH, attention_request, flash_verdicts, wants_flash
 
 
@@ -103,3 +112,64 @@ def test_the_xl_architecture_is_judged_without_building_it() -> None:
     assert [v.part for v in flash_verdicts(run(), config) if not v.refusal] == [
         "vision_model", "qformer",
     ]  # fmt: skip
+
+
+def of(name: str) -> Any:
+    raw: Any = ARCHITECTURES[name]
+    return CONFIG_MAPPING[raw["model_type"]].from_dict(raw)
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("llava", {"model.vision_tower": "", "model.language_model": ""}),
+        ("qwen2_5_vl", {"model.visual": "", "model.language_model": ""}),
+        ("idefics3", {"model.vision_model": "", "model.text_model": ""}),
+        ("blip2", {"vision_model": "", "qformer": "", "language_model": ""}),
+        ("florence2", {"model.vision_tower": "", "model.language_model": ""}),
+    ],
+)
+def test_each_part_of_any_model_has_its_verdict(name: str, parts: dict[str, str]) -> None:
+    verdicts = flash_verdicts(run(), of(name))
+    assert {v.part for v in verdicts} == set(parts)
+    for verdict in verdicts:
+        cls = verdict.refusal.partition(" ")[0]
+        declared = supports_flash_of(name, verdict.part)
+        assert bool(verdict.refusal) != declared, verdict
+        if verdict.refusal:
+            assert verdict.refusal == f"{cls} declares no FlashAttention"
+    asked = attention_request(run(), verdicts)
+    assert asked == {
+        "": "sdpa", **{v.key: "sdpa" if v.refusal else FLASH for v in verdicts},
+    }  # fmt: skip
+
+
+def supports_flash_of(name: str, part: str) -> bool:
+    """What the class of a part declares, read off the model itself."""
+    module = without_weights(of(name)).get_submodule(part)
+    return bool(getattr(type(module), "_supports_flash_attn", False))
+
+
+@pytest.mark.usefixtures("package")
+def test_a_decoder_with_the_whole_models_configuration_is_a_part() -> None:
+    model, _ = FAMILIES["chameleon"]()
+    *_, verdict = flash_verdicts(run(), model.config)
+    assert (verdict.part, verdict.key, verdict.refusal) == ("model", "", "")
+
+
+@pytest.mark.usefixtures("package")
+def test_a_loaded_model_has_the_attention_that_was_asked_for_each_part() -> None:
+    """`eager` stands for FlashAttention-2, which needs the package and a GPU."""
+    verdicts = flash_verdicts(run(), of("blip2"))
+    verdicts = (dataclasses.replace(verdicts[0], refusal="it may not"), *verdicts[1:])
+    found = attention_request(run(), verdicts)
+    assert isinstance(found, dict)
+    asked: Any = {key: "eager" if what == FLASH else what for key, what in found.items()}
+    model: Any = build(
+        Architecture("blip2", of("blip2"), separate_head=False), dtype=torch.float32,
+        layout="uniform", attention=asked, device="cpu", seed=0,
+    )  # fmt: skip
+    assert [model.get_submodule(v.part).config._attn_implementation for v in verdicts] == [
+        "eager" if not v.refusal else "sdpa" for v in verdicts
+    ]

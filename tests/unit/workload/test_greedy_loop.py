@@ -137,11 +137,14 @@ def test_a_loop_serves_one_batch_after_another(talking: Talking) -> None:
 def test_a_static_cache_emptied_after_a_dropped_step(talking: Talking) -> None:
     """The dropped step writes one position more into it, never one beyond its length."""
     caches = StaticCaches(talking.model, LONGEST)
-    shape = talking.inputs["input_ids"].shape
     loop = GreedyLoop()
     for ends in (ragged(talking, 4), ragged(talking, 5), [NEVER]):
         ours = talking.own(
-            LONGEST, ends, custom_generate=loop, disable_compile=True, **caches.empty(*shape)
+            LONGEST,
+            ends,
+            custom_generate=loop,
+            disable_compile=True,
+            **caches.empty(talking.inputs),
         )
         assert torch.equal(ours, talking.own(LONGEST, ends))
 
@@ -198,7 +201,7 @@ def test_a_step_is_launched_before_the_last_ones_flag_is_read(
 def test_the_host_reads_nothing_but_copied_flags(talking: Talking) -> None:
     """No `.item()`, `bool(tensor)` or the like between two steps; each would wait for a device."""
     loop, reads = GreedyLoop(), Reads()
-    cache = StaticCaches(talking.model, LONGEST).empty(*talking.inputs["input_ids"].shape)
+    cache = StaticCaches(talking.model, LONGEST).empty(talking.inputs)
 
     def watched(model: Any, input_ids: torch.Tensor, **given: Any) -> torch.Tensor:
         with reads:
@@ -249,6 +252,7 @@ def calls_of(module: torch.nn.Module) -> Iterator[list[int]]:
 
 def test_a_generator_of_a_cudagraphs_run(ending: Talking) -> None:
     eager, graphed = Generator(ending.model, CONFIG), Generator(ending.model, GRAPHED)
+    graphed.prepare(ending.inputs)
     for _ in range(2):
         with calls_of(ending.model.language_model) as calls:
             ours = graphed(ending.inputs)
@@ -281,6 +285,7 @@ def test_other_searches_are_transformers_own(
 @pytest.mark.parametrize("talking", ["t5"], indirect=True)  # whose structure rule 4 knows
 def test_the_account_of_its_trace_knows_the_dropped_step(ending: Talking, tmp_path: Path) -> None:
     run = Generator(ending.model, GRAPHED)
+    run.prepare(ending.inputs)
     with LayerRanges(ending.model), ProfilerSession(cuda=False) as session:
         tokens = run(ending.inputs)
     session.export(tmp_path / "trace.json")

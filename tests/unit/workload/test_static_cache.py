@@ -65,7 +65,7 @@ def test_an_emptied_cache_holds_nothing(model: Any) -> None:
     assert run.caches is not None
     (kept,) = run.caches._kept.values()
     assert any(tensor.any() for tensor in kept._tensors)
-    run.caches.empty(*small_inputs()["input_ids"].shape)
+    run.caches.empty(small_inputs())
     assert not any(tensor.any() for tensor in kept._tensors)
     assert not any(getattr(kept.cache, "is_updated", {}).values())
 
