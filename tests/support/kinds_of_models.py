@@ -10,7 +10,7 @@ import torch
 from transformers import CONFIG_MAPPING
 
 from layerscope.config.resolve import resolve
-from layerscope.models.image_inputs import fixed_side
+from layerscope.models.image_sizes import fixed_side
 from layerscope.records import RunConfig
 from layerscope.workload.architecture import Architecture, build
 from layerscope.workload.data.catalogue import open_samples
