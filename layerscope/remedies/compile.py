@@ -24,7 +24,7 @@ REMEDY = Remedy(
     does="fewer, larger kernels",
     helps=("below-roofline", "launch-bound", "prefill-eager"),
     snippet="""\
-# InstructBLIP's parts; of other models: tower, projector, and what is called once a decoder step.
+# The parts of an encoder-decoder; of others: tower, projector, and what is called once a decoder step.
 language = model.language_model
 for part in (model.vision_model, model.qformer, language.encoder, language):
     part.compile(dynamic=False)

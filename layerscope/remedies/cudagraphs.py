@@ -39,7 +39,7 @@ REMEDY = Remedy(
 from transformers import CompileConfig
 
 # With a static cache generate() compiles the decoder steps after the first; the first stays eager.
-# InstructBLIP's parts; of other models: tower and projector.
+# The parts of an encoder-decoder; of others: tower and projector.
 for part in (model.vision_model, model.qformer, model.language_model.encoder):
     part.compile(mode="reduce-overhead", dynamic=False)
 graphs = CompileConfig(mode="reduce-overhead", dynamic=False)

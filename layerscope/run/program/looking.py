@@ -20,13 +20,13 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from layerscope.run.program.asked import Asked
+from layerscope.run.program.replaced import CALL, GENERATE, Call, EveryModule, OfClasses
 from layerscope.run.program.spool import Spool
 from layerscope.run.program.window import Window
 
-_Call = Callable[..., Any]
-_GENERATE = "generate"
 _MOST_FRAMES = 60
 # Calls that are tried where a window cannot begin: a program that profiles itself may be done with it.
 _MOST_TRIES = 10
@@ -35,6 +35,7 @@ _AFTERWARDS = 5
 # Replacing the call of all modules costs some 100 µs (every class of theirs is told): after so many
 # calls of roots it is done ever more rarely.
 _OFTEN = 16
+_MOST_ROOTS = 512
 
 
 class _Root:
@@ -44,7 +45,7 @@ class _Root:
         self.module = weakref.ref(module)
         self.name = type(module).__name__
         self.generates = generates
-        self.params = sum(p.numel() for p in module.parameters())
+        self.params = _params(module)
         self.calls = 0
         self.windows = 0
         self.last_traced = 0
@@ -65,8 +66,8 @@ class Looking:
         self._roots: dict[tuple[int, bool], _Root] = {}
         self._here = threading.local()
         self._lock = threading.Lock()
-        self._plain: _Call = torch.nn.Module.__call__
-        self._classes: dict[tuple[type, str], _Call | None] = {}
+        self._every = EveryModule(self._call_of_any())
+        self._classes = OfClasses(self._every)
         self._window: Window | None = None
         self._next_please = False
         self._inside = 0  # calls of roots that run now, in all threads
@@ -75,21 +76,8 @@ class Looking:
         self._process = os.getpid()
 
     def begin(self) -> None:
-        """Replace the call of every module."""
-        looking = self
-
-        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if getattr(looking._here, "inside", False):
-                return looking._plain(module, *args, **kwargs)
-            owner = looking._owner(module)
-            if owner is None:
-                return looking._under(module, False, looking._plain, args, kwargs)
-            # In the middle of its first `generate()`, which nobody saw begin.
-            looking._watch_generate(owner)
-            return looking._plain(module, *args, **kwargs)
-
-        self._replaced: _Call | None = call
-        self._look_around()
+        """See the calls of all modules from here on."""
+        self._every.put()
         atexit.register(self.end)
         os.register_at_fork(after_in_child=self._forked)
         _on_signal(self)
@@ -112,14 +100,34 @@ class Looking:
         self._roots, self._window, self._inside = {}, None, 0
         self._lock = threading.Lock()
 
-    def _owner(self, module: torch.nn.Module) -> torch.nn.Module | None:
+    def _call_of_any(self) -> Call:
+        looking = self
+
+        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+            every = looking._every
+            if getattr(looking._here, "inside", False) or every.is_given_up:
+                return every.beneath(module, *args, **kwargs)
+            owner = looking._owner()
+            if owner is None:
+                return looking._under(module, False, every.beneath, args, kwargs)
+            # In the middle of its first `generate()`, which nobody saw begin.
+            looking._watch_generate(owner)
+            looking._here.inside = True
+            try:
+                return every.beneath(module, *args, **kwargs)
+            finally:
+                looking._here.inside = False
+
+        return call
+
+    def _owner(self) -> torch.nn.Module | None:
         """The module whose `generate` this call comes out of, if any; the outermost of several."""
         found: torch.nn.Module | None = None
         frame: FrameType | None = sys._getframe(2)
         for _ in range(_MOST_FRAMES):
             if frame is None:
                 break
-            if frame.f_code.co_name == _GENERATE:
+            if frame.f_code.co_name == GENERATE:
                 owner = frame.f_locals.get("self")
                 found = owner if isinstance(owner, torch.nn.Module) else found
             frame = frame.f_back
@@ -130,45 +138,40 @@ class Looking:
             root = self._root(owner, True)
             root.calls += root.calls == 0  # the one that is under way
 
-    def _replace_in_class(self, cls: type, name: str, generates: bool) -> None:
-        if (cls, name) in self._classes:
-            return
-        original: _Call = getattr(cls, name)
+    def _watch_class(self, cls: type, generates: bool) -> None:
         looking = self
 
-        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not generates and (id(module), False) not in looking._roots:
-                return original(module, *args, **kwargs)
-            if getattr(looking._here, "inside", False):
-                return original(module, *args, **kwargs)
-            return looking._under(module, generates, original, args, kwargs)
+        def of(original: Call) -> Call:
+            def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+                if getattr(looking._here, "inside", False):
+                    return original(module, *args, **kwargs)
+                if not generates and (id(module), False) not in looking._roots:
+                    return original(module, *args, **kwargs)
+                return looking._under(module, generates, original, args, kwargs)
 
-        call.__name__, call.__doc__ = name, getattr(original, "__doc__", None)
-        call.__wrapped__ = original  # type: ignore[attr-defined]
-        self._classes[cls, name] = cls.__dict__.get(name)
-        setattr(cls, name, call)
+            return call
 
-    def _put_back_classes(self) -> None:
-        for (cls, name), own in self._classes.items():
-            if own is None:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, own)
-        self._classes.clear()
+        self._classes.put(cls, GENERATE if generates else CALL, of)
 
     def _root(self, module: torch.nn.Module, generates: bool) -> _Root:
         key = id(module), generates
         root = self._roots.get(key)
         if root is None or root.module() is not module:
+            self._forget_dead()
             root = self._roots[key] = _Root(module, generates)
-            self._replace_in_class(type(module), _GENERATE if generates else "__call__", generates)
+            self._watch_class(type(module), generates)
         return root
+
+    def _forget_dead(self) -> None:
+        """Modules that are made anew for every step must not be kept count of for ever."""
+        if len(self._roots) >= _MOST_ROOTS:
+            self._roots = {key: r for key, r in self._roots.items() if r.module() is not None}
 
     def _under(
         self,
         module: torch.nn.Module,
         generates: bool,
-        original: _Call,
+        original: Call,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
@@ -179,11 +182,13 @@ class Looking:
             with self._lock:
                 self._inside += 1
                 self._seen += 1
-                self._look_away()
+                self._every.take()
                 root = self._root(module, generates)
                 root.calls += 1
                 if root.calls == 1:
                     self._watch_compiling(root, module)
+                elif root.calls == 2:
+                    root.params = _params(module)  # lazy ones have their shapes now
                 window = self._turn(root, module, args, kwargs)
         except Exception as error:
             window = root = None
@@ -207,7 +212,7 @@ class Looking:
             with self._lock:
                 self._inside -= 1
                 if not self._inside and (self._seen <= _OFTEN or not self._seen & self._seen - 1):
-                    self._look_around()
+                    self._every.put()
 
     def _turn(
         self, root: _Root, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -221,9 +226,10 @@ class Looking:
             return None
         self._next_please = False
         window = Window(module, self._asked, self._spool, root.calls, root.windows, root.compiling)
+        root.tries += 1
         if not window.open(args, kwargs, generates=root.generates):
-            root.tries += 1  # the reason stands in the notes
-            return None
+            return None  # the reason stands in the notes
+        root.tries = 0
         root.windows += 1
         root.last_traced = root.calls
         self._window = window
@@ -270,15 +276,6 @@ class Looking:
             if root.windows and self._window is None:
                 self._leave(root)
 
-    def _look_around(self) -> None:
-        """See the calls of all modules, so that new roots are found."""
-        if self._replaced is not None:
-            torch.nn.Module.__call__ = self._replaced  # type: ignore[method-assign]
-
-    def _look_away(self) -> None:
-        if torch.nn.Module.__call__ is self._replaced:
-            torch.nn.Module.__call__ = self._plain  # type: ignore[method-assign]
-
     def _failed(self, root: _Root | None, window: Window | None, error: BaseException) -> None:
         """The program's own error: a window it falls into holds no whole call."""
         with self._lock:
@@ -290,13 +287,12 @@ class Looking:
 
     def _leave(self, root: _Root) -> None:
         """From now on look at the classes of roots alone, and after some calls at nothing."""
-        self._look_away()
-        self._replaced = None
+        self._every.give_up()
         if self._asked.every is None:
             while self._watching:
                 self._watching.pop().__exit__(None, None, None)
             if root.calls - root.last_traced >= _AFTERWARDS:
-                self._put_back_classes()
+                self._classes.put_back()
 
     def _close(self) -> None:
         window, self._window = self._window, None
@@ -323,6 +319,10 @@ def look(text: str) -> None:
 
 def _by_instance(module: Any, *args: Any, **kwargs: Any) -> Any:
     return module.generate(*args, **kwargs)
+
+
+def _params(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if not is_lazy(p))
 
 
 def _is_named(root: _Root, name: str) -> bool:
