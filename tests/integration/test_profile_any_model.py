@@ -195,7 +195,11 @@ def test_images_of_ones_own_reach_the_model_at_their_own_sizes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("more", "tokens"), [(["--image-tokens", 13], 12), (["--image-size", 56], 4)]
+    ("more", "tokens"),
+    [
+        (["--image-tokens", 13], 12),
+        pytest.param(["--image-size", 56], 4, marks=pytest.mark.slow),
+    ],
 )
 def test_a_processor_that_enlarges_images_takes_the_size_asked_for(
     more: list[str | int], tokens: int, tmp_path: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,10 +18,10 @@ from layerscope.runs.run import Run
 PROGRAMS = Path(__file__).parents[1] / "programs"
 
 
-def alone(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def alone(name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(PROGRAMS / name)],
-        capture_output=True, text=True, env={**os.environ, **variables}, check=False, timeout=240,
+        capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
 
 
@@ -116,20 +115,18 @@ def test_what_cannot_be_started_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "model", "windows"),
     [
-        ("pipeline_like.py", "LlamaForCausalLM", 1),
         ("training.py", "Sequential", 1),
         ("compiled.py", "Sequential", 1),
         ("asynchronous.py", "Sequential", 1),
-        ("ranks.py", "DistributedDataParallel", 2),
+        ("spawned.py", "Sequential", 2),
         ("two_models.py", "LlamaForCausalLM", 1),
         ("profiles_itself.py", "", 0),
     ],
 )
 def test_same_output_and_code_with_and_without(
-    name: str, model: str, windows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, model: str, windows: int, tmp_path: Path
 ) -> None:
-    plain = alone(name, MEETING=str(tmp_path / "meeting-1"))
-    monkeypatch.setenv("MEETING", str(tmp_path / "meeting-2"))
+    plain = alone(name)
     done = under(name, tmp_path / "out")
     assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout), done.stderr
     found = folders(tmp_path / "out")
