@@ -205,7 +205,10 @@ def test_a_processor_that_enlarges_images_takes_the_size_asked_for(
     more: list[str | int], tokens: int, tmp_path: Path
 ) -> None:
     model, images = tmp_path / "model", tmp_path / "images"
-    save_idefics3(model)
+    try:
+        save_idefics3(model)
+    except ImportError as error:  # transformers 5.17 has it with torchvision alone
+        pytest.skip(f"this processor: {str(error).strip().splitlines()[0]}")
     images.mkdir()
     Image.new("RGB", (300, 200), (90, 40, 7)).save(images / "one.png")
     folder = profiled(tmp_path, model, "--images", images, "--prompt", "What is it?", *more)
