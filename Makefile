@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BATCH ?= 16
-FUZZ_S ?= 60
+FUZZ_S ?= 20
 # The oldest transformers that pyproject.toml takes, and the hub's client that it asks for.
 TRANSFORMERS ?= 5.17.0
 HUB ?= huggingface-hub<2
@@ -11,7 +11,7 @@ MODELS := $(VENV)-transformers-$(TRANSFORMERS)
 LINES_COUNTED := tests/integration/test_bad_input.py tests/integration/test_doctor.py
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: profile test test-slow test-command test-models fuzz lint clean
+.PHONY: profile test test-slow test-long test-command test-models fuzz lint clean
 
 profile: $(VENV)/.installed
 	$(BIN)/layerscope profile --batch $(BATCH)
@@ -22,7 +22,11 @@ test: $(VENV)/.installed-dev
 # What takes minutes: compiling models, clusters, TensorBoard's own plugin. A file stays with one worker: what its
 # tests share takes longest to make.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python $(PYTEST:worksteal=loadfile) -m slow
+	$(BIN)/python $(PYTEST:worksteal=loadfile) -m 'slow and not long'
+
+# More programs under `layerscope run`, more models compiled.
+test-long: $(VENV)/.installed-dev
+	$(BIN)/python $(PYTEST:worksteal=loadfile) -m long
 
 # Every test that starts `layerscope`: for a new build of torch. Where lines on the terminal are counted each
 # command is a fresh process, imports included; elsewhere they fork from one that has done the imports.
@@ -34,7 +38,7 @@ test-command: $(VENV)/.installed-dev
 test-models: $(MODELS)/.installed
 	$(MODELS)/bin/python $(PYTEST) -m 'models and not slow'
 
-# A minute of hostile bytes for the trace reader.
+# Some time of hostile bytes for the trace reader.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python scripts/fuzz_trace.py build/fuzz -max_total_time=$(FUZZ_S) -max_len=8192 \
 		-rss_limit_mb=0 -verbosity=0 -print_final_stats=1

@@ -87,6 +87,7 @@ def test_the_same_tokens_and_the_same_operators_in_the_same_layers(
     assert "difference 0 ns" in again.stdout
 
 
+@pytest.mark.long
 def test_texts_of_many_lengths_have_few_shapes(tmp_path: Path) -> None:
     model = save_llava(tmp_path / "model")
     folder, _ = profiled(

@@ -117,9 +117,9 @@ def test_what_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     [
         ("training.py", "Sequential", 1, 8),
         ("compiled.py", "Sequential", 1, 5),
-        ("asynchronous.py", "Sequential", 1, 6),
-        ("spawned.py", "Sequential", 2, 1),
-        ("two_models.py", "LlamaForCausalLM", 1, 6),
+        pytest.param("asynchronous.py", "Sequential", 1, 6, marks=pytest.mark.long),
+        pytest.param("spawned.py", "Sequential", 2, 1, marks=pytest.mark.long),
+        pytest.param("two_models.py", "LlamaForCausalLM", 1, 6, marks=pytest.mark.long),
         ("profiles_itself.py", "", 0, 1),
     ],
 )
@@ -172,6 +172,7 @@ def test_a_signal_ends_both_and_keeps_what_was_traced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_nothing_of_the_environment_or_the_arguments_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_nothing_of_the_environment_or_the_arguments_is_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_user_s_own_sitecustomize_runs_and_a_service_is_traced_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
