@@ -69,6 +69,7 @@ class Looking:
         self._every = EveryModule(self._call_of_any())
         self._classes = OfClasses(self._every)
         self._window: Window | None = None
+        self._windows = 0  # of all roots
         self._next_please = False
         self._inside = 0  # calls of roots that run now, in all threads
         self._seen = 0  # calls of roots so far
@@ -83,8 +84,15 @@ class Looking:
         _on_signal(self)
 
     def please(self) -> None:
-        """Trace the next call of the model, whatever its number."""
+        """Trace the next call of the model, whatever its number.
+
+        Called by a signal's handler, so without the lock: the thread that holds it may be this one.
+        """
         self._next_please = True
+        for root in tuple(self._roots.values()):
+            module = root.module()
+            if module is not None:  # nothing may be looked at any more
+                self._watch_class(type(module), root.generates)
 
     def end(self) -> None:
         """Close a window that is open, and write the counts of calls."""
@@ -97,7 +105,7 @@ class Looking:
         """A fork has a count of its own; the window that was open is its parent's."""
         self._process = os.getpid()
         self._spool = self._spool.of_this_process()
-        self._roots, self._window, self._inside = {}, None, 0
+        self._roots, self._window, self._windows, self._inside = {}, None, 0, 0
         self._lock = threading.Lock()
 
     def _call_of_any(self) -> Call:
@@ -219,18 +227,21 @@ class Looking:
     ) -> Window | None:
         """The window that this call runs in; one that reaches to this call is closed first."""
         if self._window is not None:
-            if self._window.reaches(root.calls) or self._window.thread != threading.get_ident():
+            if not self._window.is_of(module):
                 return None
+            if self._window.reaches(root.calls):
+                return self._window
             self._close()
         if not self._is_wanted(root):
             return None
         self._next_please = False
-        window = Window(module, self._asked, self._spool, root.calls, root.windows, root.compiling)
+        window = Window(module, self._asked, self._spool, root.calls, self._windows, root.compiling)
         root.tries += 1
         if not window.open(args, kwargs, generates=root.generates):
             return None  # the reason stands in the notes
         root.tries = 0
         root.windows += 1
+        self._windows += 1
         root.last_traced = root.calls
         self._window = window
         return window
@@ -257,8 +268,11 @@ class Looking:
         asked = self._asked
         if asked.model is not None and not _is_named(root, asked.model):
             return False
-        if asked.model is None and any(r.params > root.params for r in self._roots.values()):
+        others = [other for other in self._roots.values() if other is not root]
+        if asked.model is None and any(other.params > root.params for other in others):
             return False
+        if any(other.windows and other.params >= root.params for other in others):
+            return False  # of several as large the first is the model
         if self._next_please:
             return True
         if not root.windows:

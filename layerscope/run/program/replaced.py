@@ -76,12 +76,12 @@ class OfClasses:
 
     def put_back(self) -> None:
         """Every class as it was."""
-        for (cls, name), own in self._own.items():
+        while self._own:  # a signal's handler may put one meanwhile
+            (cls, name), own = self._own.popitem()
             if own is None:
                 delattr(cls, name)
             else:
                 setattr(cls, name, own)
-        self._own.clear()
 
 
 def _below_module(cls: type) -> list[type]:

@@ -43,7 +43,7 @@ class Window:
         self._number, self._windows = number, windows
         self._last = number + asked.steps - 1
         self._trains = model.training and torch.is_grad_enabled()
-        self.thread = threading.get_ident()
+        self._thread = threading.get_ident()
         # Outside the main thread nothing closes a window at the end of the program.
         self._reaches_on = self._trains and threading.current_thread() is threading.main_thread()
 
@@ -70,6 +70,10 @@ class Window:
             return False
         self._began = time.perf_counter()
         return True
+
+    def is_of(self, model: torch.nn.Module) -> bool:
+        """Whether it is a window over this model, and of this thread, which alone may close it."""
+        return model is self._model and threading.get_ident() == self._thread
 
     def reaches(self, number: int) -> bool:
         """Whether a call of this number still belongs to it."""

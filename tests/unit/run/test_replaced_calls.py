@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,8 @@ from torch import nn
 from layerscope.run.program.asked import Asked
 from layerscope.run.program.looking import Looking
 from layerscope.run.program.replaced import EveryModule
-from layerscope.run.program.spool import Spool
+from layerscope.run.program.spool import CALLS, Spool
+from layerscope.runs.run import Run
 
 
 class Talker(nn.Module):
@@ -111,3 +114,73 @@ def test_what_somebody_kept_of_it_does_nothing_once_given_up() -> None:
     every.put()
     nn.Identity()(torch.ones(1))
     assert len(called) == 1
+
+
+def windows(folder: Any) -> list[dict[str, Any]]:
+    return [
+        json.loads(path.read_text(encoding="utf-8"))["called"]
+        for path in sorted(folder.glob("window-*/block.json"))
+    ]
+
+
+@pytest.fixture
+def begun(tmp_path: Any, request: pytest.FixtureRequest) -> Iterator[tuple[Looking, Any]]:
+    asked = Asked(spool=str(tmp_path), **request.param)
+    spool = Spool(asked, 1)
+    found = Looking(asked, spool)
+    found._every.put()
+    yield found, spool.folder
+    found.end()
+    found._every.give_up()
+    found._classes.put_back()
+
+
+@pytest.mark.parametrize("begun", [{"step": 2, "steps": 2}], indirect=True)
+def test_a_window_of_two_calls_holds_both_and_none_of_them_counts_as_untraced(
+    begun: tuple[Looking, Any],
+) -> None:
+    looking, folder = begun
+    talker, other, x = Talker(), nn.Linear(4, 4), torch.ones(1, 4)
+    with torch.no_grad():
+        for _ in range(5):
+            talker.generate(x)
+            other(x)  # a smaller root, whose calls close nothing
+    looking.end()
+    (called,) = windows(folder)
+    assert (called["first"], called["last"], called["generates"]) == (2, 3, True)
+    account = Run.open(folder / "window-000000" / "trace.json.gz").account
+    calls = {row.layer: row.calls for row in account.table.rows}
+    assert (calls["generate"], calls["net.0"]) == (2, 6)
+    lines = map(json.loads, (folder / CALLS).read_text(encoding="utf-8").splitlines())
+    assert [number for name, _, number, _ in lines if name == "Talker"] == [4, 5]
+
+
+@pytest.mark.parametrize("begun", [{"step": 2}], indirect=True)
+def test_a_step_of_training_lasts_until_the_model_is_called_again(
+    begun: tuple[Looking, Any],
+) -> None:
+    _, folder = begun
+    net, loss, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.MSELoss(), torch.ones(1, 4)
+    for _ in range(4):
+        y = net(x)
+        (loss(y, x) + loss(y, 2 * x)).backward()  # more calls of another root than of the model
+    (called,) = windows(folder)
+    assert called["trains"]
+    text = gzip.decompress((folder / "window-000000" / "trace.json.gz").read_bytes()).decode()
+    assert "autograd::engine::evaluate_function: AddBackward0" in text
+
+
+@pytest.mark.parametrize("begun", [{"step": 1}], indirect=True)
+def test_the_next_call_is_traced_on_request_long_after_the_first_trace(
+    begun: tuple[Looking, Any],
+) -> None:
+    looking, folder = begun
+    net, x = nn.Sequential(nn.Linear(4, 4)), torch.ones(1, 4)
+    with torch.no_grad():
+        for _ in range(10):
+            net(x)
+        assert "__call__" not in vars(nn.Sequential)
+        looking.please()
+        net(x)
+        net(x)
+    assert len(windows(folder)) == 2
