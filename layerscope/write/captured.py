@@ -36,31 +36,21 @@ _ABSENT = {
     "unprofiled time": "a capture measures nothing without the profiler, so its slowdown is unknown",
     "memory": "not measured in a capture",
 }
+
+
+def _unmeasured(unit: str, definition: str, reason: str) -> Reported:
+    return Reported(value=None, unit=unit, definition=definition, reason=reason)
+
+
 _REPORT = Report(
-    wer_value=Reported(
-        value=None,
-        unit="",
-        definition="corpus word error rate",
-        reason="a capture sees no answers",
+    wer_value=_unmeasured("", "corpus word error rate", "a capture sees no answers"),
+    latency=_unmeasured(
+        "s/batch",
+        "time of a call without the profiler",
+        "a capture measures nothing without the profiler",
     ),
-    latency=Reported(
-        value=None,
-        unit="s/batch",
-        definition="time of a call without the profiler",
-        reason="a capture measures nothing without the profiler",
-    ),
-    energy=Reported(
-        value=None,
-        unit="J/sample",
-        definition="energy of unprofiled calls",
-        reason="not measured in a capture",
-    ),
-    flops=Reported(
-        value=None,
-        unit="FLOP/batch",
-        definition="executed operators",
-        reason="not counted in a capture",
-    ),
+    energy=_unmeasured("J/sample", "energy of unprofiled calls", "not measured in a capture"),
+    flops=_unmeasured("FLOP/batch", "executed operators", "not counted in a capture"),
 )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +13,8 @@ import msgspec
 
 from layerscope.core.errors import LayerscopeError
 from layerscope.core.files import TRACE_FILE
+from layerscope.core.run_name import as_word, stamp_of
 from layerscope.core.words import counted
-from layerscope.records import RunRecord
 from layerscope.records.run_record import ProgramRecord
 from layerscope.run.program.spool import BLOCK, CALLS, COUNTS, NOTES, spooled
 from layerscope.write.captured import Block, save_block
@@ -27,7 +27,6 @@ class Finished:
     """The run folders of a program, the newest last, and lines about what was not traced."""
 
     folders: list[Path] = field(default_factory=list)
-    records: list[RunRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -80,17 +79,19 @@ def _saved(
         untraced_s=_untraced(process, called, block.device),
     )
     block = replace(block, trace=window / TRACE_FILE, program=seen)
-    folder = out / f"{_stamp(block)}-{_slug(called['model'])}-run{tail}"
-    for number in range(2, 1000):
-        if not folder.exists():
-            break
-        folder = folder.with_name(f"{_stamp(block)}-{_slug(called['model'])}-run{tail}-{number}")
+    folder = _free(out, f"{stamp_of(block.ended)}-{as_word(called['model'])}-run{tail}")
     try:
-        found.records.append(save_block(block, folder))
+        save_block(block, folder)
     except LayerscopeError as error:
         found.notes.append(f"{window.name} not saved: {error}")
         return
     found.folders.append(folder)
+
+
+def _free(out: Path, name: str) -> Path:
+    """A folder that is not there yet: of two windows in one second the later has a number."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(out / free for free in names if not (out / free).exists())
 
 
 def _untraced(process: Path, called: dict[str, Any], device: str) -> tuple[float, ...]:
@@ -134,11 +135,3 @@ def _why_nothing(processes: Sequence[Path], step: int) -> str:
         f"{most['model']} had {counted(most['calls'], 'call')} ({call}), and call {step} was to be "
         f"traced; give --step {max(most['calls'], 1)} or less"
     )
-
-
-def _stamp(block: Block) -> str:
-    return block.ended.strftime("%Y%m%dT%H%M%SZ")
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "model"
