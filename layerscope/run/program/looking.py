@@ -184,6 +184,8 @@ class Looking:
         kwargs: dict[str, Any],
     ) -> Any:
         """Run a root's call: traced where it is its turn, else timed."""
+        if torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
+            return original(module, *args, **kwargs)  # a compiler's call, not the program's
         # Modules that are called from here on, ours too, are nobody's roots.
         self._here.inside = True
         try:

@@ -93,6 +93,13 @@ def test_a_symbolic_trace_sees_the_modules_it_would_see(looking: Looking) -> Non
     assert [node.target for node in graph.nodes if node.op == "call_module"] == ["net.0", "net.1"]
 
 
+def test_what_torch_jit_traces_is_no_call_of_the_program(looking: Looking) -> None:
+    traced = torch.jit.trace(Talker(), torch.ones(1, 4))
+    traced(torch.ones(1, 4))
+    assert counts(looking)["TopLevelTracedModule", False] == 1
+    assert all(type(root.params) is int for root in looking._roots.values())
+
+
 def test_modules_of_a_moment_are_forgotten(looking: Looking) -> None:
     for _ in range(2000):
         nn.Identity()(torch.ones(1))
