@@ -11,6 +11,7 @@ from layerscope.instrument.provenance import ProvenanceWatch
 from layerscope.passes.captures import captures_noted
 from layerscope.passes.draft import Draft
 from layerscope.passes.session import Session
+from layerscope.private.compiler import none_captured
 from layerscope.records import LatencySample
 
 _CAPTURING_ROUND = 1  # of the warm-up, from 0
@@ -32,15 +33,15 @@ def warm_up(session: Session, draft: Draft) -> None:
     done: list[LatencySample] = []
     rounds, watch = config.warmup, _graph_watch(session)
     if watch is not None:
-        # The first call of a graph runs it eagerly, the second captures: that one is looked at.
+        # The first call of a graph runs it eagerly, the second captures: the second round is looked
+        # at. A decoder's step has its second call within the first round.
         ProfilerSession.prepare(cuda=True)
         rounds = max(rounds, _CAPTURING_ROUND + 1)
     with session.progress.task("warm up", rounds) as advance:
         for number in range(rounds):
             if session.parts is not None:
                 # No wrapper around a convolution here: torch would compile it with the part.
-                noting = _noting(watch if number == _CAPTURING_ROUND else None, config.device)
-                with session.parts.warming_up(), noting:
+                with session.parts.warming_up(), _captures(watch, number, config.device):
                     done.append(session.timer.first(first, 0, warmup=True).sample)
             elif number == 0:
                 with FirstConvolutionCalls(session.model.model) as calls:
@@ -59,5 +60,12 @@ def _graph_watch(session: Session) -> ProvenanceWatch | None:
     return session.compiled.watch
 
 
-def _noting(watch: ProvenanceWatch | None, device: str) -> AbstractContextManager[None]:
-    return nullcontext() if watch is None else captures_noted(watch, cuda=device == "cuda")
+def _captures(
+    watch: ProvenanceWatch | None, number: int, device: str
+) -> AbstractContextManager[None]:
+    """What a round of the warm-up does with graphs that would be captured in it."""
+    if watch is None or number > _CAPTURING_ROUND:
+        return nullcontext()
+    if number < _CAPTURING_ROUND:
+        return none_captured()
+    return captures_noted(watch, cuda=device == "cuda")

@@ -200,8 +200,15 @@ TUNING = PrivateName(
     feature=COMPILING,
     probe=_patches("coordinate_descent_tuning"),
 )
+WARMING = PrivateName(
+    module=_CONFIG,
+    path="triton.force_cudagraphs_warmup",
+    what_for="no CUDA graph is captured before the call in which captures are looked at",
+    feature=NOTES,
+    probe=_patches("triton.force_cudagraphs_warmup"),
+)
 NOTED = (JOINT_PASSES, POST_GRAD_PASSES, DUMP_NOTES, POST_COMPILE, CALL_GRAPH, SOURCE_CODE, MAPPING,
-         LEVEL, KERNEL_PROFILE, CACHE_TAG, ORIGIN, INPUT_SOURCE)  # fmt: skip
+         LEVEL, KERNEL_PROFILE, CACHE_TAG, ORIGIN, INPUT_SOURCE, WARMING)  # fmt: skip
 COMPILED = (COMPILE_FX, LIMIT, SUM_LIMIT, COUNTERS, CUDAGRAPHS, TUNING)
 NAMES = (GRAPH, *NOTED, *COMPILED)
 # What holds an input of a graph, as the name of its source says it.
@@ -220,6 +227,11 @@ def notes_kept() -> AbstractContextManager[None]:
     """Inside, inductor keeps notes of what it makes kernels of, and names them in traces."""
     keys = (name.path for name in (LEVEL, KERNEL_PROFILE))
     return inductor_settings(dict(zip(keys, (1, True), strict=True)))
+
+
+def none_captured() -> AbstractContextManager[None]:
+    """Inside, calls that would be captured as CUDA graphs run as the calls before a capture do."""
+    return inductor_settings({WARMING.path: True})
 
 
 def cache_tagged(tag: str) -> AbstractContextManager[None]:
