@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     "--model-name", help="Class of the model. Default: the largest that is called by no other."
 )
 @click.option(
+    "--count",
+    is_flag=True,
+    help="Count FLOPs and bytes of one later call that has the traced one's shapes.",
+)
+@click.option(
     "--out",
     default=Path("traces"),
     show_default=True,
@@ -56,6 +61,7 @@ def command(
     every: int | None,
     keep: int,
     model_name: str | None,
+    count: bool,
     out: Path,
     program: tuple[str, ...],
 ) -> None:
@@ -76,7 +82,13 @@ def command(
     spool = Path(tempfile.mkdtemp(prefix="layerscope-run-"))
     try:
         asked = Asked(
-            spool=str(spool), step=step, steps=steps, every=every, keep=keep, model=model_name
+            spool=str(spool),
+            step=step,
+            steps=steps,
+            every=every,
+            keep=keep,
+            model=model_name,
+            count=count,
         )
         place = out.absolute()  # the program may change the directory of nothing but itself
         ended = run_program(program, asked)

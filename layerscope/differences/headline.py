@@ -21,8 +21,10 @@ from layerscope.differences.quality import wer_change
 from layerscope.differences.verdict import count_verdict, reasons, relative_verdict
 from layerscope.records.comparison import Metric, MetricChange
 from layerscope.records.layer_table import LayerTable
+from layerscope.records.program_energy import ProgramEnergy
 from layerscope.records.run_record import LatencySample, RunRecord
 from layerscope.stats.energy_summary import summarise_energy, window_energy
+from layerscope.stats.program_energy import joules_by_part, summarise_program_energy
 from layerscope.stats.statistics import LEAST_FOR_COVERAGE
 
 _FLOOR_BASIS = "noise floor from four stretches of each run"
@@ -183,6 +185,8 @@ def _same_batches(
 
 def _energy(base: RunRecord, other: RunRecord) -> MetricChange:
     """Joules per sample, the windows being the repeats; the counters' own error is in the floor."""
+    if base.program_energy is not None and other.program_energy is not None:
+        return _energy_of_calls(base.program_energy, other.program_energy)
     unit = "J/sample"
     summaries = [summarise_energy(r.energy) if r.energy else None for r in (base, other)]
     values = [summary.joules_per_sample if summary else None for summary in summaries]
@@ -206,7 +210,30 @@ def _energy(base: RunRecord, other: RunRecord) -> MetricChange:
     return _judged("energy", unit, values[0], values[1], effect, basis)
 
 
+def _energy_of_calls(base: ProgramEnergy, other: ProgramEnergy) -> MetricChange:
+    """Joules per call of two programs, what lies between two readings being the repeats."""
+    unit = "J/call"
+    found = [summarise_program_energy(side) for side in (base, other)]
+    one, two = (side.joules_per_call for side in found)
+    if one is None or two is None:
+        return _absent("energy", unit, one, two, reasons(found[0].reason, found[1].reason))
+    joules = joules_by_part(base), joules_by_part(other)
+    error = sum(side.counter_error or 0.0 for side in found)
+    counts = f"{len(joules[0])} and {len(joules[1])} readings apart"
+    effect = effect_of(*joules, least_floor=error)
+    if effect is None:
+        why = f"{counts}, an interval needs at least {LEAST_SAMPLES} a side"
+        return _absent("energy", unit, one, two, why)
+    basis = (
+        f"ratio of the medians between readings, {counts}; {_FLOOR_BASIS}, "
+        f"at least the counters' own uncertainty of {100 * error:.1f} %"
+    )
+    return _judged("energy", unit, one, two, effect, basis)
+
+
 def _no_energy(run: RunRecord) -> str:
+    if run.captured is not None and run.report.energy.value is not None:
+        return f"measured in {run.report.energy.unit}, which is another amount"
     unmeasured = run.report.energy.reason if run.captured is not None else None
     return unmeasured or "no energy was measured"
 

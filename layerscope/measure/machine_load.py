@@ -57,6 +57,31 @@ def cpu_load(stat: Path = STAT, sleep: Callable[[float], None] = time.sleep) -> 
     return Load(quiet, f"{word}: other work takes {others:.1f} of {len(cores)} cores")
 
 
+class CpuOthers:
+    """Other processes' work on all cores since this was made: what RAPL counts beside this process."""
+
+    def __init__(self, stat: Path = STAT) -> None:
+        self._stat, self._cores = stat, frozenset(range(os.cpu_count() or 1))
+        self._ticks = _busy_ticks(stat, self._cores)
+        self._own_s, self._then = time.process_time(), time.monotonic()
+
+    def __call__(self) -> str | None:
+        """What they took, in words; "" for next to nothing, None where it cannot be told."""
+        ticks, own_s, now = (
+            _busy_ticks(self._stat, self._cores),
+            time.process_time() - self._own_s,
+            time.monotonic(),
+        )
+        if ticks is None or self._ticks is None:
+            return None
+        busy_s = (ticks - self._ticks) / os.sysconf("SC_CLK_TCK")
+        others = max(0.0, busy_s - own_s) / max(now - self._then, 1e-9)
+        if others <= BUSY_CORES * len(self._cores):
+            return ""
+        cores = len(self._cores)
+        return f"other processes took {others:.1f} of {cores} cores; the counter has theirs, too"
+
+
 def gpu_load(uuid: str, library_name: str = LIBRARY) -> Load:
     """What NVML says the GPU does while this process has nothing queued on it.
 

@@ -15,6 +15,7 @@ from layerscope.core.roles import Role
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.optimization import OptimizationRecord
+from layerscope.records.program_energy import ProgramEnergy
 from layerscope.records.quality import Quality
 from layerscope.records.work import Ceilings
 
@@ -217,6 +218,7 @@ class ProgramRecord:
         traced_s: what the window took.
         untraced_s: what each other call of the same model took, in order; on a GPU only those of
             `generate()`, which returns when the device is done.
+        energy: of calls like the traced one; None in older records.
     """
 
     name: str
@@ -227,6 +229,7 @@ class ProgramRecord:
     shapes: dict[str, tuple[int, ...]]
     traced_s: float
     untraced_s: tuple[float, ...]
+    energy: ProgramEnergy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,6 +330,12 @@ class RunRecord:
     def absent(self) -> tuple[tuple[str, str], ...]:
         """What the record does not hold because nobody measured it, and why."""
         return tuple(self.captured.absent.items()) if self.captured is not None else ()
+
+    @property
+    def program_energy(self) -> ProgramEnergy | None:
+        """What was read between the calls of somebody's program; None of any other run."""
+        program = self.captured.program if self.captured is not None else None
+        return program.energy if program is not None else None
 
     @property
     def planned_config(self) -> RunConfig:

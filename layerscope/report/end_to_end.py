@@ -18,6 +18,7 @@ from layerscope.records import (
 )
 from layerscope.stats.energy_summary import EnergySummary, summarise_energy
 from layerscope.stats.latency import full_batches, latency_summary
+from layerscope.stats.program_energy import summarise_program_energy
 from layerscope.stats.statistics import LatencySummary, summarise
 
 
@@ -37,6 +38,7 @@ def end_to_end(record: RunRecord) -> Iterator[tuple[str, str]]:
     if energy is not None and energy.joules_per_sample is not None:
         yield "energy", _energy_text(energy)
         yield "", _energy_method(energy, record)
+    yield from _program_energy(record)
     if record.memory is not None:
         yield "memory", _memory_text(record.memory)
     if record.quality is not None and record.quality.wer_value is not None:
@@ -99,6 +101,27 @@ def _energy_text(energy: EnergySummary) -> str:
     if energy.idle_w is not None and energy.share_above_idle is not None:
         parts.append(f"idle {energy.idle_w:.4g} W, {energy.share_above_idle:.0%} of it above idle")
     return "; ".join(parts)
+
+
+def _program_energy(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Energy of calls of somebody's program, which ran no windows of ours."""
+    read = record.program_energy
+    if read is None:
+        return
+    found = summarise_program_energy(read)
+    if found.joules_per_call is None or found.counter_error is None:
+        return
+    yield (
+        "energy",
+        f"{found.joules_per_call:.4g} J/call{_between(found.interval)}; mean {found.mean_w:.4g} W over "
+        f"{found.calls} untraced calls in {found.span_s:.3g} s",
+    )
+    text = f"{', '.join(read.sources)}, its steps may account for {found.counter_error:.1%}"
+    if found.between_calls is not None:
+        text += f"; {found.between_calls:.1%} of the time lies between calls"
+    if read.others is None:
+        text += "; whether anybody else used the device is not known"
+    yield "", text
 
 
 def _energy_method(energy: EnergySummary, record: RunRecord) -> str:

@@ -207,9 +207,10 @@ class Run:
         if self.folder is None:
             found.append(("record", f"a trace without a {RUN_FILE} beside it"))
         elif self.has_account and self.work is None:
-            captured = record is not None and record.captured is not None
-            gone = f"the folder holds no counted work ({WORK_FILE})"
-            reason = "FLOPs and bytes are not counted in a capture" if captured else gone
+            reason = f"the folder holds no counted work ({WORK_FILE})"
+            if record is not None and record.captured is not None:
+                of_a_program = record.captured.program is not None and record.report.flops.reason
+                reason = of_a_program or "FLOPs and bytes are not counted in a capture"
             found.append(("use of the device by phase, floor", reason))
         if self.findings is None:
             reason = f"neither {TRACE_FILE} nor {FINDINGS_FILE} is in the folder"

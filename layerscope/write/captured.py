@@ -14,6 +14,7 @@ import torch
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.files import RUN_FILE, TRACE_FILE
 from layerscope.core.units import NS_PER_S
+from layerscope.core.words import counted
 from layerscope.instrument.environment import read_environment
 from layerscope.instrument.profiler import compress
 from layerscope.measure.ceilings import Board, kept_ceilings
@@ -21,11 +22,13 @@ from layerscope.records import Ceilings, Environment, ModelRecord, Report, Repor
 from layerscope.records.heavy import HeavyCount
 from layerscope.records.provenance import Provenance, save_provenance
 from layerscope.records.run_record import SCHEMA_VERSION, CaptureRecord, ProgramRecord, TracePass
+from layerscope.records.work import CountedWork
 from layerscope.runs.examine import Examined, beside_of, examine, workings_of
+from layerscope.stats.program_energy import summarise_program_energy
 from layerscope.write.chosen_folder import ChosenFolder
 from layerscope.write.for_tensorboard import write_run_events, write_trace_for_plugin
 from layerscope.write.judged import judge, write_figures
-from layerscope.write.tables import account_record, write_tables
+from layerscope.write.tables import account_record, write_tables, write_work
 
 _NO_CONFIGURATION = "the program ran the model by itself, so layerscope configured nothing"
 _ABSENT = {
@@ -69,6 +72,8 @@ class Block:
         steps: decoder steps, as the program counted them; None where it did not.
         warnings: what changed inside, in words.
         program: whose call it is; None where the program holds the block itself.
+        work: of another call like the traced one; None where none was counted.
+        uncounted: why none was, where that was asked for.
     """
 
     trace: Path
@@ -81,6 +86,8 @@ class Block:
     steps: int | None = None
     warnings: tuple[str, ...] = ()
     program: ProgramRecord | None = None
+    work: CountedWork | None = None
+    uncounted: str = ""
 
 
 def save_block(block: Block, folder: Path) -> RunRecord:
@@ -95,7 +102,7 @@ def save_block(block: Block, folder: Path) -> RunRecord:
     with ChosenFolder(folder) as made:
         _bring(block.trace, made.path / TRACE_FILE)
         known = _known_before(block, made.name)
-        examined = _examined(block, known, made.path)
+        block, examined = _examined(block, known, made.path)
         return _written(block, known, examined, made.path)
 
 
@@ -134,7 +141,7 @@ def _known_before(block: Block, name: str) -> RunRecord:
         model=block.model,
         workload=None,
         ceilings=ceilings,
-        report=_report(block.program),
+        report=_REPORT,
         warnings=block.warnings,
         captured=CaptureRecord(
             device=block.device,
@@ -153,17 +160,46 @@ def _untraced_ns(program: ProgramRecord | None) -> int | None:
     return round(median(program.untraced_s) * program.calls * NS_PER_S)
 
 
-def _report(program: ProgramRecord | None) -> Report:
-    if program is None or not program.untraced_s:
-        return _REPORT
-    times = program.untraced_s
-    latency = Reported(
-        value=median(times),
-        unit="s/call",
-        definition=f"{program.call} of the program, untraced, median of {len(times)} calls",
-        reason=None,
+def _report(block: Block) -> Report:
+    """What is known of the calls around the traced one."""
+    report, program = _REPORT, block.program
+    if program is not None and program.untraced_s:
+        times = program.untraced_s
+        latency = Reported(
+            value=median(times),
+            unit="s/call",
+            definition=f"{program.call} of the program, untraced, median of {len(times)} calls",
+        )
+        report = replace(report, latency=latency)
+    if program is not None and program.energy is not None:
+        report = replace(report, energy=_energy(program))
+    if block.work is not None:
+        flops = Reported(
+            value=block.work.flops,
+            unit="FLOP/call",
+            definition=f"executed operators of a later call, {block.work.flop_convention}",
+            reason=block.work.missing_text or None,
+        )
+        report = replace(report, flops=flops)
+    elif program is not None:
+        why = block.uncounted or "not counted; layerscope run --count counts a later call"
+        report = replace(report, flops=replace(report.flops, reason=why))
+    return report
+
+
+def _energy(program: ProgramRecord) -> Reported:
+    assert program.energy is not None
+    found = summarise_program_energy(program.energy)
+    reach = (
+        "from one call to the next" if program.energy.whole_steps else "gaps between them included"
     )
-    return replace(_REPORT, latency=latency)
+    how_many = counted(found.calls, "untraced call") if found.reason is None else "untraced calls"
+    return Reported(
+        value=found.joules_per_call,
+        unit="J/call",
+        definition=(f"energy counters before and after {how_many} like the traced one, {reach}"),
+        reason=found.reason,
+    )
 
 
 def _absent(program: ProgramRecord | None) -> dict[str, str]:
@@ -182,11 +218,37 @@ def _ceilings(device: str, environment: Environment) -> tuple[Ceilings | None, s
     return None, f"{why}; a capture measures none, `layerscope ceilings` does"
 
 
-def _examined(block: Block, known: RunRecord, folder: Path) -> Examined:
-    """The account, made as whoever opens the folder makes it."""
+def _examined(block: Block, known: RunRecord, folder: Path) -> tuple[Block, Examined]:
+    """The account, made as whoever opens the folder makes it; the block without work that is not its."""
     beside = replace(beside_of(known, None, block.provenance), steps=block.steps)
     trace = folder / TRACE_FILE
-    return examine(workings_of(trace, beside), trace, beside)
+    workings = workings_of(trace, beside)
+    plain = examine(workings, trace, beside)
+    if block.work is None:
+        return block, plain
+    why = _no_match(block.work, plain)
+    if not why:
+        counted = examine(workings, trace, replace(beside, work=block.work))
+        if not counted.failures and not counted.account.table.failures():
+            return block, counted
+        why = (*counted.failures, *counted.account.table.failures())[0]
+    return replace(block, work=None, uncounted=why), plain
+
+
+def _no_match(work: CountedWork, traced: Examined) -> str:
+    """Why the counted call is not the traced one over again; "" where it is."""
+    if traced.workings.compiled is not None:
+        return "compiled code ran in the traced call, whose operators bypass the counter"
+    calls = {row.layer: 0 for row in traced.account.table.rows}
+    for row in traced.account.table.rows:
+        calls[row.layer] += row.calls
+    for layer, count in work.calls.items():
+        if layer != work.root and calls.get(layer, 0) != count:
+            return (
+                f"the counted call ran {layer} {count:,} times, the traced one "
+                f"{calls.get(layer, 0):,} times, though their inputs have the same shapes"
+            )
+    return ""
 
 
 def _without_figures(record: RunRecord, why: dict[str, str]) -> RunRecord:
@@ -200,6 +262,8 @@ def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -
     """Write everything beside the trace, the record last."""
     account = examined.account
     files = {"record": RUN_FILE, "trace": TRACE_FILE} | write_tables(account, folder)
+    if block.work is not None:
+        files |= write_work(block.work, folder)
     if block.provenance is not None:
         files |= save_provenance(block.provenance, folder)
     modules = block.model.modules
@@ -207,6 +271,7 @@ def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -
     threads = account.table.whole.host_threads
     record = replace(
         known,
+        report=_report(block),
         trace=TracePass(
             batch=None,
             size=None,

@@ -95,6 +95,12 @@ class NvmlDevice:
         die = self.library.NVML_TEMPERATURE_GPU
         return self._read(lambda: self.library.nvmlDeviceGetTemperature(self.handle, die))
 
+    def compute_processes(self) -> int | None:
+        """How many processes compute on it, this one among them; None where NVML does not tell."""
+        return self._read(
+            lambda: len(self.library.nvmlDeviceGetComputeRunningProcesses(self.handle))
+        )
+
     def state(self, clock: Clock) -> DeviceState:
         """Temperature, clocks, power limit and throttle reasons now; None where not supported."""
         library, handle = self.library, self.handle

@@ -1,5 +1,5 @@
 """Executed work: FLOPs, bytes and memory by layer, and the checks that count them a second way."""
 
-from layerscope.measure.flops.counter import count_work
+from layerscope.measure.flops.counter import Overheard, count_work, overhear_work
 
-__all__ = ["count_work"]
+__all__ = ["Overheard", "count_work", "overhear_work"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.vocabulary import ROOT_GENERATE
+from layerscope.core.words import kind_and_first_line
 from layerscope.measure.flops.layer_stack import LayerStack
 from layerscope.measure.flops.ledger import WorkLedger
-from layerscope.measure.flops.memory import meter_for
+from layerscope.measure.flops.memory import NoMeter, meter_for
 from layerscope.measure.flops.tensors import tensors_in
 from layerscope.private.names import require
 from layerscope.private.operators import (
@@ -36,8 +39,10 @@ def _decomposes(operator: Any) -> bool:
     return decomposes(operator)
 
 
-def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
-    """The dispatch mode that runs each operator and books it."""
+def _mode_over(
+    ledger: WorkLedger, saw: Callable[[Any], None], fault: Callable[[Exception], None] | None = None
+) -> Any:
+    """The dispatch mode that runs each operator and books it; `fault` takes what booking raises."""
     import torch
 
     plain, is_wrapper_class, base = operator_class(), wrapper_test(), dispatch_mode()
@@ -62,9 +67,14 @@ def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
                 if result is not NotImplemented:
                     return result
             result = func(*args, **kwargs)
-            for tensor in tensors_in(result):
-                saw(tensor)
-            ledger.book(func, args, kwargs, result)
+            try:
+                for tensor in tensors_in(result):
+                    saw(tensor)
+                ledger.book(func, args, kwargs, result)
+            except Exception as error:
+                if fault is None:
+                    raise
+                fault(error)
             return result
 
     return WorkMode()
@@ -104,6 +114,54 @@ def count_work(
     return _counted(stack, ledger, root, meter.method)
 
 
+@dataclass(frozen=True)
+class Overheard:
+    """What counting a call of somebody else's gave.
+
+    Attributes:
+        result: of the call.
+        work: None where counting failed, for the `reason`.
+    """
+
+    result: Any
+    work: CountedWork | None
+    reason: str = ""
+
+
+def overhear_work(
+    model: torch.nn.Module, run: Callable[[], Any], *, root: str = ROOT_GENERATE
+) -> Overheard:
+    """`count_work` of a call that belongs to somebody else's program, which must not notice.
+
+    Its result is handed on. No error of the counting reaches it, the calls of other threads are not
+    mixed with it, CUDA's peak counters stay (so memory is not measured), and compiled code stays
+    compiled: who calls this makes sure that there is none.
+
+    Raises:
+        Whatever `run` raises; the hooks are removed first.
+    """
+    faults: list[Exception] = []
+    exits = ExitStack()
+    try:
+        require(COUNTED)
+        meter = NoMeter()
+        stack = LayerStack(model, root, meter)
+        ledger = WorkLedger(model, stack)
+        exits.enter_context(stack.attached(faults.append))
+        exits.enter_context(_mode_over(ledger, meter.saw, faults.append))
+    except Exception as error:
+        exits.close()
+        return Overheard(run(), None, kind_and_first_line(error))
+    with exits:
+        result = run()
+    if faults:
+        return Overheard(result, None, kind_and_first_line(faults[0]))
+    try:
+        return Overheard(result, _counted(stack, ledger, root, meter.method))
+    except Exception as error:
+        return Overheard(result, None, kind_and_first_line(error))
+
+
 def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> CountedWork:
     steps = stack.steps()
     places = stack.places(steps)
@@ -126,7 +184,7 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
             bytes_self=done[key].bytes_self,
             operators=done[key].operators,
             heavy=dict(done[key].heavy),
-            memory_peak_bytes=peaks[key],
+            memory_peak_bytes=peaks[key] if method else None,
         )
         for key, count in calls.items()
     )
@@ -143,7 +201,7 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
         moved=_listed(ledger.moved),
         views=ledger.views,
         decoder_steps=len(steps.phases),
-        memory_peak_bytes=max(peaks.values(), default=None),
+        memory_peak_bytes=max(peaks.values(), default=None) if method else None,
         memory_method=method,
     )
 

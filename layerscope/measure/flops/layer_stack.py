@@ -7,9 +7,10 @@ gone when `attached()` ends, whatever happened inside.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.roles import REST, STEP_PHASES, decoders
@@ -84,25 +85,40 @@ class LayerStack:
         return self.frames[-1]
 
     @contextmanager
-    def attached(self) -> Iterator[LayerStack]:
-        """Open the root's frame and hook every module; undo both at the end."""
+    def attached(self, fault: Callable[[Exception], None] | None = None) -> Iterator[LayerStack]:
+        """Open the root's frame and hook every module; undo both at the end.
+
+        Args:
+            fault: given where the calls are somebody else's: takes what a hook would raise, and calls
+                on other threads than this one are left out.
+        """
         import torch
 
-        loop = DecoderLoop()
+        loop, thread = DecoderLoop(), get_ident()
+
+        def guarded(do: Callable[..., None], *given: Any) -> None:
+            # A hook that does work while dynamo traces would break the graph in pieces.
+            if torch.compiler.is_compiling() or (fault is not None and get_ident() != thread):
+                return
+            try:
+                do(*given)
+            except Exception as error:
+                if fault is None:
+                    raise
+                fault(error)
 
         def enter(module: torch.nn.Module, _args: Any) -> None:
-            # A hook that does work while dynamo traces would break the graph in pieces.
-            if not torch.compiler.is_compiling():
-                self._push(module)
+            guarded(self._push, module)
+
+        def begin_step(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+            self._push(module)
+            self._note_step(goes_on=loop.goes_on(args, kwargs))
 
         def enter_step(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-            if not torch.compiler.is_compiling():
-                self._push(module)
-                self._note_step(goes_on=loop.goes_on(args, kwargs))
+            guarded(begin_step, module, args, kwargs)
 
         def leave(module: torch.nn.Module, _args: Any, _result: Any) -> None:
-            if not torch.compiler.is_compiling():
-                self._pop(module)
+            guarded(self._pop, module)
 
         handles = []
         self._push(None)

@@ -24,6 +24,22 @@ class MemoryMeter(Protocol):
         """Take note of a tensor that an operator returned."""
 
 
+class NoMeter:
+    """Measures nothing; `method` is empty."""
+
+    method = ""
+
+    def peak(self) -> int:
+        """Nothing was seen."""
+        return 0
+
+    def reset(self) -> None:
+        """Leave all counters as they are."""
+
+    def saw(self, tensor: torch.Tensor) -> None:
+        """Nothing is noted."""
+
+
 class AllocatorMeter:
     """CUDA's caching allocator: bytes handed out, operators' workspaces included."""
 

@@ -11,6 +11,7 @@ from layerscope.records.run_record import Reported
 from layerscope.report.quantities import per_batch, per_sample, reported_text
 from layerscope.stats.energy_summary import summarise_energy
 from layerscope.stats.latency import latency_summary
+from layerscope.stats.program_energy import summarise_program_energy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +82,9 @@ def _latency_interval(record: RunRecord) -> str:
 
 
 def _energy_interval(record: RunRecord) -> str:
+    if record.program_energy is not None:
+        found = summarise_program_energy(record.program_energy)
+        return _interval(found.interval, f"{found.calls} calls", "J per call")
     if record.energy is None:
         return ""
     energy = summarise_energy(record.energy, seed=record.seed)
@@ -102,14 +106,18 @@ def _interval(interval: Interval | None, of: str, unit: str, scale: float = 1.0)
     return f"{of}; {100 * interval.confidence:.0f} % interval {bounds}"
 
 
+def _energy_of(record: RunRecord) -> Interval | None:
+    if record.program_energy is not None:
+        return summarise_program_energy(record.program_energy).interval
+    return summarise_energy(record.energy, seed=record.seed).interval if record.energy else None
+
+
 def interval_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
     """(number, method): how each interval that is shown was made."""
     latency = latency_summary(record)
     found = {
         "latency": latency.interval if latency else None,
-        "energy": summarise_energy(record.energy, seed=record.seed).interval
-        if record.energy
-        else None,
+        "energy": _energy_of(record),
         "WER": record.quality.wer_interval if record.quality else None,
     }
     for name, interval in found.items():

@@ -20,6 +20,7 @@ class Asked:
         steps: how many calls one window holds.
         every: trace again every so many calls; None traces once.
         keep: windows that are kept of each process, the newest.
+        count: run a later call of the traced one's shapes under the counter of FLOPs and bytes.
         model: class name, or module.name, of the model; None takes the largest that is called.
     """
 
@@ -29,6 +30,7 @@ class Asked:
     every: int | None = None
     keep: int = 4
     model: str | None = None
+    count: bool = False
 
     def text(self) -> str:
         """For the environment of the program. The spool comes first, for who cannot read the rest."""

@@ -11,12 +11,27 @@ from typing import Any
 
 import msgspec
 
-from layerscope.core.errors import LayerscopeError
-from layerscope.core.files import TRACE_FILE
+from layerscope.core.errors import DataError, LayerscopeError
+from layerscope.core.files import TRACE_FILE, read_json_if_there
 from layerscope.core.run_name import as_word, stamp_of
 from layerscope.core.words import counted
+from layerscope.measure.clock import Clock, SystemClock
+from layerscope.records.energy_record import EnergyAbsent
+from layerscope.records.program_energy import ProgramEnergy
 from layerscope.records.run_record import ProgramRecord
-from layerscope.run.program.spool import BLOCK, CALLS, COUNTS, NOTES, spooled
+from layerscope.records.work import CountedWork
+from layerscope.run.program.counters import OpenMeters, close_meters, open_meters, step_of
+from layerscope.run.program.spool import (
+    BLOCK,
+    CALLS,
+    COUNTS,
+    DEVICES,
+    ENERGY,
+    NOTES,
+    UNCOUNTED,
+    WORK,
+    spooled,
+)
 from layerscope.write.captured import Block, save_block
 
 _GENERATE, _CALL = "generate()", "the model's call"
@@ -77,8 +92,11 @@ def _saved(
         shapes={name: tuple(shape) for name, shape in called["shapes"].items()},
         traced_s=called["took_s"],
         untraced_s=_untraced(process, called, block.device),
+        energy=energy_of(window),
     )
-    block = replace(block, trace=window / TRACE_FILE, program=seen)
+    work, uncounted = _work(window)
+    trace = window / TRACE_FILE
+    block = replace(block, trace=trace, program=seen, work=work, uncounted=uncounted)
     folder = _free(out, f"{stamp_of(block.ended)}-{as_word(called['model'])}-run{tail}")
     try:
         save_block(block, folder)
@@ -86,6 +104,39 @@ def _saved(
         found.notes.append(f"{window.name} not saved: {error}")
         return
     found.folders.append(folder)
+
+
+def energy_of(
+    window: Path, meters: OpenMeters = open_meters, clock: Clock | None = None
+) -> ProgramEnergy:
+    """What was read behind a window, and how often the counters move, which the program was not kept
+    waiting for."""
+    try:
+        energy = read_json_if_there(window / ENERGY, ProgramEnergy, "energy of a program's calls")
+        uuids = read_json_if_there(window / DEVICES, list[str], "devices")
+    except DataError as error:
+        return ProgramEnergy(reason=str(error))
+    if energy is None:
+        return ProgramEnergy(reason="the program ended with the traced call")
+    if energy.reason is not None or not any(len(stretch) > 1 for stretch in energy.stretches):
+        return energy
+    opened = meters(uuids or [])
+    if isinstance(opened, EnergyAbsent):
+        return replace(energy, reason=opened.reason)
+    try:
+        return replace(energy, counter_step_s=step_of(opened, clock or SystemClock()))
+    finally:
+        close_meters(opened)
+
+
+def _work(window: Path) -> tuple[CountedWork | None, str]:
+    """The work of a counted call, or why there is none; neither where none was asked for."""
+    try:
+        work = read_json_if_there(window / WORK, CountedWork, "a count of work")
+    except DataError as error:
+        return None, str(error)
+    why = window / UNCOUNTED
+    return work, why.read_text(encoding="utf-8") if work is None and why.is_file() else ""
 
 
 def _free(out: Path, name: str) -> Path:

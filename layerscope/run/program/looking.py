@@ -14,43 +14,27 @@ import os
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.parameter import is_lazy
 
 from layerscope.run.program.asked import Asked
+from layerscope.run.program.generating import generating
 from layerscope.run.program.replaced import CALL, GENERATE, Call, EveryModule, OfClasses
+from layerscope.run.program.roots import Root, Roots
 from layerscope.run.program.spool import Spool
 from layerscope.run.program.window import Window
 
-_MOST_FRAMES = 60
-# Calls that are tried where a window cannot begin: a program that profiles itself may be done with it.
-_MOST_TRIES = 10
+if TYPE_CHECKING:
+    from layerscope.run.program.afterwards import Afterwards
+    from layerscope.run.program.counters import OpenMeters
+
 # Calls that are timed behind the last window, before nothing is looked at any more.
 _AFTERWARDS = 5
 # Replacing the call of all modules costs some 100 µs (every class of theirs is told): after so many
 # calls of roots it is done ever more rarely.
 _OFTEN = 16
-_MOST_ROOTS = 512
-
-
-class _Root:
-    """A module that is called by no other module's call, and how often it has been."""
-
-    def __init__(self, module: torch.nn.Module, generates: bool) -> None:
-        self.module = weakref.ref(module)
-        self.name = type(module).__name__
-        self.generates = generates
-        self.params = _params(module)
-        self.calls = 0
-        self.windows = 0
-        self.last_traced = 0
-        self.tries = 0
-        self.compiling: Any = None  # what notes which layers its compiled code comes from
 
 
 class Looking:
@@ -59,16 +43,18 @@ class Looking:
     Args:
         asked: which call is to be traced.
         spool: takes what is seen.
+        meters: opens the energy counters of what holds the model; None: those of this machine.
     """
 
-    def __init__(self, asked: Asked, spool: Spool) -> None:
-        self._asked, self._spool = asked, spool
-        self._roots: dict[tuple[int, bool], _Root] = {}
+    def __init__(self, asked: Asked, spool: Spool, meters: OpenMeters | None = None) -> None:
+        self._asked, self._spool, self._meters = asked, spool, meters
+        self._roots = Roots(asked)
         self._here = threading.local()
         self._lock = threading.Lock()
         self._every = EveryModule(self._call_of_any())
         self._classes = OfClasses(self._every)
         self._window: Window | None = None
+        self._after: Afterwards | None = None  # of the newest window that has closed
         self._windows = 0  # of all roots
         self._next_please = False
         self._inside = 0  # calls of roots that run now, in all threads
@@ -89,7 +75,7 @@ class Looking:
         Called by a signal's handler, so without the lock: the thread that holds it may be this one.
         """
         self._next_please = True
-        for root in tuple(self._roots.values()):
+        for root in self._roots:
             module = root.module()
             if module is not None:  # nothing may be looked at any more
                 self._watch_class(type(module), root.generates)
@@ -99,13 +85,15 @@ class Looking:
         if os.getpid() != self._process:
             return
         self._guarded(self._close)
+        self._guarded(self._close_after)
         self._guarded(self._count)
 
     def _forked(self) -> None:
         """A fork has a count of its own; the window that was open is its parent's."""
         self._process = os.getpid()
         self._spool = self._spool.of_this_process()
-        self._roots, self._window, self._windows, self._inside = {}, None, 0, 0
+        self._roots, self._window, self._after = Roots(self._asked), None, None
+        self._windows = self._inside = 0
         self._lock = threading.Lock()
 
     def _call_of_any(self) -> Call:
@@ -115,7 +103,7 @@ class Looking:
             every = looking._every
             if getattr(looking._here, "inside", False) or every.is_given_up:
                 return every.beneath(module, *args, **kwargs)
-            owner = looking._owner()
+            owner = generating(sys._getframe(1))
             if owner is None:
                 return looking._under(module, False, every.beneath, args, kwargs)
             # In the middle of its first `generate()`, which nobody saw begin.
@@ -127,19 +115,6 @@ class Looking:
                 looking._here.inside = False
 
         return call
-
-    def _owner(self) -> torch.nn.Module | None:
-        """The module whose `generate` this call comes out of, if any; the outermost of several."""
-        found: torch.nn.Module | None = None
-        frame: FrameType | None = sys._getframe(2)
-        for _ in range(_MOST_FRAMES):
-            if frame is None:
-                break
-            if frame.f_code.co_name == GENERATE:
-                owner = frame.f_locals.get("self")
-                found = owner if isinstance(owner, torch.nn.Module) else found
-            frame = frame.f_back
-        return found
 
     def _watch_generate(self, owner: torch.nn.Module) -> None:
         with self._lock:
@@ -161,19 +136,12 @@ class Looking:
 
         self._classes.put(cls, GENERATE if generates else CALL, of)
 
-    def _root(self, module: torch.nn.Module, generates: bool) -> _Root:
-        key = id(module), generates
-        root = self._roots.get(key)
-        if root is None or root.module() is not module:
-            self._forget_dead()
-            root = self._roots[key] = _Root(module, generates)
+    def _root(self, module: torch.nn.Module, generates: bool) -> Root:
+        root = self._roots.find(module, generates)
+        if root is None:
+            root = self._roots.add(module, generates)
             self._watch_class(type(module), generates)
         return root
-
-    def _forget_dead(self) -> None:
-        """Modules that are made anew for every step must not be kept count of for ever."""
-        if len(self._roots) >= _MOST_ROOTS:
-            self._roots = {key: r for key, r in self._roots.items() if r.module() is not None}
 
     def _under(
         self,
@@ -186,6 +154,7 @@ class Looking:
         """Run a root's call: traced where it is its turn, else timed."""
         if torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
             return original(module, *args, **kwargs)  # a compiler's call, not the program's
+        counting: Afterwards | None = None
         # Modules that are called from here on, ours too, are nobody's roots.
         self._here.inside = True
         try:
@@ -198,8 +167,10 @@ class Looking:
                 if root.calls == 1:
                     self._watch_compiling(root, module)
                 elif root.calls == 2:
-                    root.params = _params(module)  # lazy ones have their shapes now
+                    root.weigh()
                 window = self._turn(root, module, args, kwargs)
+                if window is None and self._after is not None:
+                    counting = self._meanwhile(self._after, root, module, args, kwargs)
         except Exception as error:
             window = root = None
             self._spool.note(error)
@@ -208,14 +179,18 @@ class Looking:
             original = _by_instance
         began = time.perf_counter()
         try:
-            result = original(module, *args, **kwargs)
+            if counting is not None:
+                result = counting.count(module, lambda: original(module, *args, **kwargs))
+            else:
+                result = original(module, *args, **kwargs)
         except BaseException as error:
             failed = error  # Python unbinds `error` at the end of this branch
             self._guarded(lambda: self._failed(root, window, failed))
             raise
         else:
             took_s = time.perf_counter() - began
-            self._guarded(lambda: self._ended(root, window, took_s))
+            timed_s = took_s if counting is None else None
+            self._guarded(lambda: self._ended(root, window, timed_s))
             return result
         finally:
             self._here.inside = False
@@ -225,7 +200,7 @@ class Looking:
                     self._every.put()
 
     def _turn(
-        self, root: _Root, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, root: Root, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Window | None:
         """The window that this call runs in; one that reaches to this call is closed first."""
         if self._window is not None:
@@ -234,7 +209,7 @@ class Looking:
             if self._window.reaches(root.calls):
                 return self._window
             self._close()
-        if not self._is_wanted(root):
+        if not self._roots.is_wanted(root, now=self._next_please):
             return None
         self._next_please = False
         window = Window(module, self._asked, self._spool, root.calls, self._windows, root.compiling)
@@ -248,7 +223,7 @@ class Looking:
         self._window = window
         return window
 
-    def _watch_compiling(self, root: _Root, module: torch.nn.Module) -> None:
+    def _watch_compiling(self, root: Root, module: torch.nn.Module) -> None:
         """Before the first call of a compiled model, which compiles it."""
         from layerscope.core.errors import LayerscopeError
         from layerscope.private.modules import compiled_call, original_of
@@ -266,33 +241,40 @@ class Looking:
             root.compiling = None
             self._spool.note(f"{root.name}: its compiled code is not taken apart: {error}")
 
-    def _is_wanted(self, root: _Root) -> bool:
-        asked = self._asked
-        if asked.model is not None and not _is_named(root, asked.model):
-            return False
-        others = [other for other in self._roots.values() if other is not root]
-        if asked.model is None and any(other.params > root.params for other in others):
-            return False
-        if any(other.windows and other.params >= root.params for other in others):
-            return False  # of several as large the first is the model
-        if self._next_please:
-            return True
-        if not root.windows:
-            return root.calls >= asked.step and root.tries < _MOST_TRIES
-        return asked.every is not None and root.calls - root.last_traced >= asked.every
+    def _meanwhile(
+        self,
+        after: Afterwards,
+        root: Root,
+        module: torch.nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Afterwards | None:
+        """Tell what looks at the calls behind a window; itself where it is to count this one."""
+        alone = self._inside == 1
+        if after.is_of(module, root.generates):
+            return after if after.begins(args, kwargs, alone=alone) else None
+        if not alone:
+            after.disturbed()
+        return None
 
-    def _ended(self, root: _Root | None, window: Window | None, took_s: float) -> None:
+    def _ended(self, root: Root | None, window: Window | None, took_s: float | None) -> None:
+        """A call is over; `took_s` is None where it was counted, which takes longer."""
         if root is None:
             return
         with self._lock:
-            if window is None:
-                self._spool.timed(root.name, root.generates, root.calls, took_s)
-            elif window.ends_with(root.calls):
-                self._close()
+            if window is not None:
+                if window.ends_with(root.calls):
+                    self._close()
+            else:
+                module = root.module()
+                if module is not None and self._after is not None:
+                    self._after.ended(module, root.generates)
+                if took_s is not None:
+                    self._spool.timed(root.name, root.generates, root.calls, took_s)
             if root.windows and self._window is None:
                 self._leave(root)
 
-    def _failed(self, root: _Root | None, window: Window | None, error: BaseException) -> None:
+    def _failed(self, root: Root | None, window: Window | None, error: BaseException) -> None:
         """The program's own error: a window it falls into holds no whole call."""
         with self._lock:
             if root is not None and window is not None and window is self._window:
@@ -300,24 +282,34 @@ class Looking:
                 window.abandon(error)
                 root.windows -= 1
                 root.tries += 1
+            elif self._after is not None:
+                self._after.failed()
 
-    def _leave(self, root: _Root) -> None:
+    def _leave(self, root: Root) -> None:
         """From now on look at the classes of roots alone, and after some calls at nothing."""
         self._every.give_up()
         if self._asked.every is None:
             while self._watching:
                 self._watching.pop().__exit__(None, None, None)
-            if root.calls - root.last_traced >= _AFTERWARDS:
+            done = self._after is None or self._after.is_done
+            if done and root.calls - root.last_traced >= _AFTERWARDS:
                 self._classes.put_back()
 
     def _close(self) -> None:
         window, self._window = self._window, None
         if window is not None:
+            self._close_after()
             window.close()
+            self._after = window.afterwards(self._meters)
+
+    def _close_after(self) -> None:
+        after, self._after = self._after, None
+        if after is not None:
+            after.close()
 
     def _count(self) -> None:
         self._spool.flush()
-        for root in self._roots.values():
+        for root in self._roots:
             self._spool.counted(root.name, root.generates, root.calls, root.params, root.windows)
 
     def _guarded(self, do: Callable[[], None]) -> None:
@@ -335,16 +327,6 @@ def look(text: str) -> None:
 
 def _by_instance(module: Any, *args: Any, **kwargs: Any) -> Any:
     return module.generate(*args, **kwargs)
-
-
-def _params(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if not is_lazy(p))
-
-
-def _is_named(root: _Root, name: str) -> bool:
-    module = root.module()
-    cls = type(module)
-    return module is not None and name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}")
 
 
 def _on_signal(looking: Looking) -> None:

@@ -18,6 +18,9 @@ from layerscope.core.words import kind_and_first_line
 from layerscope.run.program.asked import Asked
 
 CALLS, NOTES, COUNTS, BLOCK = "calls.jsonl", "notes.txt", "counts.json", "block.json"
+# Beside a window's block: the energy of the calls behind it, the GPUs whose counters were read, the work
+# of a counted call, or why none was.
+ENERGY, DEVICES, WORK, UNCOUNTED = "energy.json", "devices.json", "work.json", "uncounted.txt"
 _MOST_CALLS = 2000
 _MOST_NOTES = 20
 _AT_MOST_S = 0.2  # calls wait so long, then they are written: all but these are kept, come what may

@@ -7,15 +7,18 @@ import shutil
 import threading
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from layerscope.core.files import TRACE_FILE
 from layerscope.run.program.asked import Asked
+from layerscope.run.program.shapes import shapes_of
 from layerscope.run.program.spool import BLOCK, Spool
 
-_MOST_SHAPES = 40
+if TYPE_CHECKING:
+    from layerscope.run.program.afterwards import Afterwards
+    from layerscope.run.program.counters import OpenMeters
 
 
 class Window:
@@ -40,7 +43,7 @@ class Window:
         compiling: Any = None,
     ) -> None:
         self._model, self._spool, self._compiling = model, spool, compiling
-        self._number, self._windows = number, windows
+        self._asked, self._number, self._windows = asked, number, windows
         self._last = number + asked.steps - 1
         self._trains = model.training and torch.is_grad_enabled()
         self._thread = threading.get_ident()
@@ -53,13 +56,14 @@ class Window:
         from layerscope.run.capture import capture
 
         self._folder = self._spool.new_window(self._windows)
+        self._shapes = shapes_of(args, kwargs)
         self._called = {
             "model": type(self._model).__name__,
             "generates": generates,
             "first": self._number,
             "last": self._last,
             "trains": self._trains,
-            "shapes": _shapes(args, kwargs),
+            "shapes": self._shapes,
         }
         self._capture = capture(self._model, self._folder / TRACE_FILE, self._compiling)
         try:
@@ -96,19 +100,24 @@ class Window:
         text = json.dumps({"called": called, "block": block})
         (self._folder / BLOCK).write_text(text, encoding="utf-8")
 
+    def afterwards(self, meters: OpenMeters | None) -> Afterwards:
+        """What is to be learnt of the calls behind it, once it has closed."""
+        from layerscope.run.program.afterwards import Afterwards
+
+        return Afterwards(
+            self._model,
+            self._folder,
+            self._shapes,
+            generates=bool(self._called["generates"]),
+            trains=self._trains,
+            calls=self._asked.steps,
+            counts=self._asked.count,
+            meters=meters,
+        )
+
     def abandon(self, error: BaseException) -> None:
         """End without a result: the program's own error went through it."""
         self._capture.__exit__(type(error), error, error.__traceback__)
         shutil.rmtree(self._folder, ignore_errors=True)
         name = self._called["model"]
         self._spool.note(f"call {self._number} of {name} raised {type(error).__name__}: not traced")
-
-
-def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, list[int]]:
-    """The shapes of the tensors that a call was given, by name or place."""
-    named = {**{str(place): value for place, value in enumerate(args)}, **kwargs}
-    found: dict[str, list[int]] = {}
-    for name, value in named.items():
-        if isinstance(value, torch.Tensor) and len(found) < _MOST_SHAPES:
-            found[name] = list(value.shape)
-    return found

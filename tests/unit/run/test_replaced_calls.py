@@ -50,7 +50,7 @@ def looking(tmp_path: Any) -> Iterator[Looking]:
 
 
 def counts(looking: Looking) -> dict[tuple[str, bool], int]:
-    return {(root.name, root.generates): root.calls for root in looking._roots.values()}
+    return {(root.name, root.generates): root.calls for root in looking._roots}
 
 
 def test_roots_are_counted_and_what_is_inside_them_is_not(looking: Looking) -> None:
@@ -97,7 +97,7 @@ def test_what_torch_jit_traces_is_no_call_of_the_program(looking: Looking) -> No
     traced = torch.jit.trace(Talker(), torch.ones(1, 4))
     traced(torch.ones(1, 4))
     assert counts(looking)["TopLevelTracedModule", False] == 1
-    assert all(type(root.params) is int for root in looking._roots.values())
+    assert all(type(root.params) is int for root in looking._roots)
 
 
 def test_modules_of_a_moment_are_forgotten(looking: Looking) -> None:
