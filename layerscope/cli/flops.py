@@ -11,7 +11,7 @@ from layerscope.cli.verb import verb
 
 _FIELDS = (
     "model", "revision", "weights", "processor", "dataset", "data_dir", "data_revision",
-    "batch_size", "image_size",
+    "batch_size", "image_size", "image_tokens",
     "max_input_len", "max_new_tokens", "num_beams", "device", "dtype", "dtype_layout", "attention",
     "seed",
 )  # fmt: skip
