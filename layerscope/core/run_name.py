@@ -9,10 +9,13 @@ from layerscope.core.remedy import without_alias
 from layerscope.core.run_config import RunConfig
 
 
-def run_name(config: RunConfig, now: datetime | None = None) -> str:
+def run_name(config: RunConfig, now: datetime | None = None, *, sized: bool = True) -> str:
     """`<utc time>-<model>-b<batch>-<size>px` and what departs from the defaults, sortable by time.
 
     Image tokens that were asked for stand in the place of the size, and so do images' own sizes.
+
+    Args:
+        sized: whether `image_size` was given; a model that takes one size alone may yet say another.
     """
     model = as_word(config.model.rstrip("/").rsplit("/", 1)[-1])
     extra = [config.dataset]
@@ -23,12 +26,13 @@ def run_name(config: RunConfig, now: datetime | None = None) -> str:
     extra.extend(without_alias(config.optimizations))
     tail = "-".join(extra)
     stamp = stamp_of(now or datetime.now(UTC))
-    size = f"{config.image_size}px"
+    size = f"{config.image_size}px" if sized else ""
     if config.image_tokens is not None:
         size = f"{config.image_tokens}tokens"
     elif config.image_size_mode == "processor":
         size = "own-sizes"
-    return f"{stamp}-{model}-b{config.batch_size}-{size}-{tail}"
+    words = (stamp, model, f"b{config.batch_size}", size, tail)
+    return "-".join(word for word in words if word)
 
 
 def stamp_of(time: datetime) -> str:

@@ -21,6 +21,7 @@ from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture
 from layerscope.report.sums import total_of
 from layerscope.report.sweep.figures import write_sweep_figures
+from layerscope.report.sweep.phase_figures import write_phase_figures
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.runs.run import Run
 from layerscope.runs.sweep_folder import Finished, SweepFolder, check_same
@@ -164,12 +165,13 @@ def _pictures(
     root: Path, rows: Sequence[SweepRow], axes: Sequence[str], name: str
 ) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The sweep's own figures; drawn again where its command did not end."""
-    roles = [f"against_{axis}" for axis in axes]
+    roles = [f"{of}against_{axis}" for axis in axes for of in ("", "phases_")]
     if (root / FIGURES_FOLDER).exists():
         pictures, missing = read_pictures(root, roles)
     else:
         with TemporaryDirectory(prefix="layerscope-report-") as drawn:
             write_sweep_figures(rows, axes, Path(drawn), name)
+            write_phase_figures(rows, axes, root, Path(drawn), name)
             pictures, missing = read_pictures(Path(drawn), roles)
     # An axis along which nothing was measured twice has no figure: that is no loss to speak of.
     said = tuple(item for item in missing if "is not in the folder" not in item[1])

@@ -73,7 +73,7 @@ class SweepFolder:
 
     def name_of(self, cell: Cell) -> str:
         """The name of the run folder that this cell gets now."""
-        return f"{run_name(cell.config)}-{cell.id}"
+        return f"{run_name(cell.config, sized='image_size' in cell.given)}-{cell.id}"
 
     def staging(self) -> Path:
         """A new folder inside that counts as half-written, for cells made elsewhere to arrive in."""

@@ -23,6 +23,7 @@ from layerscope.report.sweep.files import (
 )
 from layerscope.report.sweep.groups import write_sweep_groups_csv
 from layerscope.report.sweep.markdown import sweep_markdown, write_markdown
+from layerscope.report.sweep.phase_figures import write_phase_figures
 from layerscope.report.tensorboard import write_sweep_events
 from layerscope.sweep.run import SweepResult
 
@@ -53,6 +54,7 @@ def publish(result: SweepResult, derived: Derived) -> dict[str, Path]:
         inferred = reference_tables()["inferred"]
         more = (beside_markdown(derived.beside, rows, axes, inferred),)
     files |= write_sweep_figures(rows, axes, root, result.config.name)
+    files |= write_phase_figures(rows, axes, root, root, result.config.name)
     page = sweep_markdown(result.config.name, rows, axes, derived.exponents, derived.front, more)
     write_markdown(page, files["page"])
     files["tensorboard"] = write_sweep_events(rows, axes, root, result.config.name, page)

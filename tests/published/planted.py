@@ -49,15 +49,9 @@ def _on_a_gpu(p: Page) -> None:
     p.given("one H200, torch 2.11.0+cu130, transformers 5.24")
     p.says("{} off, {} lost; lengths within", found["off"], found["lost"])
     p.says("lengths within {:.2f} %", 100 * max(_error(r) for r in rows if r["found_us"]))
-    lost = [r for r in rows if r["verdict"] == "unknown"]
-    p.says("The {} are all delays of the second window with threads", len(lost))
-    second = [r for r in rows if (r["mode"], r["model"]) == ("threads", "tower x3")]
-    assert lost == second
-    assert {r["layer"].split(".")[1] for r in lost} == {"0", "1", "2"}
-    assert {r["found_layer"] for r in lost} == {"(outside model)"}
     assert not record["failed"] + record["left_out"]
     assert len(rows) >= 300
-    assert not found["wrong"] + found["lost"] + found["off"]
+    assert not found["wrong"] + found["lost"] + found["off"] + found["unknown"]
 
 
 def _judged(p: Page, device: str) -> tuple[tuple[Row, ...], Any, Counter[str]]:

@@ -152,7 +152,9 @@ def _named(sent: SentSweep, rows: list[SweepRow]) -> list[NamedRows]:
 
 
 def _caption(role: str) -> str:
-    axis = role.removeprefix("against_")
+    axis = role.removeprefix("phases_").removeprefix("against_")
+    if role.startswith("phases_"):
+        return f"The profiled batch's time by phase against {axis}, both scales logarithmic."
     return f"Each number against {axis}, with intervals: 95 %, for latency from 24 batches on."
 
 
