@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 )
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
+@click.option("--timings", is_flag=True, help="Print where the command's own time went, too.")
 def command(
     config_file: str | None,
     strict: bool,
     quiet: bool,
     as_json: bool,
+    timings: bool,
     **given: Any,
 ) -> None:
     """Run a model on batches of samples and account for its time, layer by layer."""
@@ -37,17 +39,21 @@ def command(
     said, where = read_options(config_file, given)
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
     resolve(said, cuda=said.get("device") == "cuda", where=where)
-    _run(said, where, strict=strict, quiet=quiet, as_json=as_json)
+    _run(said, where, strict=strict, quiet=quiet, as_json=as_json, timings=timings)
 
 
-def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json: bool) -> None:
+def _run(
+    said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json: bool, timings: bool
+) -> None:
     import torch
     from rich.console import Console
 
     from layerscope.config.resolve import resolve
     from layerscope.core.errors import AccountingError, EnvironmentProblem
+    from layerscope.core.process_age import process_age_s
     from layerscope.passes.profile import profile
     from layerscope.report.progress import ProgressReporter
+    from layerscope.report.timings import render_timings
 
     resolved = resolve(said, cuda=torch.cuda.is_available(), where=where)
     silent = quiet or as_json
@@ -61,8 +67,11 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
     if resolved.choices:
         # The first line says which model and why; the screen repeats all choices at the end.
         announce("; ".join(resolved.choices))
-    finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
+    reporter = ProgressReporter(beside, quiet=silent)
+    finished = profile(resolved, reporter, announce, age_s=process_age_s())
     _show(finished, quiet=quiet, as_json=as_json)
+    if timings and not as_json:
+        render_timings(finished.record, Console())
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":
         raise AccountingError(

@@ -23,6 +23,7 @@ from layerscope.records import (
 from layerscope.records.finding import Findings
 from layerscope.records.layer_energy import ReplayRecord
 from layerscope.records.optimization import OptimizationRecord
+from layerscope.records.pass_time import PassTime
 from layerscope.records.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Draft:
         files: role -> name of each file in the run's folder.
         failures: why the account is not to be trusted.
         warnings: what the user should know of the run.
+        command: how the passes spent their time; known when all have ended.
     """
 
     first: Sequence[Sample] = ()
@@ -85,6 +87,7 @@ class Draft:
     files: dict[str, str] = field(default_factory=lambda: {"record": RUN_FILE})
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    command: tuple[PassTime, ...] = ()
 
     @property
     def latency(self) -> tuple[LatencySample, ...]:

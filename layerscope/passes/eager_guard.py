@@ -14,6 +14,7 @@ from layerscope.passes.draft import Draft
 from layerscope.passes.session import Session
 from layerscope.records import RunConfig
 from layerscope.records.optimization import TokenDifference, TokensAgainstEager
+from layerscope.workload.calls import Calls
 from layerscope.workload.compiled import uncompiled
 from layerscope.workload.dtype_layout import torch_dtype
 from layerscope.workload.generation import Generator
@@ -35,20 +36,25 @@ def eager_guard(session: Session, draft: Draft) -> None:
         session.progress.task("the same samples, eagerly", 1) as advance,
         uncompiled(session.parts),
     ):
-        draft.eager = against_eager(session.model.model, eager, full)
+        calls = session.generator.calls
+        draft.eager = against_eager(session.model.model, eager, full, calls)
         advance(1)
 
 
 def against_eager(
-    model: torch.nn.Module, config: RunConfig, timed: Sequence[TimedBatch]
+    model: torch.nn.Module,
+    config: RunConfig,
+    timed: Sequence[TimedBatch],
+    calls: Calls | None = None,
 ) -> EagerRun:
     """Compare tokens with eager ones, batch by batch. The model must be uncompiled meanwhile.
 
     Args:
         config: the run's without what is compiled.
         timed: batches whose inputs are still there.
+        calls: counts the calls of `generate()`.
     """
-    generator = Generator(model, config)
+    generator = Generator(model, config, calls=calls)
     samples = equal = 0
     caches: list[int] = []
     differences: list[TokenDifference] = []

@@ -23,13 +23,14 @@ def energy(session: Session, draft: Draft) -> None:
     """
     clock = SystemClock()
     count = max(MIN_WINDOWS, len(draft.kept))
+    tokens_of = {t.batch.record.index: sum(t.generated.new_tokens) for t in draft.batches}
     with meters_of(session.config.device, clock) as found:
         if isinstance(found.meters, EnergyAbsent):
             draft.energy = measure_energy(found.meters, [], clock)
             return
         with session.progress.task("measure energy, windows", count) as advance:
             batches = itertools.islice(itertools.cycle(draft.kept), count)
-            works = [batch_work(session, batch) for batch in batches]
+            works = [batch_work(session, b, tokens_of[b.record.index]) for b in batches]
             draft.energy = measure_energy(
                 found.meters, works, clock, states=found.states, driver=found.driver()
             )

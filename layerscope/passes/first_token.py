@@ -16,8 +16,10 @@ _LIMIT_S = 5.0
 
 def first_token(session: Session, draft: Draft) -> None:
     """Run kept batches for one new token each, as often as the limit allows, once at least."""
-    caches = session.generator.caches
-    generator = Generator(session.model.model, session.config, only_first=True, caches=caches)
+    given = session.generator
+    generator = Generator(
+        session.model.model, session.config, only_first=True, caches=given.caches, calls=given.calls
+    )
     done: list[LatencySample] = []
     began = time.monotonic()
     with session.progress.task("time to first token", _RUNS) as advance:

@@ -58,10 +58,13 @@ def device_uuids() -> list[str]:
     return [str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)]
 
 
-def batch_work(session: Session, batch: Batch) -> Work:
-    """One whole batch, inputs already on the device, synchronised when it returns."""
+def batch_work(session: Session, batch: Batch, new_tokens: int) -> Work:
+    """One whole batch, inputs already on the device, synchronised when it returns.
+
+    Args:
+        new_tokens: that it gave when its latency was measured, all samples together.
+    """
     generator, inputs = session.generator, session.inputs(batch)
-    new_tokens = sum(generator.describe(generator(inputs)).new_tokens)
 
     def work() -> BatchDone:
         generator(inputs)

@@ -14,7 +14,7 @@ _WINDOW_S = 3.0
 
 def power(session: Session, draft: Draft) -> None:
     """Run the first kept batch again and again while power is recorded."""
-    work = batch_work(session, draft.kept[0])
+    work = batch_work(session, draft.kept[0], sum(draft.batches[0].generated.new_tokens))
     with session.progress.task("record power over time", 1) as advance:
         with PowerLine(device_uuids()) as line:
             began = time.monotonic()

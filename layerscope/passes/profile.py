@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,11 @@ from layerscope.passes.draft import Draft, known
 from layerscope.passes.load import Announce, Load
 from layerscope.passes.record import record_of
 from layerscope.passes.session import Destination, Session, opened
+from layerscope.passes.stopwatch import Stopwatch
 from layerscope.records import Account, CountedWork, RunRecord, save
 from layerscope.records.finding import Findings
+from layerscope.records.pass_time import LOAD
+from layerscope.workload.calls import Calls
 from layerscope.workload.model import load_model
 from layerscope.write.folder import RunFolder
 
@@ -38,14 +42,31 @@ class FinishedRun:
     layer_energy: LayerEnergy | None = None
 
 
+@dataclass(frozen=True)
+class SweepCell:
+    """A run that is a cell of a sweep.
+
+    It does without figures and without the file for torch-tb-profiler: that plugin starts a process for
+    every such file when TensorBoard starts.
+
+    Attributes:
+        step: its place on the sweep's axis, in TensorBoard.
+        folder: that the run is written to; None: one in the configuration's `out`, which the record
+            names in any case, with a name made from the time and the configuration.
+    """
+
+    step: int
+    folder: RunFolder | None = None
+
+
 def profile(
     resolved: Resolved,
     progress: Progress,
     announce: Announce,
     *,
     load: Load = load_model,
-    folder: RunFolder | None = None,
-    step: int | None = None,
+    cell: SweepCell | None = None,
+    age_s: float | None = None,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
 
@@ -57,36 +78,41 @@ def profile(
         progress: told of every pass.
         announce: takes one line at a time about what is about to happen (a download, its size).
         load: yields the model; called after what can be refused without it.
-        folder: that the run is written to; None: one in the configuration's `out`, which the record
-            names in any case, with a name made from the time and the configuration.
-        step: of a sweep's cell, its place on the sweep's axis, in TensorBoard. A cell does without
-            figures and without the file for torch-tb-profiler: that plugin starts a process for every
-            such file when TensorBoard starts. None: a run of its own.
+        cell: of a sweep; None: a run of its own.
+        age_s: seconds since the process began, where it does nothing else but this run.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded, a disk
             that cannot be written. Nothing is left behind then.
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
+    folder, step = (None, None) if cell is None else (cell.folder, cell.step)
     own_name = folder is None
     if folder is None:
         folder = RunFolder(Path(resolved.config.out), run_name(resolved.config, created))
     with folder as made:
         destination = Destination(folder=made.path, name=made.name, created=created, step=step)
-        with opened(resolved, progress, announce, destination, load) as session:
+        watch = Stopwatch(calls := Calls(), age_s)
+        with ExitStack() as exits:
+            with watch.timing(LOAD):
+                session = exits.enter_context(
+                    opened(resolved, progress, announce, destination, load, calls)
+                )
             if own_name:  # the model may have said what size it sees
                 made.rename(run_name(session.config, created))
                 place = dataclasses.replace(destination, folder=made.path, name=made.name)
                 session = dataclasses.replace(session, destination=place)
-            finished = _finished(session, _passed(session))
+            finished = _finished(session, _passed(session, watch))
     return dataclasses.replace(finished, folder=made.path)
 
 
-def _passed(session: Session) -> Draft:
+def _passed(session: Session, watch: Stopwatch) -> Draft:
     draft = Draft()
     for each in order.PASSES:
         if each.when(session, draft):
-            each.run(session, draft)
+            with watch.timing(each.run.__name__):
+                each.run(session, draft)
+    draft.command = watch.parts
     return draft
 
 

@@ -35,6 +35,7 @@ def record_of(session: Session, draft: Draft) -> RunRecord:
         files=dict(draft.files),
         planned=session.planned,
         warnings=(*_skipped(session.source), *draft.warnings),
+        command=draft.command,
     )
 
 

@@ -25,6 +25,7 @@ from layerscope.private.operators import COUNTED
 from layerscope.private.profiler import FAST_RANGE, SESSION
 from layerscope.records import Environment, RunConfig
 from layerscope.workload.batching import Batch, Batches
+from layerscope.workload.calls import Calls
 from layerscope.workload.compiled import CompiledParts
 from layerscope.workload.data.catalogue import open_samples
 from layerscope.workload.data.sample import Sample, SampleSource
@@ -113,11 +114,13 @@ def opened(
     announce: Announce,
     destination: Destination,
     load: Load = load_model,
+    calls: Calls | None = None,
 ) -> Iterator[Session]:
     """Load the model and apply the run's optimizations to it; take them back at the end.
 
     Args:
         load: yields the model; called after what can be refused without it.
+        calls: counts the calls of `generate()`.
 
     Raises:
         LayerscopeError: bad input, a missing device, a model or data that cannot be loaded.
@@ -136,7 +139,7 @@ def opened(
         with applied(Applying(config=config, plan=plan, model=model.model)) as given:
             compiled = given.get("compile")
             environment = read_environment(cuda=config.device == "cuda")
-            generator = Generator(model.model, config)
+            generator = Generator(model.model, config, calls=calls)
             yield Session(
                 config=config,
                 choices=ready.choices,
@@ -184,7 +187,7 @@ def _to_the_limit(ready: Ready, generator: Generator) -> Generator:
     would have graphs captured in measured time.
     """
     longest = dataclasses.replace(ready.config, min_new_tokens=ready.config.max_new_tokens)
-    return Generator(ready.model.model, longest, caches=generator.caches)
+    return Generator(ready.model.model, longest, caches=generator.caches, calls=generator.calls)
 
 
 def _chunks(source: SampleSource, samples: int, size: int) -> Iterator[Sequence[Sample]]:

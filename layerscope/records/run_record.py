@@ -15,6 +15,7 @@ from layerscope.core.roles import Role
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
 from layerscope.records.optimization import OptimizationRecord
+from layerscope.records.pass_time import PassTime
 from layerscope.records.program_energy import ProgramEnergy
 from layerscope.records.quality import Quality
 from layerscope.records.work import Ceilings
@@ -288,6 +289,8 @@ class RunRecord:
     # What the plan had in those fields of `config` that the loaded model decided: its image size.
     planned: dict[str, int | str] = field(default_factory=dict)
     captured: CaptureRecord | None = None  # of a block of someone's own program
+    # How the command spent its own time; empty in records of 0.1.0 and of captures.
+    command: tuple[PassTime, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.captured is None):

@@ -21,6 +21,7 @@ from layerscope.report.beside_batch import beside_json
 from layerscope.report.columns import share_of
 from layerscope.report.selection import self_column, sorted_rows
 from layerscope.report.sums import Part, by_group, by_phase
+from layerscope.report.timings import timings_json
 from layerscope.report.what_ran import batch_shown
 from layerscope.stats.beside_batch import beside_batch
 
@@ -51,8 +52,8 @@ def summary(
     layer_energy: LayerEnergy | None = None,
     work: CountedWork | None = None,
 ) -> dict[str, Any]:
-    """The summary as plain dictionaries: `run`, `report`, `account`, `use`, `beside_batch`, `folder` and
-    `warnings`.
+    """The summary as plain dictionaries: `run`, `report`, `account`, `use`, `beside_batch`, `timings`,
+    `folder` and `warnings`.
 
     `layer_energy` is null where no layers were replayed, `use` without an account, counted work or
     ceilings.
@@ -67,6 +68,7 @@ def summary(
         "layer_energy": None if layer_energy is None else _energy(layer_energy),
         "use": _use(record, account, work),
         "beside_batch": [] if record is None else beside_json(beside_batch(record)),
+        "timings": [] if record is None else timings_json(record),
         "warnings": list(dict.fromkeys(warnings)),
     }
 

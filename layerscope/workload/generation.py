@@ -17,6 +17,7 @@ from layerscope.core.errors import ModelError
 from layerscope.core.words import first_line
 from layerscope.models.readers import has_encoder
 from layerscope.records import RunConfig
+from layerscope.workload.calls import Calls
 from layerscope.workload.greedy_loop import GreedyLoop
 from layerscope.workload.optimization import plan_of
 from layerscope.workload.out_of_memory import is_out_of_memory, model_out_of_memory
@@ -52,6 +53,7 @@ class Generator:
         only_first: end after the first token; a static cache keeps the length of the whole answer,
             so that nothing is compiled for it alone.
         caches: another generator's, for a compiled run: its graphs know their addresses.
+        calls: another generator's, to count on in it.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Generator:
         *,
         only_first: bool = False,
         caches: StaticCaches | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._model = model
         self._config = config
@@ -77,6 +80,7 @@ class Generator:
             self._settings["interpolate_pos_encoding"] = True
         self._mark_step = plan.cuda_graphs
         self._caches = caches
+        self.calls = Calls() if calls is None else calls
         if static:
             # Every step goes through the parts that layerscope compiles; generate() would compile more.
             self._settings["disable_compile"] = True
@@ -98,6 +102,7 @@ class Generator:
             EnvironmentProblem: memory is exhausted; it names the phase and a batch that would fit.
             ModelError: the model's own code fails, as where a decoder is deeper than its cache.
         """
+        self.calls.count += 1
         if self._counter is not None:
             self._counter.steps = 0
         if self._mark_step:
@@ -162,6 +167,7 @@ class Generator:
 
         Both on the CPU. By `generate()`'s own greedy search in every mode; not for timed windows.
         """
+        self.calls.count += 1
         with torch.no_grad():
             found: Any = self._model.generate(  # type: ignore[operator]
                 **inputs,

@@ -173,9 +173,6 @@ def energy_of(at: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Failing]:
             machine.sleep(0.7)
             return "tokens"
 
-        def describe(self, tokens: str) -> Any:
-            return SimpleNamespace(new_tokens=(4,))
-
     batch: Any = SimpleNamespace(record=SimpleNamespace(index=0), samples=("one",))
     monkeypatch.setattr(meters, "device_uuids", lambda: ["GPU-aaaa-0"])
     monkeypatch.setattr(energy, "SystemClock", lambda: machine)
@@ -187,7 +184,8 @@ def energy_of(at: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Failing]:
         progress=QUIET,
         inputs=lambda _: {},
     )
-    draft = Draft(kept=(batch,))
+    timed: Any = SimpleNamespace(batch=batch, generated=SimpleNamespace(new_tokens=(4,)))
+    draft = Draft(batches=(timed,), kept=(batch,))
     energy.energy(session, draft)
     return draft.energy, library
 

@@ -41,9 +41,6 @@ def test_the_first_kept_batch_runs_while_power_is_recorded(monkeypatch: pytest.M
             ran.append(inputs)
             return "tokens"
 
-        def describe(self, tokens: str) -> Any:
-            return SimpleNamespace(new_tokens=(4,))
-
     monkeypatch.setattr(power, "PowerLine", Line)
     monkeypatch.setattr(power, "device_uuids", lambda: ["GPU-aaaa-0"])
     monkeypatch.setattr(power, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
@@ -58,9 +55,10 @@ def test_the_first_kept_batch_runs_while_power_is_recorded(monkeypatch: pytest.M
         SimpleNamespace(name=name, record=SimpleNamespace(index=0), samples=("one",))
         for name in ("first", "second")
     )
-    draft = Draft(kept=kept)
+    timed: Any = (SimpleNamespace(generated=SimpleNamespace(new_tokens=(4,))),)
+    draft = Draft(batches=timed, kept=kept)
     power.power(session, draft)
-    assert ran == ["first"] * 3  # once to count its tokens, then until three seconds are over
+    assert ran == ["first"] * 2  # until three seconds are over
     assert Line.polled == ["GPU-aaaa-0"]
     assert draft.power == SEEN
 
