@@ -1,7 +1,8 @@
 """Two trees of layerscope and the options of a run in; what their runs, made in turns, differ in out.
 
 A change that should move no number on a device is judged by this: device time within a per cent, tokens,
-FLOPs and bytes identical, rows the same.
+FLOPs and bytes identical, rows the same. What the commands took, with the intervals they reached and the
+least that their batches needed, stands beside it.
 
     git worktree add before OLD_COMMIT
     python benchmarks/two_trees.py before . --rounds 2 --out two_trees.json -- \\
@@ -17,9 +18,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+# Of the tree that this program belongs to: one reader for the runs of both.
+from layerscope.records import Interval, load
+from layerscope.stats.energy_summary import summarise_energy
+from layerscope.stats.latency import latency_summary
 
 _NEAR = 0.01
 _SAME = ("tokens", "flops", "bytes", "rows", "calls")
@@ -28,12 +35,14 @@ _SAME = ("tokens", "flops", "bytes", "rows", "calls")
 def run(tree: Path, options: list[str], out: Path) -> dict[str, Any]:
     """One run of a tree, and what it is judged by."""
     out.mkdir()
+    began = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "layerscope", "profile", *options, "--out", str(out), "--quiet"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), *_others()])},
         cwd=out,
         check=True,
     )
+    wall_s = time.perf_counter() - began
     (folder,) = [path for path in out.iterdir() if (path / "run.json").exists()]
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:
@@ -42,6 +51,10 @@ def run(tree: Path, options: list[str], out: Path) -> dict[str, Any]:
     return {
         "device_sum_us": account["device_sum_us"] or account["host_window_us"],
         "difference_ns": account["device_difference_ns"],
+        "wall_s": wall_s,
+        "least_s": _least_s(record),
+        "command": record.get("command", []),
+        "half_widths": _half_widths(folder),
         "latency_s": record["report"]["latency"]["value"],
         "tokens": [sample["decoder_steps"] for sample in record["latency"][:1]]
         + [answer["prediction"] for answer in record.get("predictions", [])],
@@ -54,6 +67,31 @@ def run(tree: Path, options: list[str], out: Path) -> dict[str, Any]:
             **{name: record["environment"]["packages"][name] for name in ("torch", "transformers")},
         },
     }
+
+
+def _half_widths(folder: Path) -> dict[str, float | None]:
+    """Half of the intervals of latency and energy, as shares of the numbers; None without one."""
+    record = load(folder)
+    latency = latency_summary(record)
+    energy = summarise_energy(record.energy, seed=record.seed) if record.energy else None
+    return {
+        "latency": None if latency is None else _half(latency.median_ns, latency.interval),
+        "energy": None if energy is None else _half(energy.joules_per_sample, energy.interval),
+    }
+
+
+def _half(value: float | None, interval: Interval | None) -> float | None:
+    return None if not value or interval is None else (interval.high - interval.low) / 2 / value
+
+
+def _least_s(record: dict[str, Any]) -> float | None:
+    """Start, load, and the batches that were run, each in the median's time; None from older trees."""
+    parts = record.get("command", [])
+    latency_s = record["report"]["latency"]["value"]
+    if not parts or latency_s is None:
+        return None
+    fixed = sum(part["wall_s"] for part in parts if part["name"] in ("start", "load"))
+    return float(fixed + sum(part["batches"] for part in parts) * latency_s)
 
 
 def _others() -> list[str]:
@@ -89,6 +127,11 @@ def main() -> int:
         "options": options,
         "environment": new[0]["environment"],
         "time_us": {side: [r["device_sum_us"] for r in runs] for side, runs in found.items()},
+        **{
+            name: {side: [r[name] for r in runs] for side, runs in found.items()}
+            for name in ("wall_s", "least_s", "half_widths")
+        },
+        "command": {side: runs[-1]["command"] for side, runs in found.items()},
         "latency_s": {side: [r["latency_s"] for r in runs] for side, runs in found.items()},
         "difference_ns": {side: [r["difference_ns"] for r in runs] for side, runs in found.items()},
         "new_over_old": round(ratio, 5),
