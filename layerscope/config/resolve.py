@@ -162,6 +162,10 @@ def _typed(said: Mapping[str, Any], where: str) -> RunConfig:
             f"{where}: `coordinate_descent_tuning` tunes compiled code, and `optimization` is "
             f"{config.optimization}; add --optimization compile or cudagraphs."
         )
+    if config.quick and config.energy_per_layer is not None:
+        raise UsageError(
+            f"{where}: --quick leaves energy out, --energy-per-layer asks for it: choose one."
+        )
     if config.energy_per_layer is not None:
         read_choice(config.energy_per_layer)
         if not config.trace:

@@ -62,6 +62,7 @@ class RunConfig:
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
             latency, after each batch of the data has run once.
         normalisation: what is done to answers and references before words are compared.
+        quick: whether what takes longest is left out: energy, the time to the first token, figures.
         energy_per_layer: which layers are replayed for their energy (`read_choice`); None: none.
         energy_limit_s: longest time of the replay pass.
         out: folder that run folders are written to.
@@ -168,6 +169,13 @@ class RunConfig:
         ),
     )
     optimize: str = field(default=EAGER, metadata=option(_optimize_help, metavar="NAMES"))
+    quick: bool = field(
+        default=False,
+        metadata=option(
+            "First answers: account, latency and findings. No energy, no time to first token, no "
+            "figures; --complete measures them later."
+        ),
+    )
     trace: bool = field(
         default=True, metadata=option("Only the end-to-end numbers, no account by layer.")
     )

@@ -9,10 +9,11 @@ from layerscope.measure.energy.energy_pass import measure_energy
 from layerscope.passes.draft import Draft
 from layerscope.passes.meters import batch_work, meters_of
 from layerscope.passes.session import Session
-from layerscope.records import EnergyAbsent
+from layerscope.records import EnergyAbsent, EnergyRecord
 
 # Fewer windows give no useful interval; each lasts two seconds and its edges.
 MIN_WINDOWS = 5
+LEFT_OUT = "left out by --quick; `layerscope profile --complete RUN` measures it"
 
 
 def energy(session: Session, draft: Draft) -> None:
@@ -21,6 +22,9 @@ def energy(session: Session, draft: Draft) -> None:
     At least `MIN_WINDOWS` windows; every kept batch has one, so that the mean over batches, the
     reference's form, stands on distinct batches. Absent with its reason where no counter is.
     """
+    if session.config.quick:
+        draft.energy = EnergyRecord(reason=LEFT_OUT)
+        return
     clock = SystemClock()
     count = max(MIN_WINDOWS, len(draft.kept))
     tokens_of = {t.batch.record.index: sum(t.generated.new_tokens) for t in draft.batches}

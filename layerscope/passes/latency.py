@@ -17,6 +17,7 @@ from layerscope.workload.compiled import CompiledParts, uncompiled
 
 # Batches kept prepared for repeats and energy windows: enough to vary, few enough for memory.
 KEPT_BATCHES = 8
+_QUICK_LIMIT_S = 3.0
 # The second call of a shape may still capture CUDA graphs; the third replays.
 _SHAPE_WARMUPS = 3
 
@@ -85,7 +86,8 @@ class _Shapes:
 
 
 def _repeat(session: Session, draft: Draft) -> None:
-    rule = StoppingRule(limit_s=session.config.measure_limit_s)
+    limit_s = session.config.measure_limit_s
+    rule = StoppingRule(limit_s=min(limit_s, _QUICK_LIMIT_S) if session.config.quick else limit_s)
     times = [float(item.sample.generate_ns) for item in draft.batches if item.sample.full]
     repeats: list[LatencySample] = []
     began = time.monotonic()

@@ -47,6 +47,11 @@ def traced(session: Session, draft: Draft) -> bool:
     return session.config.trace
 
 
+def whole(session: Session, draft: Draft) -> bool:
+    """Unless `--quick` was given."""
+    return not session.config.quick
+
+
 def compiled(session: Session, draft: Draft) -> bool:
     """Where parts of the model run compiled."""
     return session.compiled is not None
@@ -69,8 +74,8 @@ def asked_for_layers(session: Session, draft: Draft) -> bool:
 
 
 def traced_alone(session: Session, draft: Draft) -> bool:
-    """Traced, and no cell of a sweep: the plugin starts a process for each such file."""
-    return session.config.trace and session.destination.step is None
+    """Traced whole, and no cell of a sweep: the plugin starts a process for each such file."""
+    return whole(session, draft) and session.config.trace and session.destination.step is None
 
 
 # A pass that needs what another one finds stands behind it. The profiled batch comes after all that
@@ -78,7 +83,7 @@ def traced_alone(session: Session, draft: Draft) -> bool:
 PASSES: tuple[Pass, ...] = (
     Pass(warm_up, always),
     Pass(latency, always),
-    Pass(first_token, always),
+    Pass(first_token, whole),
     Pass(energy, always),
     Pass(power, metered_on_cuda),
     Pass(answers, always),

@@ -42,21 +42,20 @@ class FinishedRun:
     layer_energy: LayerEnergy | None = None
 
 
-@dataclass(frozen=True)
-class SweepCell:
-    """A run that is a cell of a sweep.
-
-    It does without figures and without the file for torch-tb-profiler: that plugin starts a process for
-    every such file when TensorBoard starts.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run is written, and what it is part of.
 
     Attributes:
-        step: its place on the sweep's axis, in TensorBoard.
         folder: that the run is written to; None: one in the configuration's `out`, which the record
             names in any case, with a name made from the time and the configuration.
+        step: of a sweep's cell, its place on the sweep's axis, in TensorBoard. A cell does without
+            figures and without the file for torch-tb-profiler: that plugin starts a process for every
+            such file when TensorBoard starts. None: a run of its own.
     """
 
-    step: int
     folder: RunFolder | None = None
+    step: int | None = None
 
 
 def profile(
@@ -65,7 +64,7 @@ def profile(
     announce: Announce,
     *,
     load: Load = load_model,
-    cell: SweepCell | None = None,
+    place: Place = Place(),
     age_s: float | None = None,
 ) -> FinishedRun:
     """Run one configuration and write its folder.
@@ -78,7 +77,7 @@ def profile(
         progress: told of every pass.
         announce: takes one line at a time about what is about to happen (a download, its size).
         load: yields the model; called after what can be refused without it.
-        cell: of a sweep; None: a run of its own.
+        place: where the run is written.
         age_s: seconds since the process began, where it does nothing else but this run.
 
     Raises:
@@ -86,7 +85,7 @@ def profile(
             that cannot be written. Nothing is left behind then.
     """
     created = datetime.now(UTC).replace(microsecond=0)  # as the record keeps it
-    folder, step = (None, None) if cell is None else (cell.folder, cell.step)
+    folder, step = place.folder, place.step
     own_name = folder is None
     if folder is None:
         folder = RunFolder(Path(resolved.config.out), run_name(resolved.config, created))
@@ -100,8 +99,8 @@ def profile(
                 )
             if own_name:  # the model may have said what size it sees
                 made.rename(run_name(session.config, created))
-                place = dataclasses.replace(destination, folder=made.path, name=made.name)
-                session = dataclasses.replace(session, destination=place)
+                renamed = dataclasses.replace(destination, folder=made.path, name=made.name)
+                session = dataclasses.replace(session, destination=renamed)
             finished = _finished(session, _passed(session, watch))
     return dataclasses.replace(finished, folder=made.path)
 

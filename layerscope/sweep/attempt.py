@@ -12,7 +12,7 @@ from layerscope.core.errors import EnvironmentProblem, LayerscopeError
 from layerscope.core.progress import Progress
 from layerscope.core.words import kind_and_first_line
 from layerscope.passes.load import Announce, Load
-from layerscope.passes.profile import SweepCell, profile
+from layerscope.passes.profile import Place, profile
 from layerscope.records.sweep import Cell, CellFailure
 from layerscope.report.tensorboard.sweep_events import is_whole
 from layerscope.write.folder import RunFolder
@@ -46,8 +46,8 @@ def attempt(
     """
     resolved = Resolved(config=cell.config, choices=cell.choices, given=frozenset(cell.given))
     try:
-        place = SweepCell(step_of(cell), folder)
-        profile(resolved, progress, announce, load=models, cell=place)
+        place = Place(folder=folder, step=step_of(cell))
+        profile(resolved, progress, announce, load=models, place=place)
     except LayerscopeError as error:
         if interrupted():
             raise KeyboardInterrupt from None

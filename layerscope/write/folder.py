@@ -25,6 +25,9 @@ class RunFolder:
     An exception or Ctrl-C inside removes it, so no half-written run ever carries a final name. Two
     runs that start within one second get different names: the folder itself is the reservation.
 
+    Args:
+        instead: of the folder that has this name, which goes when this one is whole, not before.
+
     Raises:
         EnvironmentProblem: the place cannot be written, or the disk is full while inside.
     """
@@ -32,7 +35,8 @@ class RunFolder:
     # What a user can do about a place that cannot be written.
     remedy = "choose another folder with --out"
 
-    def __init__(self, out: Path, name: str) -> None:
+    def __init__(self, out: Path, name: str, *, instead: bool = False) -> None:
+        self._instead = instead
         self._out = out
         self._wanted = name
         self.name = name
@@ -68,7 +72,7 @@ class RunFolder:
         while True:
             self.name = self._wanted if number == 1 else f"{self._wanted}-{number}"
             self.path = self._out / (PARTIAL + self.name)
-            if not (self._out / self.name).exists():
+            if self._instead or not (self._out / self.name).exists():
                 with contextlib.suppress(FileExistsError):
                     self.path.mkdir()
                     return
@@ -108,7 +112,18 @@ class RunFolder:
             raise self._unwritable(error) from error
 
     def _take_name(self) -> None:
-        os.rename(self.path, self._out / self.name)
+        final = self._out / self.name
+        if not self._instead:
+            os.rename(self.path, final)
+            return
+        before = self._out / f"{PARTIAL}{self.name}-before"
+        os.rename(final, before)
+        try:
+            os.rename(self.path, final)
+        except OSError:
+            os.rename(before, final)
+            raise
+        shutil.rmtree(before, ignore_errors=True)
 
     def _remove(self) -> None:
         with _interrupts_held():

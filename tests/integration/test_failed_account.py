@@ -13,7 +13,7 @@ from torch import nn
 
 from layerscope.config.resolve import resolve
 from layerscope.passes.load import Announce
-from layerscope.passes.profile import SweepCell, profile
+from layerscope.passes.profile import Place, profile
 from layerscope.records import RunConfig, load
 from layerscope.report.progress import ProgressReporter
 from layerscope.workload.model import LoadedModel, load_model
@@ -55,7 +55,7 @@ def test_calls_that_the_structure_does_not_demand(tmp_path: Path) -> None:
         cuda=False,
     )
     progress = ProgressReporter(Console(file=io.StringIO()), quiet=True)
-    finished = profile(resolved, progress, lambda line: None, load=load_altered, cell=SweepCell(0))
+    finished = profile(resolved, progress, lambda line: None, load=load_altered, place=Place(step=0))
     assert finished.folder.is_dir()
     saved = load(finished.folder)
     assert saved.account is not None
