@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from layerscope.account.ranks import Rank
+from layerscope.core.columns import BY_NAME, Column
 from layerscope.core.microseconds import us_grouped
 from layerscope.core.units import MIB, percent_fixed
 from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.records.tables import DeviceRow
-from layerscope.report.columns import BY_NAME, Column, share_of, value_of
+from layerscope.report.columns import share_of, value_of
 from layerscope.report.page import Grid
 from layerscope.report.selection import (
     Selected,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from layerscope.core.columns import BY_NAME, COLUMNS, Column
 from layerscope.core.errors import UsageError
 from layerscope.core.files import LAYERS_FILE
 from layerscope.core.words import did_you_mean
 from layerscope.records.layer_table import LayerRow, LayerTable
-from layerscope.report.columns import BY_NAME, COLUMNS, Column, value_of
+from layerscope.report.columns import value_of
 from layerscope.report.sums import phases_of
 
 

@@ -1,9 +1,7 @@
 /* The text of a layers.csv in, rows with exact amounts out; two tables in, their differences out. */
 
+import { isText } from "./declared.js";
 import * as format from "./format.js";
-
-const TEXT = new Set(["phase", "layer", "module", "group", "dtype", "bound", "attribution",
-                      "energy_source"]);
 
 /* What can be switched between. `scale` makes the file's decimals whole (µs to ns), so that sums are
  * exact; `absent` says what would make a missing column. */
@@ -73,7 +71,7 @@ export function readTable(text) {
     }
     const row = {};
     columns.forEach((name, i) => {
-      if (TEXT.has(name)) row[name] = cells[i];
+      if (isText(name)) row[name] = cells[i];
       else row[name] = cells[i] === "" ? null : Number(cells[i]);
       if (Number.isNaN(row[name])) row[name] = cells[i]; // a column of words that is new to us
     });

@@ -4,6 +4,7 @@ import { MEASURES, compare, has, isPartial, phasesOf, readTable, rowsOf, sum } f
 import { besideBatch } from "./beside.js";
 import { decoderSteps, phaseBar, roofline } from "./charts.js";
 import { changeColumns, runColumns } from "./columns.js";
+import { about, declare } from "./declared.js";
 import { download, make, options } from "./dom.js";
 import { findingList, restsOn } from "./findings.js";
 import * as format from "./format.js";
@@ -43,6 +44,11 @@ export async function render() {
   showView("runs");
   for (const change of ["online", "offline"]) {
     window.addEventListener(change, () => { if (run) links(); });
+  }
+  try {
+    declare(JSON.parse(await read(here("columns"))));
+  } catch (problem) {
+    say(`What the columns hold could not be read: ${problem.message}.`);
   }
   await look();
 }
@@ -191,9 +197,12 @@ async function load(id) {
   return loaded.get(kept);
 }
 
+const STEP_COLUMNS_BEFORE = { gpu_us: "gpu_total_us", cpu_us: "cpu_total_us" }; // of older files
+
 function readSteps(text) {
   // The same form as the layers' file but for its columns, which the reader asks for by name.
-  const [columns, ...lines] = text.trim().split(/\r?\n/).map((line) => line.split(","));
+  const [written, ...lines] = text.trim().split(/\r?\n/).map((line) => line.split(","));
+  const columns = written.map((name) => STEP_COLUMNS_BEFORE[name] || name);
   const cell = (value) => (value === "" ? null : Number.isNaN(Number(value)) ? value : Number(value));
   return lines.map((line) => Object.fromEntries(columns.map((name, i) => [name, cell(line[i])])));
 }
@@ -383,7 +392,7 @@ function details(node) {
     const cells = runColumns(run.table, measure, 0, true)
       .filter((column) => run.table.columns.includes(column.name)
         && !["layer", "phase", "group"].includes(column.name) && row[column.name] !== null)
-      .map((column) => [column.name, column.text(row)]).filter(([, text]) => text !== "");
+      .map((column) => [about(column.name).label, column.text(row)]).filter(([, text]) => text !== "");
     if (node.rows.length === 1) lines.push(["phase", row.phase], ["group", row.group], ...cells);
     else lines.push([row.phase, cells.map(([name, text]) => `${name} ${text}`).join(", ")]);
   }

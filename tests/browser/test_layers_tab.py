@@ -230,7 +230,14 @@ def test_the_tooltip_tells_every_column(tab: Tab) -> None:
     tab.page.mouse.move(box["x"] + 200, box["y"] + 32 + 10)
     text = tab.frame.inner_text("#icicle [role=tooltip]")
     assert text.startswith("vision_model")
-    for column in ("module", "calls", "kernels", "cpu_total_us", "flops_total", "params"):
+    for column in (
+        "Class",
+        "Calls",
+        "Device events",
+        "Host time",
+        "FLOPs, with layers below",
+        "Parameters",
+    ):
         assert column in text
 
 

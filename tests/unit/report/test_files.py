@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from layerscope.core.columns import COLUMNS
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import LayerTable, Reported, RunRecord
 from layerscope.records.tables import Account
-from layerscope.report.columns import COLUMNS
 from layerscope.report.markdown import escape, group_markdown, phase_markdown
 from layerscope.report.parquet import write_layers_parquet
 from layerscope.report.quantities import per_batch, per_sample, reported_text
