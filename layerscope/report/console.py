@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -30,6 +30,7 @@ from layerscope.report.accounting_line import accounting_line
 from layerscope.report.attention import attention_line
 from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import render_findings
+from layerscope.report.layer_tree import tree_grid
 from layerscope.report.page import Page
 from layerscope.report.quantities import reported_text
 from layerscope.report.selection import EVERYTHING, Selection, select
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from layerscope.joules.layer_energy import LayerEnergy
 
 TOP_LAYERS = 15
+Form = Literal["layers", "groups", "tree"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +112,14 @@ def render_account(
     console: Console,
     selection: Selection = EVERYTHING,
     *,
-    group: bool = False,
+    form: Form = "layers",
     ranks: Sequence[Rank] = (),
     beside: Sequence[BesideBatch] = (),
 ) -> None:
     """Print the layers of one trace, or its groups, and the accounting line.
 
     Args:
-        group: sums by group instead of layers.
+        form: layers, sums by group, or the tree.
         ranks: whose sum the account is.
         beside: what the host does before each batch, shown where all phases are.
 
@@ -127,7 +129,7 @@ def render_account(
         UsageError: a phase or a column that the table does not have; groups with depth or sort.
     """
     table = account.table
-    if group and (selection.depth is not None or selection.sort is not None):
+    if form == "groups" and (selection.depth is not None or selection.sort is not None):
         raise UsageError("--group shows sums by group: leave out --depth and --sort.")
     chosen = select(table, selection)
     page = Page(console)
@@ -136,9 +138,12 @@ def render_account(
         page.grid(rank_grid(ranks))
     if len(account.devices) > 1 or account.rank:
         page.grid(device_grid(account.devices, account.rank))
-    page.grid(
-        group_grid(table, selection.phase) if group else layer_grid(table, chosen, selection.sort)
-    )
+    if form == "groups":
+        page.grid(group_grid(table, selection.phase))
+    elif form == "tree":
+        page.grid(tree_grid(table, selection))
+    else:
+        page.grid(layer_grid(table, chosen, selection))
     _beside(page, beside if selection.phase is None else ())
     _accounting(page, table)
     _attention(page, account)
