@@ -141,6 +141,7 @@ def _columns(request: Request) -> Response:
             "label": column.label,
             "unit": column.unit,
             "digits": column.digits,
+            "adds": column.adds or column.is_total or column.name in ("gpu_share", "roofline_us"),
             "means": column.means.replace("`", ""),
         }
         for column in COLUMNS

@@ -137,8 +137,10 @@ export function roofline(container, rows, ceilings, { selected, colourOf, onSele
       fill: colourOf(row.group), class: "point", onclick: () => onSelect(row.layer),
     }, svg("title", {}, text));
     parts.push(circle);
-    if (!circles.has(row.layer)) circles.set(row.layer, []);
-    circles.get(row.layer).push(circle);
+    for (const name of new Set([row.layer, row.layer_kind || row.layer])) {
+      if (!circles.has(name)) circles.set(name, []);
+      circles.get(name).push(circle);
+    }
   }
   let marked = [];
   function select(layer) {

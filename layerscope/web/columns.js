@@ -11,7 +11,9 @@ function named() {
   const word = (name, label, width, wide = false) => ({
     name, label, width, wide, value: (row) => row[name], text: (row) => row[name],
   });
-  return [word("layer", "Layer", 0, true), word("phase", "Phase", 74),
+  const layer = { ...word("layer", "Layer", 0, true), text: (row) =>
+    (row.members ? `${row.layer} ×${row.members.length}` : row.layer) };
+  return [layer, word("phase", "Phase", 74),
           word("group", "Group", 160)];
 }
 
@@ -39,8 +41,8 @@ function shown(name, value) {
 }
 
 /* Columns of one run: the measure's first; `all` adds every column of the file. A `whole` of null is
- * not known, and so are the shares of it. */
-export function runColumns(table, measure, whole, all) {
+ * not known, and so are the shares of it; `rows` are those shown. */
+export function runColumns(table, measure, whole, all, rows = []) {
   const show = (value) => dash(value, measure.format);
   const columns = named();
   if (measure.additive) {
@@ -50,6 +52,13 @@ export function runColumns(table, measure, whole, all) {
     }
     columns.push(number("share", "Self of all", (row) => row.self,
                         (row) => whole === null ? "" : dash(row.self, (v) => format.percent(v, whole, 2)), 82));
+    const share = columns[columns.length - 1];
+    // Full where it is the largest: a share of 10 % would hardly be seen.
+    const largest = Math.max(...rows.map((row) => row.self ?? 0), 0);
+    share.part = (row) => (largest > 0 ? (row.self ?? 0) / largest : 0);
+    columns.push({ ...number("sum", "Sum", (row) => row.self, (held) =>
+      (whole ? format.percent(held, whole, 1) : ""), 82, "The share of all that the lines down to this one hold"),
+                   running: true });
   } else {
     columns.push(number("self", "Peak", (row) => row.self, (row) => show(row.self), 100));
   }

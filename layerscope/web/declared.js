@@ -2,12 +2,12 @@
 
 const told = new Map();
 
-/* `columns`: [{name, kind, label, unit, digits, means}], once, before a table is read. */
+/* `columns`: [{name, kind, label, unit, digits, adds, means}], once, before a table is read. */
 export function declare(columns) {
   for (const column of columns) told.set(column.name, column);
 }
 
-const UNKNOWN = { kind: "", label: "", unit: "", digits: null, means: "" };
+const UNKNOWN = { kind: "", label: "", unit: "", digits: null, adds: false, means: "" };
 
 /* What is known of a column; of one that another version wrote, nothing but its name. */
 export const about = (name) => told.get(name) || { ...UNKNOWN, label: name };

@@ -61,7 +61,7 @@ function rowsShown() {
     .filter((row) => !phase || textOf(row, "phase") === phase)
     .map((row) => ({
       layer: textOf(row, "layer"), phase: textOf(row, "phase"), group: textOf(row, "group"),
-      depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
+      layer_kind: "layer_kind" in held.texts ? textOf(row, "layer_kind") : "", depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
     }));
 }
 
@@ -69,8 +69,13 @@ function rowsShown() {
 function details(node) {
   const measure = chosen();
   if (node.rows.length > 1) {
-    return node.rows.map((item) =>
-      [item.phase, item.self === null ? "not measured" : measure.format(item.self)]);
+    const phases = new Map();
+    for (const item of node.rows) {
+      const before = phases.get(item.phase) ?? null;
+      const both = measure.additive ? (before ?? 0) + (item.self ?? 0) : Math.max(before ?? 0, item.self ?? 0);
+      phases.set(item.phase, item.self === null ? before : both);
+    }
+    return [...phases].map(([phase, self]) => [phase, self === null ? "not measured" : measure.format(self)]);
   }
   const own = new Set(["layer", "depth", measure.name]);
   return node.rows.flatMap(({ row }) => held.columns.filter((name) => !own.has(name)).map((name) => {
@@ -127,4 +132,50 @@ if (MEASURES.length) {
       document.getElementById("icicle").scrollIntoView({ block: "center" });
     });
   }
+}
+
+/* An arrow before each kind that stands for several layers; it shows them below. */
+function unfold(line, arrow) {
+  if (arrow.getAttribute("aria-expanded") === "true") {
+    while (line.nextElementSibling && line.nextElementSibling.classList.contains("member")) {
+      line.nextElementSibling.remove();
+    }
+    arrow.setAttribute("aria-expanded", "false");
+    arrow.textContent = "▸";
+    return;
+  }
+  const time = "gpu_self_ns" in place ? "gpu_self_ns" : "op_self_ns";
+  const own = (row) => valueOf(row, time) ?? 0;
+  const members = held.tables[0].rows
+    .filter((row) => textOf(row, "layer_kind") === line.dataset.kind && textOf(row, "phase") === line.dataset.phase)
+    .sort((a, b) => own(b) - own(a));
+  const whole = held.tables[0].rows.reduce((sum, row) => sum + own(row), 0);
+  const cells = line.children.length;
+  line.after(...members.map((row) => {
+    const made = document.createElement("tr");
+    made.className = "member";
+    const name = document.createElement("th");
+    name.scope = "row";
+    name.textContent = textOf(row, "layer");
+    made.append(name);
+    for (let at = 1; at < cells; at += 1) made.append(document.createElement("td"));
+    // Time, share and what is held down to here are the last three columns; the last stays blank.
+    made.children[cells - 3].textContent = grouped(own(row) / 1e6, 3);
+    made.children[cells - 2].textContent = `${(100 * own(row) / whole).toFixed(2)} %`;
+    return made;
+  }));
+  arrow.setAttribute("aria-expanded", "true");
+  arrow.textContent = "▾";
+}
+
+for (const line of document.querySelectorAll("tr[data-kind]")) {
+  if (Number(line.dataset.layers) < 2) continue;
+  const arrow = document.createElement("button");
+  arrow.type = "button";
+  arrow.className = "arrow";
+  arrow.textContent = "▸";
+  arrow.title = `Show its ${line.dataset.layers} layers`;
+  arrow.setAttribute("aria-expanded", "false");
+  arrow.addEventListener("click", () => unfold(line, arrow));
+  line.firstElementChild.prepend(arrow);
 }

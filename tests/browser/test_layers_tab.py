@@ -121,6 +121,7 @@ def test_energy_by_layer_appears_where_a_run_has_it(
             writer.writeheader()
             writer.writerows(rows)
         tab = open_tab(browser, address)
+        tab.unfold()
         tab.choose(XL)
         assert tab.frame.is_disabled("#measure-energy")
         reason = tab.frame.get_attribute("#measure-energy", "title") or ""
@@ -295,6 +296,7 @@ def test_compare_shows_the_changed_layer_first(
             writer.writeheader()
             writer.writerows(rows)
         tab = open_tab(browser, address)
+        tab.unfold()
         tab.choose("changed", XL)
         assert tab.lines()[0] == f"{BLOCK}.layer.2.DenseReluDense.wo"
         assert "+5 ms" in tab.frame.inner_text(".lines .line >> nth=0").replace("\n", " ")
