@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -13,17 +13,23 @@ from layerscope.cli.verb import verb
 if TYPE_CHECKING:
     from layerscope.passes.profile import FinishedRun
 
+Form = Literal["first", "verbose", "quiet", "json"]
+
 
 @verb("profile")
 @run_options()
 @click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
 )
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print all that is known, not only what matters first."
+)
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
 def command(
     config_file: str | None,
     strict: bool,
+    verbose: bool,
     quiet: bool,
     as_json: bool,
     **given: Any,
@@ -32,15 +38,16 @@ def command(
     from layerscope.config.resolve import resolve
     from layerscope.core.errors import UsageError
 
-    if quiet and as_json:
-        raise UsageError("--quiet and --json: choose one.")
+    if quiet + as_json + verbose > 1:
+        raise UsageError("--quiet, --json and --verbose: choose one.")
+    form: Form = "quiet" if quiet else "json" if as_json else "verbose" if verbose else "first"
     said, where = read_options(config_file, given)
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.
     resolve(said, cuda=said.get("device") == "cuda", where=where)
-    _run(said, where, strict=strict, quiet=quiet, as_json=as_json)
+    _run(said, where, form, strict=strict)
 
 
-def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json: bool) -> None:
+def _run(said: dict[str, Any], where: str, form: Form, *, strict: bool) -> None:
     import torch
     from rich.console import Console
 
@@ -50,7 +57,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
     from layerscope.report.progress import ProgressReporter
 
     resolved = resolve(said, cuda=torch.cuda.is_available(), where=where)
-    silent = quiet or as_json
+    silent = form in ("quiet", "json")
     # Progress goes to stderr, so that stdout holds the result alone.
     beside = Console(stderr=True)
 
@@ -62,7 +69,7 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
         # The first line says which model and why; the screen repeats all choices at the end.
         announce("; ".join(resolved.choices))
     finished = profile(resolved, ProgressReporter(beside, quiet=silent), announce)
-    _show(finished, quiet=quiet, as_json=as_json)
+    _show(finished, form)
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":
         raise AccountingError(
@@ -81,14 +88,14 @@ def _run(said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json
         )
 
 
-def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
+def _show(finished: FinishedRun, form: Form) -> None:
     from rich.console import Console
 
     from layerscope.report.console import Traced, render_quiet, render_run
     from layerscope.report.summary import summary_json
 
     account, screen = finished.account, Console()
-    if as_json:
+    if form == "json":
         click.echo(
             summary_json(
                 finished.record,
@@ -98,7 +105,7 @@ def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
                 work=finished.work,
             )
         )
-    elif quiet:
+    elif form == "quiet":
         render_quiet(account, screen, folder=finished.folder)
     else:
         traced = None
@@ -109,11 +116,17 @@ def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
                 findings=finished.findings,
                 layer_energy=finished.layer_energy,
             )
-        render_run(finished.record, traced, screen, folder=finished.folder)
+        verbose = form == "verbose"
+        render_run(finished.record, traced, screen, folder=_near(finished.folder), verbose=verbose)
 
 
 def _shown(path: Path) -> str:
+    return str(_near(path))
+
+
+def _near(path: Path) -> Path:
+    """As seen from here, where it lies below."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return path.relative_to(Path.cwd())
     except ValueError:
-        return str(path)
+        return path

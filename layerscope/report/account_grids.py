@@ -100,7 +100,8 @@ def top_grid(table: LayerTable, top: int, *, per_block: bool = False) -> Grid:
     what = "layers" if per_block else "kinds of layers"
     title = f"top {len(shown)} of {counted(len(held), what, what)} by self time"
     columns = [BY_NAME["phase"], BY_NAME["calls"]]
-    return _kinds_grid(table, title, columns, shown, _SUMMED)
+    grid = _kinds_grid(table, title, columns, shown, _SUMMED)
+    return replace(grid, spare=("calls", _BAR))
 
 
 _HOST_COLUMNS = frozenset({"phase", "calls", "cpu_self_us", "cpu_total_us"})

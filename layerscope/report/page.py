@@ -18,6 +18,7 @@ from rich.text import Text
 
 _GAP = "  "
 _SHORTEST_NAME = 12
+_MORE = ".."
 # Columns that a table can do without go until its names have so many cells, or all that they need.
 _ROOM_FOR_NAMES = 40
 # For encodings that have no others: times, a bar's parts, micro.
@@ -64,18 +65,35 @@ class Page:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def line(self, text: str = "", style: str = "", indent: int = 0) -> None:
-        """Print one line literally; where it breaks, what follows is indented."""
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._console.width
+
+    def line(
+        self, text: str = "", style: str = "", *, indent: int = 0, shorten: bool = False
+    ) -> None:
+        """Print one line literally.
+
+        Args:
+            indent: of what follows where it breaks.
+            shorten: on a terminal one line alone, cut at a word.
+        """
         safe = printable(text, self._console.encoding)
-        for part in self._broken(safe, indent):
+        for part in self._broken(safe, indent, shorten=shorten):
             self._console.print(Text(part, style=style), soft_wrap=True, highlight=False)
 
-    def field(self, label: str, value: str) -> None:
+    def field(self, label: str, value: str, style: str = "", *, shorten: bool = False) -> None:
         """Print `label     value` under the lines that stand above it."""
-        self.line(f"{label:<10}{_GAP}{value}", indent=10 + len(_GAP))
+        line = f"{label:<10}{_GAP}{value}"
+        self.line(line, style, indent=10 + len(_GAP), shorten=shorten)
 
-    def grid(self, grid: Grid) -> None:
-        """Print a table with its title and a blank line before it."""
+    def grid(self, grid: Grid, *, title: str = "", ruled: bool = True) -> None:
+        """Print a table with its title; a ruled one with a blank line before it, and lines.
+
+        Args:
+            title: instead of its own.
+        """
         grid = self._fitting(grid)
         encoding = self._console.encoding
         # Made printable before they are measured: an escaped character is wider than it was.
@@ -86,10 +104,12 @@ class Page:
         widths[0] = self._first_width(widths)
         left = [i == 0 or name in grid.text for i, name in enumerate(grid.header)]
         rule = _GAP.join("-" * width for width in widths)
-        self.line()
-        self.line(grid.title, style="bold")
-        self.line(_aligned(list(grid.header), widths, left), style="bold")
-        self.line(rule, style="dim")
+        if ruled:
+            self.line()
+        self.line(title or grid.title, style="bold", shorten=True)
+        self.line(_aligned(list(grid.header), widths, left), style="bold" if ruled else "dim")
+        if ruled:
+            self.line(rule, style="dim")
         if rows:
             # All at once: rich takes its time for each piece of text, however short.
             text = Text()
@@ -101,10 +121,13 @@ class Page:
             self.line(rule, style="dim")
             self.line(_aligned(footer, widths, left), style="bold")
 
-    def _broken(self, text: str, indent: int) -> list[str]:
+    def _broken(self, text: str, indent: int, *, shorten: bool) -> list[str]:
         width = self._console.width
         if not self._console.is_terminal or _cells(text) <= width:
             return [text]
+        if shorten:
+            kept = _fitting(text, width - len(_MORE) - 1)
+            return [f"{kept.rpartition(' ')[0].rstrip(' ,;:') or kept} {_MORE}"]
         # A word longer than the line, such as an FQN or a path, stays whole: it can be copied.
         return textwrap.wrap(
             text, width, subsequent_indent=" " * min(indent, width // 2),

@@ -67,7 +67,7 @@ def test_run(kind: str, request: pytest.FixtureRequest, screen: Screen, golden: 
     shown = screen()
     record = request.getfixturevalue(f"{kind}_record")
     traced = Traced(account=request.getfixturevalue(f"{kind}_account"))
-    render_run(record, traced, shown.console, folder=FOLDER)
+    render_run(record, traced, shown.console, folder=FOLDER, verbose=True)
     assert "\x1b" not in shown.text
     assert "[red]" in shown.text
     assert "tiny[/]" in shown.text
