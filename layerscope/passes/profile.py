@@ -83,9 +83,13 @@ def profile(
 
 
 def _passed(session: Session) -> Draft:
-    draft = Draft()
-    for each in order.PASSES:
+    draft, first = Draft(), True
+    for at, each in enumerate(order.PASSES):
         if each.when(session, draft):
+            if each.told:
+                ahead = order.told_from(order.PASSES[at:], session, draft)
+                session.progress.ahead(ahead, first=first)
+                first = False
             each.run(session, draft)
     return draft
 

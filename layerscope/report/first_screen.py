@@ -85,15 +85,13 @@ def four_numbers(record: RunRecord) -> Iterator[tuple[str, str, str]]:
         text, style = f"{text}; unstable", _ABSENT
     yield "latency", text, style
     energy = summarise_energy(record.energy, seed=record.seed) if record.energy else None
-    joules = energy.interval if energy is not None else None
-    if report.energy.unit.endswith("/batch") and size:
-        interval = _between(joules, 1 / size)
-    else:
-        interval = _between(joules, 1)
+    # The interval is of one sample's joules.
+    scale = 1 / size if size and report.energy.unit.endswith("/batch") else 1.0
+    interval = _between(energy.interval, scale) if energy is not None else ""
     yield "energy", *_number(report.energy, size, interval)
     yield "FLOPs", *_number(report.flops, size, "")
-    wer = record.quality.wer_interval if record.quality is not None else None
-    yield "WER", *_number(report.wer_value, size, _between(wer, 1))
+    interval = _between(record.quality.wer_interval, 1) if record.quality is not None else ""
+    yield "WER", *_number(report.wer_value, size, interval)
 
 
 def _number(reported: Reported, size: int | None, interval: str) -> tuple[str, str]:
@@ -122,7 +120,7 @@ def _amount(value: float, unit: str) -> str:
 def _between(interval: Interval | None, scale: float) -> str:
     """The interval in brackets; "range" where no coverage is claimed."""
     if interval is None:
-        return ""
+        return " [too few for an interval]"
     word = "" if interval.confidence is not None else "range "
     low, high = (ms_three(end / scale * 1e6) for end in (interval.low, interval.high))
     return f" [{word}{low}, {high}]"
