@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from layerscope.account.phases import Ranges
 from layerscope.core.families import roles_of_any_name
 from layerscope.core.groups import module_group
+from layerscope.core.kinds import Layer, kinds_of
 from layerscope.core.roles import Roles
 from layerscope.core.vocabulary import BUCKETS, PHASES, layer_name
 from layerscope.records import LayerRow, ModuleRecord, parent_of
+from layerscope.records.layer_table import params_once
 
 if TYPE_CHECKING:
     from layerscope.account.tally import Tally
@@ -31,11 +33,13 @@ def build_rows(
     keys |= {(root, phase) for phase in phases} if layers else set()
     keys |= {(above, phase) for layer, phase in keys for above in _ancestors(layer, root)}
     totals = _Totals(_totals(tally.gpu_ns, keys, root), _totals(tally.cpu_ns, keys, root))
-    known = _Known({layer_name(module.fqn) or root: module for module in modules}, ranges.roles)
+    known = _known(modules, layers, ranges)
     ran = sorted(phases, key=_rank)
     rows = [(layer, phase) for layer in layers for phase in ran if (layer, phase) in keys]
     return (
-        *(_layer_row(key, root, tally, known, totals, has_device=has_device) for key in rows),
+        *params_once(
+            _layer_row(key, root, tally, known, totals, has_device=has_device) for key in rows
+        ),
         *_bucket_rows(tally, has_device=has_device),
     )
 
@@ -45,12 +49,22 @@ class _Known(NamedTuple):
 
     modules: Mapping[str, ModuleRecord]
     roles: Roles
+    kinds: Mapping[str, str]
 
     def group(self, layer: str) -> str:
         module = self.modules.get(layer)
         if module is not None:
             return module.group
         return module_group(layer, "", self.roles or roles_of_any_name())
+
+
+def _known(modules: Sequence[ModuleRecord], layers: Iterable[str], ranges: Ranges) -> _Known:
+    named = {layer_name(module.fqn) or ranges.root: module for module in modules}
+    unlisted = (Layer(layer) for layer in layers if layer not in named)
+    kinds = kinds_of(
+        (*(Layer(name, module.cls, module.alike) for name, module in named.items()), *unlisted)
+    )
+    return _Known(named, ranges.roles, kinds)
 
 
 class _Totals(NamedTuple):
@@ -86,6 +100,7 @@ def _layer_row(
         op_self_ns=tally.operator_ns[key],
         attribution=_attribution(tally.how.get(key, ())),
         modelled_ns=tally.modelled_ns[key] if tally.how else None,
+        layer_kind=known.kinds[layer],
     )
 
 
@@ -111,6 +126,7 @@ def _bucket_rows(tally: Tally, *, has_device: bool) -> list[LayerRow]:
             cpu_self_ns=tally.cpu_ns[name, phase],
             cpu_total_ns=tally.cpu_ns[name, phase],
             params=None,
+            layer_kind=name,
         )
         for name, phase in sorted(keys, key=lambda key: BUCKETS.index(key[0]))
     ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from layerscope.core.columns import COLUMNS, Column
 from layerscope.core.errors import DataError
 from layerscope.records.layer_table import LayerRow, LayerTable, Whole
 from layerscope.records.tables import Account
@@ -101,32 +103,17 @@ def _in_order(tables: Sequence[LayerTable]) -> list[Key]:
 
 
 def _sum(rows: Sequence[LayerRow]) -> LayerRow:
-    first = rows[0]
+    """Each column as it says itself: the sum, what all ranks agree in, or nothing."""
+    return LayerRow(**{column.field: _of_all(column, rows) for column in COLUMNS if column.field})
 
-    def total(name: str) -> int | None:
-        return _total(getattr(row, name) for row in rows)
 
-    def same(name: str) -> bool:
-        return all(getattr(row, name) == getattr(first, name) for row in rows)
-
-    return LayerRow(
-        phase=first.phase,
-        layer=first.layer,
-        module=first.module if same("module") else "",
-        group=first.group,
-        depth=first.depth,
-        calls=total("calls") or 0,
-        kernels=total("kernels") or 0,
-        gpu_self_ns=total("gpu_self_ns"),
-        gpu_total_ns=total("gpu_total_ns"),
-        cpu_self_ns=total("cpu_self_ns"),
-        cpu_total_ns=total("cpu_total_ns"),
-        op_self_ns=total("op_self_ns"),
-        modelled_ns=total("modelled_ns"),
-        params=first.params if same("params") else None,
-        dtype=first.dtype if same("dtype") else None,
-        attribution=first.attribution if same("attribution") else None,
-    )
+def _of_all(column: Column, rows: Sequence[LayerRow]) -> Any:
+    values = [getattr(row, column.field) for row in rows]
+    if column.over_ranks == "sum":
+        return _total(values)
+    agreed = column.over_ranks == "same" and all(value == values[0] for value in values)
+    # A blank text column that every row must have says that the ranks differ.
+    return values[0] if agreed else "" if column.required else None
 
 
 def _whole(wholes: Sequence[Whole]) -> Whole:
@@ -139,7 +126,7 @@ def _whole(wholes: Sequence[Whole]) -> Whole:
     )
 
 
-def _total(values: Iterable[int | None]) -> int | None:
+def _total(values: Iterable[Any]) -> Any:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 

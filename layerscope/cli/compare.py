@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from layerscope.records.comparison import Comparison, Outcome
 
 _TOP = 15
+Form = Literal["screen", "markdown", "json"]
 
 
 @verb("compare")
@@ -31,7 +32,12 @@ _TOP = 15
     "(interval excludes 0, above the noise floor) fails. Metrics: latency, ttft, energy, wer, flops, "
     "device, host.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=_TOP, help="Layers shown. Default: 15.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=_TOP, help="Kinds of layers shown. Default: 15."
+)
+@click.option(
+    "--per-block", is_flag=True, help="Each layer by itself instead of equal blocks as one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead.")
 def command(
@@ -40,6 +46,7 @@ def command(
     anyway: bool,
     fail_on: tuple[str, ...],
     top: int,
+    per_block: bool,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
@@ -60,8 +67,9 @@ def command(
     if not anyway:
         _refuse_unlike(comparison)
     outcomes = [judge(condition, comparison) for condition in conditions]
-    _show(comparison, outcomes, top=top, as_json=as_json, as_markdown=as_markdown)
-    if not as_json and not as_markdown:
+    form: Form = "json" if as_json else "markdown" if as_markdown else "screen"
+    _show(comparison, outcomes, form, top=top, per_block=per_block)
+    if form == "screen":
         _show_scaling(ground, changed)
     _conclude(comparison, outcomes)
 
@@ -117,21 +125,22 @@ def _refuse_unlike(comparison: Comparison) -> None:
 def _show(
     comparison: Comparison,
     outcomes: Sequence[Outcome],
+    form: Form,
     *,
     top: int,
-    as_json: bool,
-    as_markdown: bool,
+    per_block: bool,
 ) -> None:
     from rich.console import Console
 
     from layerscope.report.compare import comparison_json, comparison_markdown, render_comparison
 
-    if as_json:
+    if form == "json":
         click.echo(comparison_json(comparison, outcomes))
-    elif as_markdown:
-        click.echo(comparison_markdown(comparison, outcomes, top=top), nl=False)
+    elif form == "markdown":
+        text = comparison_markdown(comparison, outcomes, top=top, per_block=per_block)
+        click.echo(text, nl=False)
     else:
-        render_comparison(comparison, outcomes, Console(), top=top)
+        render_comparison(comparison, outcomes, Console(), top=top, per_block=per_block)
 
 
 def _conclude(comparison: Comparison, outcomes: Sequence[Outcome]) -> None:

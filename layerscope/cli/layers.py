@@ -10,6 +10,7 @@ import click
 from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
+    from layerscope.report.console import Form
     from layerscope.report.selection import Selection
     from layerscope.runs.run import Run
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 @click.option("--group", is_flag=True, help="Sums by group instead of layers.")
 @click.option("--depth", type=click.IntRange(min=0), help="Only layers this far below the root.")
 @click.option("--sort", help="A column of layers.csv; largest first. Default: self time.")
+@click.option(
+    "--per-block", is_flag=True, help="Each layer by itself instead of equal blocks as one."
+)
+@click.option("--tree", is_flag=True, help="As a tree, with what each branch takes in all.")
 @click.option("--top", type=click.IntRange(min=1), help="At most this many rows.")
 @click.option("--device", help="Only the events of this device: 0, 1, …")
 @click.option(
@@ -31,6 +36,8 @@ def command(
     group: bool,
     depth: int | None,
     sort: str | None,
+    per_block: bool,
+    tree: bool,
     top: int | None,
     device: str | None,
     csv_file: Path | None,
@@ -47,15 +54,21 @@ def command(
     Everything is computed from the saved files. Ends with exit code 5 if it does not add up.
     """
     from layerscope.core.collector_pause import collector_at_rest
+    from layerscope.core.errors import UsageError
 
     _numpy_without_threads()
     from layerscope.report.selection import Selection
     from layerscope.runs.run import Run
 
-    shown = Selection(phase=phase, depth=depth, sort=sort, top=top)
+    shown = Selection(phase=phase, depth=depth, sort=sort, top=top, per_block=per_block)
+    form: Form = "groups" if group else "tree" if tree else "layers"
+    if group and (tree or per_block):
+        raise UsageError("--group shows sums by group: leave out --tree and --per-block.")
+    if tree and (sort is not None or top is not None):
+        raise UsageError("--tree stands in the order of execution: leave out --sort and --top.")
     # Hundreds of thousands of objects that live until the end: the collector would only scan them.
     with collector_at_rest():
-        _show(Run.open(run_or_trace, device), csv_file, shown, group=group)
+        _show(Run.open(run_or_trace, device), csv_file, shown, form)
 
 
 def _numpy_without_threads() -> None:
@@ -76,7 +89,7 @@ def _numpy_without_threads() -> None:
         del os.environ[name]
 
 
-def _show(run: Run, csv_file: Path | None, shown: Selection, *, group: bool) -> None:
+def _show(run: Run, csv_file: Path | None, shown: Selection, form: Form) -> None:
     from rich.console import Console
 
     from layerscope.core.errors import DataError
@@ -93,7 +106,7 @@ def _show(run: Run, csv_file: Path | None, shown: Selection, *, group: bool) -> 
     if csv_file is not None:
         write_layers_csv(account.table, csv_file)
     screen = Console()
-    render_account(account, screen, shown, group=group, ranks=run.ranks, beside=run.beside_batch)
+    render_account(account, screen, shown, form=form, ranks=run.ranks, beside=run.beside_batch)
     findings = run.findings
     if findings is not None and not run.ranks:
         render_findings(findings.seen, findings.not_judged, screen)

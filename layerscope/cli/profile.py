@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,7 +12,19 @@ from layerscope.cli.options import read_options, run_options
 from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
+    from layerscope.config.resolve import Resolved
     from layerscope.passes.profile import FinishedRun
+
+Form = Literal["first", "verbose", "quiet", "json"]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run to make: the options that were given, or a quick run that is to be whole."""
+
+    said: dict[str, Any]
+    where: str
+    quick_run: Path | None = None
 
 
 @verb("profile")
@@ -19,44 +32,93 @@ if TYPE_CHECKING:
 @click.option(
     "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
 )
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print all that is known, not only what matters first."
+)
 @click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
 @click.option("--timings", is_flag=True, help="Print where the command's own time went, too.")
+@click.option(
+    "--complete",
+    "quick_run",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Measure a run of --quick whole, with its configuration, in its place.",
+)
 def command(
     config_file: str | None,
     strict: bool,
-    quiet: bool,
-    as_json: bool,
-    timings: bool,
+    quick_run: Path | None,
     **given: Any,
 ) -> None:
     """Run a model on batches of samples and account for its time, layer by layer."""
     from layerscope.config.resolve import resolve
+
+    form, timings = _form(given), given.pop("timings")
+    if quick_run is not None:
+        _only_to_complete(quick_run, config_file, given)
+        asked = _Asked({}, "--complete", quick_run.resolve())
+    else:
+        asked = _Asked(*read_options(config_file, given))
+        # Once without torch: a wrong value must not cost the seconds that importing torch takes.
+        resolve(asked.said, cuda=asked.said.get("device") == "cuda", where=asked.where)
+    finished, resolved = _run(asked, form)
+    _show(finished, form)
+    if timings and form != "json":
+        _show_timings(finished)
+    _judge(finished, resolved, strict=strict)
+
+
+def _form(given: dict[str, Any]) -> Form:
+    """How the result is shown; takes the options that say so out of those of the run."""
     from layerscope.core.errors import UsageError
 
-    if quiet and as_json:
-        raise UsageError("--quiet and --json: choose one.")
-    said, where = read_options(config_file, given)
-    # Once without torch: a wrong value must not cost the seconds that importing torch takes.
-    resolve(said, cuda=said.get("device") == "cuda", where=where)
-    _run(said, where, strict=strict, quiet=quiet, as_json=as_json, timings=timings)
+    verbose, quiet, as_json = (given.pop(name) for name in ("verbose", "quiet", "as_json"))
+    if quiet + as_json + verbose > 1:
+        raise UsageError("--quiet, --json and --verbose: choose one.")
+    return "quiet" if quiet else "json" if as_json else "verbose" if verbose else "first"
 
 
-def _run(
-    said: dict[str, Any], where: str, *, strict: bool, quiet: bool, as_json: bool, timings: bool
-) -> None:
+def _only_to_complete(quick_run: Path, config_file: str | None, given: dict[str, Any]) -> None:
+    """Refuse before torch is imported.
+
+    Raises:
+        UsageError: other options of a run, or a run that is no quick one.
+        DataError: no run, or a damaged one.
+    """
+    from layerscope.config.complete import completion
+    from layerscope.core.errors import UsageError
+    from layerscope.records import load
+
+    others = [name for name, value in given.items() if value is not None]
+    if config_file is not None or others:
+        named = "--config" if config_file is not None else f"--{others[0].replace('_', '-')}"
+        raise UsageError(
+            f"--complete {quick_run}: the run has its configuration; leave out {named}."
+        )
+    completion(load(quick_run), quick_run)
+
+
+def _run(asked: _Asked, form: Form) -> tuple[FinishedRun, Resolved]:
     import torch
     from rich.console import Console
 
+    from layerscope.config.complete import completion
     from layerscope.config.resolve import resolve
-    from layerscope.core.errors import AccountingError, EnvironmentProblem
     from layerscope.core.process_age import process_age_s
-    from layerscope.passes.profile import profile
+    from layerscope.passes.profile import Place, profile
+    from layerscope.records import load
     from layerscope.report.progress import ProgressReporter
-    from layerscope.report.timings import render_timings
+    from layerscope.write.folder import RunFolder
 
-    resolved = resolve(said, cuda=torch.cuda.is_available(), where=where)
-    silent = quiet or as_json
+    if asked.quick_run is None:
+        place = Place()
+        resolved = resolve(asked.said, cuda=torch.cuda.is_available(), where=asked.where)
+    else:
+        at = asked.quick_run
+        place = Place(folder=RunFolder(at.parent, at.name, instead=True))
+        resolved = completion(load(at), at)
+    silent = form in ("quiet", "json")
     # Progress goes to stderr, so that stdout holds the result alone.
     beside = Console(stderr=True)
 
@@ -68,10 +130,18 @@ def _run(
         # The first line says which model and why; the screen repeats all choices at the end.
         announce("; ".join(resolved.choices))
     reporter = ProgressReporter(beside, quiet=silent)
-    finished = profile(resolved, reporter, announce, age_s=process_age_s())
-    _show(finished, quiet=quiet, as_json=as_json)
-    if timings and not as_json:
-        render_timings(finished.record, Console())
+    return profile(resolved, reporter, announce, place=place, age_s=process_age_s()), resolved
+
+
+def _judge(finished: FinishedRun, resolved: Resolved, *, strict: bool) -> None:
+    """End with the exit code of an account that does not add up, or of what fell back.
+
+    Raises:
+        AccountingError: the account failed.
+        EnvironmentProblem: with `--strict`, an optimization fell back.
+    """
+    from layerscope.core.errors import AccountingError, EnvironmentProblem
+
     verdict = finished.record.account
     if verdict is not None and verdict.status == "failed":
         raise AccountingError(
@@ -90,14 +160,22 @@ def _run(
         )
 
 
-def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
+def _show_timings(finished: FinishedRun) -> None:
+    from rich.console import Console
+
+    from layerscope.report.timings import render_timings
+
+    render_timings(finished.record, Console())
+
+
+def _show(finished: FinishedRun, form: Form) -> None:
     from rich.console import Console
 
     from layerscope.report.console import Traced, render_quiet, render_run
     from layerscope.report.summary import summary_json
 
     account, screen = finished.account, Console()
-    if as_json:
+    if form == "json":
         click.echo(
             summary_json(
                 finished.record,
@@ -107,7 +185,7 @@ def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
                 work=finished.work,
             )
         )
-    elif quiet:
+    elif form == "quiet":
         render_quiet(account, screen, folder=finished.folder)
     else:
         traced = None
@@ -118,11 +196,17 @@ def _show(finished: FinishedRun, *, quiet: bool, as_json: bool) -> None:
                 findings=finished.findings,
                 layer_energy=finished.layer_energy,
             )
-        render_run(finished.record, traced, screen, folder=finished.folder)
+        verbose = form == "verbose"
+        render_run(finished.record, traced, screen, folder=_near(finished.folder), verbose=verbose)
 
 
 def _shown(path: Path) -> str:
+    return str(_near(path))
+
+
+def _near(path: Path) -> Path:
+    """As seen from here, where it lies below."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return path.relative_to(Path.cwd())
     except ValueError:
-        return str(path)
+        return path

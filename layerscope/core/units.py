@@ -29,6 +29,21 @@ def ms_grouped(ns: float) -> str:
     return f"{ns / 1e6:,.3f}"
 
 
+def ms_three(ns: float) -> str:
+    """Milliseconds with three digits, none of a whole number lost, without unit: 1,012, 39.8, 0.0123.
+
+    Files have the exact time; "0" is none at all.
+    """
+    value = abs(ns) / 1e6
+    sign = "-" if ns < 0 else ""
+    return sign + (f"{value:,.0f}" if value >= 999.5 else significant(value, 3))
+
+
+def giga_three(count: float) -> str:
+    """A count in units of 10⁹ with three digits: 1,269 for 1.269e12, 0.848, 0.0000123."""
+    return ms_three(count / 1e3)
+
+
 def us(ns: float) -> str:
     """Nanoseconds as microseconds, one decimal."""
     return f"{ns / 1e3:,.1f} µs"

@@ -83,6 +83,7 @@ def _change(
         other_ns=_own(other, measure) if other else None,
         base_calls=base.calls if base else None,
         other_calls=other.calls if other else None,
+        layer_kind=present.kind,
     )
 
 

@@ -22,7 +22,7 @@ from layerscope.trace.columns import read_trace
 def account(session: Session, draft: Draft) -> None:
     """Account for the trace, with the counted work and the device's ceilings beside it."""
     traced, given = known(draft.trace), draft.ceilings
-    with session.progress.task("account", 1) as advance:
+    with session.progress.task("account", 1, ticks=True) as advance:
         file = session.folder / TRACE_FILE
         beside = Beside(
             modules=session.model.record.modules,

@@ -19,7 +19,7 @@ def count(session: Session, draft: Draft) -> None:
     inputs = session.inputs(unprofiled.batch)
     ran: list[Generated] = []
     with (
-        session.progress.task("count FLOPs and bytes", 1) as advance,
+        session.progress.task("count FLOPs and bytes", 1, ticks=True) as advance,
         uncompiled(session.parts),
         CacheSize(model) as cache,
     ):

@@ -47,7 +47,7 @@ def load_for(
         EnvironmentProblem: no such device, too little memory or disk, no way to the hub.
     """
     config, decided, planned = _in_own_dtype(resolved)
-    with progress.task(f"load {config.model}", 1) as advance:
+    with progress.task(f"load {config.model}", 1, ticks=True) as advance:
         loaded = load(config, announce)
         advance(1)
     side = _only_side(config, loaded, resolved.given)

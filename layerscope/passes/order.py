@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from layerscope.passes.account import account, energy_by_layer
@@ -31,10 +31,15 @@ from layerscope.passes.write import write
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass, and whether it runs, given what the run holds and what was found before it."""
+    """A pass, and whether it runs, given what the run holds and what was found before it.
+
+    Attributes:
+        told: whether it is reported while it runs; others take no time worth a line.
+    """
 
     run: Callable[[Session, Draft], None]
     when: Callable[[Session, Draft], bool]
+    told: bool = True
 
 
 def always(session: Session, draft: Draft) -> bool:
@@ -86,21 +91,32 @@ PASSES: tuple[Pass, ...] = (
     Pass(first_token, whole),
     Pass(energy, always),
     Pass(power, metered_on_cuda),
-    Pass(answers, always),
-    Pass(quality, always),
+    Pass(answers, always, told=False),
+    Pass(quality, always, told=False),
     Pass(trace, traced),
     Pass(count, always),
     Pass(eager_guard, compiled_and_greedy),
-    Pass(optimized, compiled),
+    Pass(optimized, compiled, told=False),
     Pass(ceilings, traced),
-    Pass(provenance, compiled),
+    Pass(provenance, compiled, told=False),
     Pass(account, traced),
     Pass(replay, asked_for_layers),
-    Pass(energy_by_layer, asked_for_layers),
-    Pass(tables, traced),
+    Pass(energy_by_layer, asked_for_layers, told=False),
+    Pass(tables, traced, told=False),
     Pass(torch_tb_profiler, traced_alone),
-    Pass(headline, always),
-    Pass(write, always),
+    Pass(headline, always, told=False),
+    Pass(write, always, told=False),
     Pass(findings, traced),
-    Pass(tensorboard, always),
+    Pass(tensorboard, always, told=False),
 )
+
+
+def told_from(passes: Sequence[Pass], session: Session, draft: Draft) -> int:
+    """How many of these passes will be reported, as far as is known now."""
+    return sum(each.told and _may_run(each, session, draft) for each in passes)
+
+
+def _may_run(each: Pass, session: Session, draft: Draft) -> bool:
+    if each.when is metered_on_cuda and draft.energy is None:
+        return session.config.device == "cuda"  # whether the counter can be read is not known yet
+    return each.when(session, draft)

@@ -106,9 +106,13 @@ def profile(
 
 
 def _passed(session: Session, watch: Stopwatch) -> Draft:
-    draft = Draft()
-    for each in order.PASSES:
+    draft, first = Draft(), True
+    for at, each in enumerate(order.PASSES):
         if each.when(session, draft):
+            if each.told:
+                ahead = order.told_from(order.PASSES[at:], session, draft)
+                session.progress.ahead(ahead, first=first)
+                first = False
             with watch.timing(each.run.__name__):
                 each.run(session, draft)
     draft.command = watch.parts

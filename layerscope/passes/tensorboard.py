@@ -10,7 +10,7 @@ from layerscope.write.for_tensorboard import write_run_events, write_trace_for_p
 
 def torch_tb_profiler(session: Session, draft: Draft) -> None:
     """The trace once more, as torch-tb-profiler reads it."""
-    with session.progress.task("trace for torch-tb-profiler", 1) as advance:
+    with session.progress.task("trace for torch-tb-profiler", 1, ticks=True) as advance:
         draft.files |= write_trace_for_plugin(
             known(draft.examined).workings,
             session.model.record.modules,

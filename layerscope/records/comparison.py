@@ -84,6 +84,12 @@ class LayerChange:
     other_ns: int | None
     base_calls: int | None
     other_calls: int | None
+    layer_kind: str = ""  # of both sides' rows; the other's where they differ
+
+    @property
+    def kind(self) -> str:
+        """The name that the row is folded by."""
+        return self.layer_kind or self.layer
 
     @property
     def change_ns(self) -> int:

@@ -7,55 +7,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 
+from layerscope.core.columns import LayerRow
 from layerscope.core.errors import AccountingError
-from layerscope.core.vocabulary import BUCKETS
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayerRow:
-    """One (layer, phase). `None` means not measured. Times are nanoseconds.
-
-    `self` is the layer without the layers below it, `total` with them; both in this phase only.
-    """
-
-    phase: str
-    layer: str  # FQN; the root is "generate" or "forward"; a bucket is "(in parentheses)"
-    module: str  # class name; "" for a bucket
-    group: str
-    depth: int
-    calls: int
-    kernels: int  # device events: kernels, memcpys, memsets
-    gpu_self_ns: int | None
-    gpu_total_ns: int | None
-    cpu_self_ns: int | None
-    cpu_total_ns: int | None
-    params: int | None
-    dtype: str | None = None
-    op_self_ns: int | None = None  # part of cpu_self_ns spent inside operators
-    flops_self: int | None = None
-    flops_total: int | None = None
-    macs_total: int | None = None
-    bytes_self: int | None = None
-    intensity: float | None = None
-    tflops_per_s: float | None = None
-    gb_per_s: float | None = None
-    roofline_ns: int | None = None
-    roofline_fraction: float | None = None
-    bound: str | None = None
-    memory_peak_bytes: int | None = None
-    attribution: str | None = None
-    energy_j: float | None = None
-    energy_source: str | None = None
-    modelled_ns: int | None = None  # part of the self time that was split by a model
-
-    @property
-    def is_bucket(self) -> bool:
-        """Whether this row names what belongs to no layer."""
-        return self.layer in BUCKETS
+__all__ = [
+    "LayerRow",
+    "LayerTable",
+    "ThreadWindow",
+    "Whole",
+    "flops_of",
+    "params_once",
+    "parent_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,3 +234,21 @@ def flops_of(rows: Iterable[LayerRow]) -> int | None:
 def parent_of(layer: str, root: str) -> str:
     """The layer above `layer` in the FQN tree; the top modules hang below the root."""
     return layer.rpartition(".")[0] or root
+
+
+def params_once(rows: Iterable[LayerRow]) -> tuple[LayerRow, ...]:
+    """The rows, a layer's parameters in the row of the first phase that calls it and in no other.
+
+    A layer that none calls has them in its first row.
+    """
+    held = list(rows)
+    first: dict[str, int] = {}
+    for at, row in enumerate(held):
+        if row.params is not None and (
+            row.layer not in first or (row.calls and not held[first[row.layer]].calls)
+        ):
+            first[row.layer] = at
+    return tuple(
+        replace(row, params=None) if row.params is not None and first[row.layer] != at else row
+        for at, row in enumerate(held)
+    )

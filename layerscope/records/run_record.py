@@ -62,6 +62,14 @@ class ModuleRecord:
     group: str
     params: int  # held by the module itself, a tied parameter counted at its first name
     dtype: str | None  # of those parameters: "float16", "float16+float32", or None without any
+    # of all parameters it holds, in their order: "2048x5120+2048"; "" without any; None in records of
+    # versions that did not say
+    shapes: str | None = None
+
+    @property
+    def alike(self) -> str:
+        """What is equal for modules with equal parameter shapes, as far as the record says."""
+        return f"{self.params}" if self.shapes is None else self.shapes
 
 
 @dataclass(frozen=True, kw_only=True)

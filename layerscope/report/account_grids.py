@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from layerscope.account.ranks import Rank
+from layerscope.core.columns import BY_NAME, Column
 from layerscope.core.microseconds import us_grouped
-from layerscope.core.units import MIB, percent_fixed
-from layerscope.records.layer_table import LayerRow, LayerTable
+from layerscope.core.units import MIB, giga_three, ms_three, percent_fixed
+from layerscope.core.words import counted
+from layerscope.records.layer_table import LayerTable
 from layerscope.records.tables import DeviceRow
-from layerscope.report.columns import BY_NAME, Column, share_of, value_of
+from layerscope.report.columns import share_of, value_of
+from layerscope.report.kinds import Kind, kinds_in, one_by_one
 from layerscope.report.page import Grid
 from layerscope.report.selection import (
     Selected,
+    Selection,
     column_named,
     self_column,
-    sorted_rows,
+    sorted_kinds,
 )
 from layerscope.report.sums import Part, by_group, by_phase, total_of
 
@@ -85,81 +90,147 @@ def group_grid(table: LayerTable, phase: str | None = None) -> Grid:
     return _part_grid(table, ordered, "group", f"by group{of}, self time")
 
 
-def top_grid(table: LayerTable, top: int) -> Grid:
-    """The layers with the most self time, one row per (layer, phase); buckets are no layers."""
+def top_grid(table: LayerTable, top: int, *, per_block: bool = False) -> Grid:
+    """The kinds of layers with the most self time, one row per (kind, phase); buckets are no layers."""
     rows = [row for row in table.rows if not row.is_bucket]
     own = self_column(table)
-    shown = [r for r in sorted_rows(rows, table, own)[:top] if value_of(own, r, table)]
-    device = _has_device(table)
-    names = ("phase", "calls", "kernels", "gpu_self_us", "gpu_share", "cpu_self_us")
-    columns = [BY_NAME[name] for name in names if device or name in _HOST_COLUMNS]
-    return _rows_grid(table, f"top {len(shown)} layers by self time", columns, shown, None)
+    kinds = one_by_one(rows) if per_block else kinds_in(rows)
+    held = [kind for kind in sorted_kinds(kinds, table, own) if value_of(own, kind.row, table)]
+    shown = held[:top]
+    what = "layers" if per_block else "kinds of layers"
+    title = f"top {len(shown)} of {counted(len(held), what, what)} by self time"
+    columns = [BY_NAME["phase"], BY_NAME["calls"]]
+    grid = _kinds_grid(table, title, columns, shown, _SUMMED)
+    return replace(grid, spare=("calls", _BAR))
 
 
 _HOST_COLUMNS = frozenset({"phase", "calls", "cpu_self_us", "cpu_total_us"})
+_SHARED = "share"
+_SUMMED = "share and sum"
 
 
-def layer_grid(table: LayerTable, selected: Selected, sort: str | None) -> Grid:
+def layer_grid(table: LayerTable, selected: Selected, selection: Selection) -> Grid:
     """The selected layers; the footer holds the self time of the rows that are not shown."""
-    device = _has_device(table)
-    names = ["phase", "calls", "kernels", "gpu_self_us", "gpu_share", "gpu_total_us"]
-    names += ["cpu_self_us", "cpu_total_us"]
+    device, sort = _has_device(table), selection.sort
+    names = ["phase", "calls", "kernels"]
+    names += ["gpu_total_us", "cpu_self_us", "cpu_total_us"] if device else ["cpu_total_us"]
     names = [name for name in names if device or name in _HOST_COLUMNS]
-    if sort is not None and sort != "layer" and column_named(sort).name not in names:
+    own = self_column(table).name
+    shown = ("layer", "gpu_share", own, *names)
+    if sort is not None and column_named(sort).name not in shown:
         names.append(sort)
     columns = [BY_NAME[name] for name in names]
-    footer = _hidden_footer(table, columns, selected.hidden) if selected.hidden else None
-    return _rows_grid(table, "layers", columns, selected.shown, footer)
+    ranked = selection.depth is None and sort in (None, own)
+    grid = _kinds_grid(
+        table,
+        "layers, each block" if selection.per_block else "layers by kind, equal blocks as one",
+        columns,
+        selected.shown,
+        _SUMMED if ranked else _SHARED,
+    )
+    spare = ("cpu total ms", "kernels", "cpu self ms", "sum", "calls", "gpu total ms", _BAR)
+    asked = None if sort is None else _label(column_named(sort))
+    return replace(
+        grid,
+        footer=_hidden_footer(table, grid, columns, selected.hidden) if selected.hidden else None,
+        spare=tuple(name for name in spare if name in grid.header and name != asked),
+    )
 
 
 def _hidden_footer(
-    table: LayerTable, columns: Iterable[Column], hidden: tuple[LayerRow, ...]
+    table: LayerTable, grid: Grid, columns: Sequence[Column], hidden: tuple[Kind, ...]
 ) -> tuple[str, ...]:
-    cells = [f"{len(hidden):,} more row{'' if len(hidden) == 1 else 's'}"]
+    own = self_column(table)
+    time = total_of(getattr(kind.row, own.field) for kind in hidden)
+    cells = {grid.header[0]: f"{len(hidden):,} more row{'' if len(hidden) == 1 else 's'}"}
+    cells[_label(own)] = _time(time)
+    cells["share"] = _share(share_of(time, _whole_ns(table)))
     for column in columns:
-        # Only self values add up over rows that lie inside one another.
-        sums = column.name in ("kernels", "calls") or "_self" in column.name
-        if column.name == "gpu_share":
-            gpu = total_of(row.gpu_self_ns for row in hidden)
-            cells.append(_percent(share_of(gpu, table.whole.device_sum_ns)))
-        elif sums and column.kind in ("integer", "time"):
-            total = total_of(getattr(row, column.field) for row in hidden)
-            cells.append(_shown(column, total))
-        else:
-            cells.append("")
-    return tuple(cells)
+        # Totals lie inside one another: they have no sum.
+        if column.adds and column.kind in ("integer", "time"):
+            cells[_label(column)] = _shown(
+                column, total_of(getattr(kind.row, column.field) for kind in hidden)
+            )
+    return tuple(cells.get(name, "") for name in grid.header)
 
 
-def _rows_grid(
+_BAR = " "
+_BAR_CELLS = 8
+
+
+def _kinds_grid(
     table: LayerTable,
     title: str,
-    columns: list[Column],
-    rows: Iterable[LayerRow],
-    footer: tuple[str, ...] | None,
+    columns: Sequence[Column],
+    kinds: Sequence[Kind],
+    shares: str,
 ) -> Grid:
+    """Names, own time and its share with a bar, then the columns.
+
+    Args:
+        shares: `share`, or `share and sum`: what the rows down to this one hold together.
+    """
+    own = self_column(table)
+    whole = _whole_ns(table)
+    header = ["layer", _label(own), "share", _BAR]
+    header += ["sum"] if shares != _SHARED else []
+    before = [column for column in columns if column.kind == "text"]
+    after = [column for column in columns if column.kind != "text"]
+    held, rows = 0, []
+    # A bar is full where the share is the largest here: 19 % would hardly be seen of 100.
+    largest = max((share_of(getattr(k.row, own.field), whole) or 0 for k in kinds), default=0)
+    for kind in kinds:
+        time = getattr(kind.row, own.field)
+        held += time or 0
+        share = share_of(time, whole)
+        cells = [kind.name]
+        cells += [_shown(c, value_of(c, kind.row, table)) for c in before]
+        part = share / largest if share is not None and largest else 0
+        cells += [_time(time), _share(share), bar_text(part, _BAR_CELLS)]
+        cells += [_share(share_of(held, whole))] if shares != _SHARED else []
+        cells += [_shown(c, value_of(c, kind.row, table)) for c in after]
+        rows.append(tuple(cells))
+    labels = [_label(column) for column in before]
     return Grid(
         title=title,
-        header=("layer", *(_label(column) for column in columns)),
-        rows=tuple(
-            (row.layer, *(_shown(column, value_of(column, row, table)) for column in columns))
-            for row in rows
-        ),
-        footer=footer,
-        text=frozenset(_label(column) for column in columns if column.kind == "text"),
+        header=(header[0], *labels, *header[1:], *(_label(column) for column in after)),
+        rows=tuple(rows),
+        text=frozenset({*labels, _BAR}),
+        marks={
+            at: _style(share_of(getattr(k.row, own.field), whole)) for at, k in enumerate(kinds)
+        },
     )
+
+
+def bar_text(part: float, cells: int) -> str:
+    """A part of 0 to 1 as a bar of at most so many cells, to half a cell."""
+    halves = round(2 * cells * min(1.0, max(0.0, part)))
+    return "█" * (halves // 2) + "▌" * (halves % 2)
+
+
+def _style(share: float | None) -> str:
+    """A row's colour by its share of the whole."""
+    if share is None:
+        return ""
+    return "bold red" if share >= 0.1 else "bold" if share >= 0.05 else ""
+
+
+def _whole_ns(table: LayerTable) -> int | None:
+    whole = table.whole
+    return whole.device_sum_ns if _has_device(table) else whole.host_window_ns
 
 
 def _part_grid(table: LayerTable, parts: tuple[Part, ...], name: str, title: str) -> Grid:
     columns: list[tuple[str, Callable[[Part], str]]] = []
     if _has_device(table):
         columns.append(("kernels", lambda part: f"{part.kernels:,}"))
-        columns.append(("gpu self us", lambda part: _time(part.gpu_self_ns)))
+        columns.append(("gpu self ms", lambda part: _time(part.gpu_self_ns)))
         columns.append(("gpu share", lambda part: _percent(part.gpu_share)))
     if table.whole.host_window_ns is not None:
-        columns.append(("cpu self us", lambda part: _time(part.cpu_self_ns)))
+        columns.append(("cpu self ms", lambda part: _time(part.cpu_self_ns)))
         columns.append(("cpu share", lambda part: _percent(part.cpu_share)))
     if any(part.flops_self is not None for part in parts):
-        columns.append(("flops self", lambda part: _count(part.flops_self)))
+        columns.append(("GFLOP", lambda part: _giga(part.flops_self)))
     whole = _sum_of(table, parts)
     return Grid(
         title=title,
@@ -203,7 +274,11 @@ def _cpu(part: Part) -> int | None:
 
 
 def _label(column: Column) -> str:
-    return column.name.replace("_", " ")
+    """Its name in words; times stand in ms, FLOPs in GFLOP."""
+    words = column.name.replace("_", " ")
+    if column.kind == "time":
+        return words.removesuffix("us") + "ms"
+    return words.replace("flops", "GFLOP") if column.unit == "FLOP" else words
 
 
 def _shown(column: Column, value: str | int | float | None) -> str:
@@ -217,16 +292,22 @@ def _shown(column: Column, value: str | int | float | None) -> str:
         return _percent(value)
     if column.kind == "mebibytes":
         return f"{value / MIB:,.3f}"
+    if column.unit == "FLOP":
+        return giga_three(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
+def _share(share: float | None) -> str:
+    return UNMEASURED if share is None else f"{100 * share:.1f} %"
+
+
 def _time(ns: int | None) -> str:
-    return UNMEASURED if ns is None else us_grouped(ns)
+    return UNMEASURED if ns is None else ms_three(ns)
 
 
 def _percent(share: float | None) -> str:
     return UNMEASURED if share is None else percent_fixed(share)
 
 
-def _count(value: int | None) -> str:
-    return UNMEASURED if value is None else f"{value:,}"
+def _giga(value: int | None) -> str:
+    return UNMEASURED if value is None else giga_three(value)

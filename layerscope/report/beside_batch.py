@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from layerscope.core.microseconds import us_grouped, us_number
-from layerscope.core.units import percent
+from layerscope.core.microseconds import us_number
+from layerscope.core.units import ms_three, percent
 from layerscope.report.page import Grid
 from layerscope.stats.beside_batch import BesideBatch
 
@@ -20,11 +20,11 @@ def beside_grid(rows: Sequence[BesideBatch]) -> Grid:
     of = f", median of {batches} batches" if batches > 1 else ""
     return Grid(
         title=f"beside the batch: host time before generate(){of}; in no sum of the account",
-        header=("phase", "host us", "of generate()", *(["absent because"] if why else [])),
+        header=("phase", "host ms", "of generate()", *(["absent because"] if why else [])),
         rows=tuple(
             (
                 row.name,
-                _UNMEASURED if row.host_ns is None else us_grouped(row.host_ns),
+                _UNMEASURED if row.host_ns is None else ms_three(row.host_ns),
                 _UNMEASURED if row.share is None else percent(row.share),
                 *([row.reason] if why else []),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from layerscope.core.files import json_text
 from layerscope.core.microseconds import us_grouped
-from layerscope.core.units import prefixed
+from layerscope.core.units import ms_three, prefixed
 from layerscope.differences.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
@@ -20,6 +21,7 @@ from layerscope.records.comparison import (
     MetricChange,
     Outcome,
 )
+from layerscope.report.kinds import counted_name
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid, Page
 
@@ -41,12 +43,18 @@ _NAMES = {
 
 
 def render_comparison(
-    comparison: Comparison, outcomes: Sequence[Outcome], console: Console, *, top: int
+    comparison: Comparison,
+    outcomes: Sequence[Outcome],
+    console: Console,
+    *,
+    top: int,
+    per_block: bool = False,
 ) -> None:
     """Print what was unlike, the headline numbers with verdicts, the layers, the conditions.
 
     Args:
-        top: at most this many layers; what the others change together is printed beneath.
+        top: at most this many kinds; what the others change together is printed beneath.
+        per_block: each layer by itself instead of equal blocks as one.
     """
     page = Page(console)
     page.line(f"base   {comparison.base}", style="bold")
@@ -62,7 +70,7 @@ def render_comparison(
         page.line(f"no layers: {comparison.layers_absent}")
     else:
         page.grid(_phase_grid(comparison.layers))
-        page.grid(_layer_grid(comparison.layers, top))
+        page.grid(_layer_grid(comparison.layers, top, per_block=per_block))
         page.line()
         for line in _layer_lines(comparison.layers):
             page.line(line)
@@ -73,7 +81,9 @@ def render_comparison(
         page.line(f"--fail-on {outcome.sentence}", style="bold red" if outcome.crossed else "")
 
 
-def comparison_markdown(comparison: Comparison, outcomes: Sequence[Outcome], *, top: int) -> str:
+def comparison_markdown(
+    comparison: Comparison, outcomes: Sequence[Outcome], *, top: int, per_block: bool = False
+) -> str:
     """The same as Markdown, for a pull request."""
     parts = [f"**base** {escape(comparison.base)}  \n**other** {escape(comparison.other)}"]
     parts += [f"- {kind}: {escape(text)}" for kind, text in _unlike(comparison)]
@@ -85,7 +95,7 @@ def comparison_markdown(comparison: Comparison, outcomes: Sequence[Outcome], *, 
         parts.append(escape(f"No layers: {comparison.layers_absent}"))
     else:
         parts.append(_markdown(_phase_grid(comparison.layers)))
-        parts.append(_markdown(_layer_grid(comparison.layers, top)))
+        parts.append(_markdown(_layer_grid(comparison.layers, top, per_block=per_block)))
         parts += [escape(line) for line in _layer_lines(comparison.layers)]
     parts += [escape(line) for line in _limits(comparison)]
     parts += [escape(f"--fail-on {outcome.sentence}") for outcome in outcomes]
@@ -167,46 +177,79 @@ def _floor(item: MetricChange) -> str:
 
 def _phase_grid(layers: LayerComparison) -> Grid:
     return Grid(
-        title=f"{layers.measure} time by phase, us",
+        title=f"{layers.measure} time by phase, ms",
         header=("phase", "base", "other", "change"),
         rows=tuple(
-            (part.name, us_grouped(part.base_ns), us_grouped(part.other_ns), _us(part.change_ns))
+            (part.name, ms_three(part.base_ns), ms_three(part.other_ns), _ms(part.change_ns))
             for part in layers.phases
         ),
         footer=(
             "whole",
-            us_grouped(layers.base_whole_ns),
-            us_grouped(layers.other_whole_ns),
-            _us(layers.change_ns),
+            ms_three(layers.base_whole_ns),
+            ms_three(layers.other_whole_ns),
+            _ms(layers.change_ns),
         ),
     )
 
 
-def _layer_grid(layers: LayerComparison, top: int) -> Grid:
-    shown, hidden = layers.rows[:top], layers.rows[top:]
+def _layer_grid(layers: LayerComparison, top: int, *, per_block: bool) -> Grid:
+    kinds = _kinds(layers.rows, per_block=per_block)
+    shown, hidden = kinds[:top], kinds[top:]
     footer = None
     if hidden:
         more = f"{len(hidden):,} more row{'' if len(hidden) == 1 else 's'}"
-        footer = (more, "", "", "", "", _us(sum(row.change_ns for row in hidden)), "")
+        change = sum(_changes(members)[2] for members in hidden)
+        footer = (more, "", "", "", "", _ms(change), "")
+    blocks = "layer, each block" if per_block else "kind, equal blocks as one"
     return Grid(
-        title=f"{layers.measure} self time by layer, us, largest change first",
+        title=f"{layers.measure} self time by {blocks}, ms, largest change first",
         header=("layer", "phase", "module", "base", "other", "change", "status"),
-        rows=tuple(_layer_row(row) for row in shown),
+        rows=tuple(_layer_row(members, per_block=per_block) for members in shown),
         footer=footer,
         text=frozenset({"phase", "module", "status"}),
+        spare=("module", "status"),
     )
 
 
-def _layer_row(row: LayerChange) -> tuple[str, ...]:
+def _kinds(rows: Sequence[LayerChange], *, per_block: bool) -> list[list[LayerChange]]:
+    """Rows by (kind, phase), largest change of their sums first; by name where it is equal."""
+    held: dict[tuple[str, str], list[LayerChange]] = {}
+    for row in rows:
+        held.setdefault((row.layer if per_block else row.kind, row.phase), []).append(row)
+    return sorted(held.values(), key=lambda m: (-abs(_changes(m)[2]), m[0].kind, m[0].phase))
+
+
+def _changes(members: Sequence[LayerChange]) -> tuple[int | None, int | None, int]:
+    """Base, other and change, summed; a side is None where it has none of these rows."""
+    sides = []
+    for side in ("base_ns", "other_ns"):
+        known = [ns for row in members if (ns := getattr(row, side)) is not None]
+        sides.append(sum(known) if known else None)
+    return sides[0], sides[1], sum(row.change_ns for row in members)
+
+
+def _layer_row(members: Sequence[LayerChange], *, per_block: bool) -> tuple[str, ...]:
+    first = members[0]
+    base, other, change = _changes(members)
+    statuses = {row.status for row in members}
+    classes = {row.module for row in members}
     return (
-        row.layer,
-        row.phase,
-        row.module,
-        "" if row.base_ns is None else us_grouped(row.base_ns),
-        "" if row.other_ns is None else us_grouped(row.other_ns),
-        _us(row.change_ns),
-        "" if row.status == "both" else row.status,
+        first.layer if per_block else counted_name(first.kind, len(members)),
+        first.phase,
+        first.module if len(classes) == 1 else "",
+        "" if base is None else ms_three(base),
+        "" if other is None else ms_three(other),
+        _ms(change),
+        _status(members) if statuses != {"both"} else "",
     )
+
+
+def _status(members: Sequence[LayerChange]) -> str:
+    """`appeared` of a row, or of how many of a kind."""
+    counts = Counter(row.status for row in members if row.status != "both")
+    if len(members) == 1:
+        return members[0].status
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def _layer_lines(layers: LayerComparison) -> list[str]:
@@ -228,6 +271,10 @@ def _layer_lines(layers: LayerComparison) -> list[str]:
 
 def _us(ns: int) -> str:
     return f"+{us_grouped(ns)}" if ns > 0 else us_grouped(ns)
+
+
+def _ms(ns: int) -> str:
+    return f"+{ms_three(ns)}" if ns > 0 else ms_three(ns)
 
 
 def _amount(value: float | None, unit: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -24,14 +24,14 @@ from layerscope.report.account_grids import (
     layer_grid,
     phase_grid,
     rank_grid,
-    top_grid,
 )
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.attention import attention_line
 from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import render_findings
+from layerscope.report.first_screen import first_screen
+from layerscope.report.layer_tree import tree_grid
 from layerscope.report.page import Page
-from layerscope.report.quantities import reported_text
 from layerscope.report.selection import EVERYTHING, Selection, select
 from layerscope.report.what_ran import what_ran
 from layerscope.stats.beside_batch import BesideBatch, beside_batch
@@ -39,7 +39,7 @@ from layerscope.stats.beside_batch import BesideBatch, beside_batch
 if TYPE_CHECKING:
     from layerscope.joules.layer_energy import LayerEnergy
 
-TOP_LAYERS = 15
+Form = Literal["layers", "groups", "tree"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,35 +57,45 @@ class Traced:
 
 
 def render_run(
-    record: RunRecord, traced: Traced | None, console: Console, *, folder: Path | None = None
+    record: RunRecord,
+    traced: Traced | None,
+    console: Console,
+    *,
+    folder: Path | None = None,
+    verbose: bool = False,
 ) -> None:
-    """Print one run: what ran and where, the account, findings, files, results, glossary.
+    """Print one run: the first screen, and with `verbose` all that is known behind it.
 
     `traced` is None when nothing was traced; the screen says so.
     """
-    account = traced.account if traced is not None else None
     page = Page(console)
-    page.line(f"layerscope {record.environment.layerscope}: {record.name}", style="bold")
+    table = traced.account.table if traced is not None else None
+    first_screen(page, record, table, traced.findings if traced is not None else None, folder)
+    if not verbose:
+        return
+    page.line()
     for label, value in what_ran(record):
         page.field(label, value)
-    if account is None:
-        page.line()
-        page.line("no account by layer: the run was not traced")
+    if traced is None:
         _beside(page, beside_batch(record))
     else:
-        page.grid(phase_grid(account.table))
-        _beside(page, beside_batch(record))
-        page.grid(group_grid(account.table))
-        page.grid(top_grid(account.table, TOP_LAYERS))
-        _accounting(page, account.table)
-        _attention(page, account)
-        _notes(page, account.table)
+        _by_part(page, traced.account, record)
     _slowdown(page, record)
     if traced is not None:
         _further(page, traced, record, console)
-    _warnings(page, record.warnings, account.table.warnings if account else ())
-    _files(page, record, folder)
+    _warnings(page, record.warnings, table.warnings if table is not None else ())
+    _files(page, record)
     _results(page, record)
+
+
+def _by_part(page: Page, account: Account, record: RunRecord) -> None:
+    page.grid(phase_grid(account.table))
+    _beside(page, beside_batch(record))
+    page.grid(group_grid(account.table))
+    page.line()
+    _activity(page, account.table)
+    _attention(page, account)
+    _notes(page, account.table)
 
 
 def _further(page: Page, traced: Traced, record: RunRecord, console: Console) -> None:
@@ -110,14 +120,14 @@ def render_account(
     console: Console,
     selection: Selection = EVERYTHING,
     *,
-    group: bool = False,
+    form: Form = "layers",
     ranks: Sequence[Rank] = (),
     beside: Sequence[BesideBatch] = (),
 ) -> None:
     """Print the layers of one trace, or its groups, and the accounting line.
 
     Args:
-        group: sums by group instead of layers.
+        form: layers, sums by group, or the tree.
         ranks: whose sum the account is.
         beside: what the host does before each batch, shown where all phases are.
 
@@ -127,7 +137,7 @@ def render_account(
         UsageError: a phase or a column that the table does not have; groups with depth or sort.
     """
     table = account.table
-    if group and (selection.depth is not None or selection.sort is not None):
+    if form == "groups" and (selection.depth is not None or selection.sort is not None):
         raise UsageError("--group shows sums by group: leave out --depth and --sort.")
     chosen = select(table, selection)
     page = Page(console)
@@ -136,9 +146,12 @@ def render_account(
         page.grid(rank_grid(ranks))
     if len(account.devices) > 1 or account.rank:
         page.grid(device_grid(account.devices, account.rank))
-    page.grid(
-        group_grid(table, selection.phase) if group else layer_grid(table, chosen, selection.sort)
-    )
+    if form == "groups":
+        page.grid(group_grid(table, selection.phase))
+    elif form == "tree":
+        page.grid(tree_grid(table, selection))
+    else:
+        page.grid(layer_grid(table, chosen, selection))
     _beside(page, beside if selection.phase is None else ())
     _accounting(page, table)
     _attention(page, account)
@@ -189,13 +202,17 @@ def _accounting(page: Page, table: LayerTable) -> None:
             f"energy {table.whole.energy_nj / 1e9:,.9f} J, one batch end to end = sum of the rows; "
             f"difference {table.energy_difference_nj} nJ"
         )
+    _activity(page, table)
+    _failures(page, table)
+
+
+def _activity(page: Page, table: LayerTable) -> None:
     active, span = table.whole.device_active_ns, table.whole.window_span_ns
     if active is not None and span:
         page.line(
             f"device active {us_grouped(active)} us of the window's {us_grouped(span)} us: "
             f"idle {100 * (span - active) / span:.2f} %"
         )
-    _failures(page, table)
 
 
 def _failures(page: Page, table: LayerTable) -> None:
@@ -257,30 +274,21 @@ def _warnings(page: Page, *sources: tuple[str, ...]) -> None:
         page.line(f"warning: {warning}", style="yellow")
 
 
-def _files(page: Page, record: RunRecord, folder: Path | None) -> None:
+def _files(page: Page, record: RunRecord) -> None:
     page.line()
-    if folder is not None:
-        page.field("folder", str(folder))
     for role, name in record.files.items():
         page.field(role, name)
 
 
 def _results(page: Page, record: RunRecord) -> None:
-    report, batch = record.report, record.batch_size
-    page.line()
-    for label, reported in (
-        ("wer_value", report.wer_value),
-        ("latency", report.latency),
-        ("energy", report.energy),
-        ("flops", report.flops),
-    ):
-        page.field(label, reported_text(reported, batch))
     # Its statistics need numpy, which the screen of a bare trace does without.
     from layerscope.report.end_to_end import end_to_end
 
+    report = record.report
+    page.line()
     for label, text in end_to_end(record):
         page.field(label, text)
     page.line(
         f"latency: {report.latency.definition}; energy: {report.energy.definition}; "
-        f"flops: {report.flops.definition}"
+        f"FLOPs: {report.flops.definition}; WER: {report.wer_value.definition}"
     )

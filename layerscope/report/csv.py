@@ -6,15 +6,18 @@ A blank cell is a value that was not measured. Times are microseconds with exact
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from layerscope.core.columns import COLUMNS, Column, Value
 from layerscope.core.errors import DataError
+from layerscope.core.kinds import Layer, kinds_of
 from layerscope.core.microseconds import ns_of, us_text
 from layerscope.core.units import MIB
-from layerscope.records.layer_table import LayerRow, LayerTable
+from layerscope.records.layer_table import LayerRow, LayerTable, params_once
 from layerscope.records.tables import KernelRow, OperatorRow, StepRow
-from layerscope.report.columns import COLUMNS, Column, Value, value_of
+from layerscope.report.columns import value_of
 from layerscope.report.csv_lines import cell_text, write_csv
 
 # One byte is 9.5e-7 MiB, so seven decimals tell every byte count from its neighbour.
@@ -36,7 +39,9 @@ def write_layers_csv(table: LayerTable, path: Path) -> None:
 def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
     """Read the rows that `write_layers_csv` wrote: the same integers, None where a cell is blank.
 
-    Columns that this version does not know are left out; `gpu_share` is derived, so not read.
+    Columns that this version does not know are left out; `gpu_share` is derived, so not read. A table
+    from before there were kinds of layers gets them from its classes and parameters, and loses the
+    parameters that it repeats from phase to phase.
 
     Raises:
         DataError: the file is missing, lacks a required column, or holds a cell of another form.
@@ -50,13 +55,41 @@ def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
         raise DataError(f"{path}: not a layer table in CSV ({error}).") from None
 
 
+def lines_of_now(path: Path) -> Iterator[list[str]]:
+    """The lines of a layer table, header first, in the columns of this version.
+
+    Cells that the file has stay as they are; a column that it lacks is blank, but for the kinds.
+
+    Raises:
+        DataError: as `read_layers_csv`.
+    """
+    rows = read_layers_csv(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file, strict=True)
+        header = next(lines)
+        yield [column.name for column in COLUMNS]
+        if "layer_kind" in header:
+            kept = {name: header.index(name) for name in header}
+        else:  # of before there were kinds: parameters stand once
+            kept = {name: at for at, name in enumerate(header) if name != "params"}
+        for line, row in zip(lines, rows, strict=True):
+            yield [
+                line[kept[column.name]]
+                if column.name in kept
+                else _cell(column, getattr(row, column.field))
+                if column.field in ("layer_kind", "params")
+                else ""
+                for column in COLUMNS
+            ]
+
+
 def write_kernels_csv(kernels: Iterable[KernelRow], path: Path) -> None:
-    """Write `kernel,layer,phase,count,total_us,launch`.
+    """Write `kernel,layer,phase,calls,gpu_self_us,launch`.
 
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    header = ["kernel", "layer", "phase", "count", "total_us", "launch"]
+    header = ["kernel", "layer", "phase", "calls", "gpu_self_us", "launch"]
     rows = (
         [row.kernel, row.layer, row.phase, str(row.count), us_text(row.total_ns), row.launch]
         for row in kernels
@@ -86,7 +119,7 @@ def write_operators_csv(operators: Iterable[OperatorRow], path: Path) -> None:
 
 
 def write_steps_csv(steps: Iterable[StepRow], path: Path) -> None:
-    """Write `step,phase,gpu_us,cpu_us,kernels`; the device's two cells are blank without a device.
+    """Write `step,phase,gpu_total_us,cpu_total_us,kernels`; blank is what no device was traced for.
 
     Raises:
         EnvironmentProblem: the file cannot be written.
@@ -101,7 +134,7 @@ def write_steps_csv(steps: Iterable[StepRow], path: Path) -> None:
         ]
         for row in steps
     )
-    write_csv(path, ["step", "phase", "gpu_us", "cpu_us", "kernels"], rows)
+    write_csv(path, ["step", "phase", "gpu_total_us", "cpu_total_us", "kernels"], rows)
 
 
 def _cell(column: Column, value: Value) -> str:
@@ -138,7 +171,7 @@ def _rows_of(lines: Iterable[list[str]], path: Path) -> tuple[LayerRow, ...]:
     if missing:
         raise DataError(f"{path}: not a layer table; it has no column {', '.join(missing)}.")
     known = [(header.index(c.name), c) for c in COLUMNS if c.field and c.name in header]
-    rows = []
+    rows: list[LayerRow] = []
     for number, line in numbered:
         if len(line) != len(header):
             raise DataError(
@@ -146,7 +179,17 @@ def _rows_of(lines: Iterable[list[str]], path: Path) -> tuple[LayerRow, ...]:
                 "the file was cut short or edited."
             )
         rows.append(_row_of(line, known, f"{path}, row {number}"))
-    return tuple(rows)
+    return tuple(rows) if "layer_kind" in header else _with_kinds(rows)
+
+
+def _with_kinds(rows: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
+    layers = {}
+    for row in rows:
+        if not row.is_bucket:
+            shapes = None if row.params is None else str(row.params)
+            layers[row.layer] = Layer(row.layer, row.module, shapes)
+    kinds = kinds_of(layers.values())
+    return params_once(replace(row, layer_kind=kinds.get(row.layer, row.layer)) for row in rows)
 
 
 def _row_of(line: list[str], known: list[tuple[int, Column]], where: str) -> LayerRow:

@@ -26,6 +26,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
         raise EnvironmentProblem(f"{path}: cannot write the table ({error.strerror}).") from None
 
 
+def csv_text(lines: Iterable[Sequence[str]]) -> str:
+    """The same lines as one text, header first."""
+    return "".join(_line(cells) for cells in lines)
+
+
 def cell_text(value: str | int | float | None) -> str:
     """A value as a cell: blank where it was not measured, floats with every digit they have."""
     if value is None:

@@ -34,7 +34,7 @@ def group_markdown(table: LayerTable) -> str:
 
 
 def top_markdown(table: LayerTable, top: int) -> str:
-    """The `top` layers with the most self time, one row per (layer, phase)."""
+    """The `top` kinds of layers with the most self time, one row per (kind, phase)."""
     return _table(top_grid(table, top))
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from layerscope.core.columns import COLUMNS, Column, Value
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.microseconds import us_number
 from layerscope.core.units import MIB
 from layerscope.core.whole_file import whole_file
 from layerscope.records.layer_table import LayerTable
-from layerscope.report.columns import COLUMNS, Column, Value, value_of
+from layerscope.report.columns import value_of
 
 _TYPE_NAMES = {"text": "string", "integer": "int64"}
 

@@ -8,19 +8,28 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from layerscope.core.progress import Advance
 from layerscope.report.page import Page, printable
 
 _PLAIN_SECONDS = 10.0
+_TICKS_PER_SECOND = 2
 
 
 class ProgressReporter:
     """Reports passes one after the other; silent when `quiet`.
 
-    Nothing is drawn but in a call of the pass itself: a thread that redraws on its own would take
-    host time out of the windows that are being measured.
+    While something is measured nothing is drawn but in a call of the pass itself: a thread that redraws
+    on its own would take host time out of the windows. Other passes tick.
     """
 
     def __init__(
@@ -33,34 +42,59 @@ class ProgressReporter:
         self._console = console
         self._quiet = quiet
         self._clock = clock
+        # Passes of the run reported so far, and still to come; what the last one's number was.
+        self._reported, self._ahead, self._number = 0, 0, ""
+
+    def ahead(self, passes: int, *, first: bool = False) -> None:
+        """Number the passes: "step 4 of 9". One that reports nothing takes no number."""
+        if first:
+            self._reported = 0
+        self._ahead = passes
+
+    def _numbered(self, name: str) -> str:
+        if self._ahead:
+            self._reported += 1
+            self._number = f"step {self._reported} of {self._reported - 1 + self._ahead}: "
+            self._ahead = 0  # further tasks of the same pass share its number
+        return self._number + name
 
     @contextmanager
-    def task(self, name: str, total: int | None = None) -> Iterator[Advance]:
+    def task(
+        self, name: str, total: int | None = None, *, ticks: bool = False
+    ) -> Iterator[Advance]:
         """Report one pass; the yielded function takes the number of steps just done.
 
         Args:
             name: what is done, as the user reads it, e.g. "measure: batches".
             total: steps in all; None when unknown.
+            ticks: nothing is measured meanwhile, so a terminal may be redrawn twice a second.
         """
+        name = self._numbered(name)
         if self._quiet:
             yield _nothing
         elif self._console.is_terminal:
-            with self._bar(name, total) as advance:
+            with self._bar(name, total, ticks=ticks) as advance:
                 yield advance
         else:
             with self._lines(name, total) as advance:
                 yield advance
 
     @contextmanager
-    def _bar(self, name: str, total: int | None) -> Iterator[Advance]:
+    def _bar(self, name: str, total: int | None, *, ticks: bool) -> Iterator[Advance]:
+        several = total is not None and total > 1
         columns = (
+            *([SpinnerColumn()] if ticks else []),
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            *([BarColumn(bar_width=20), MofNCompleteColumn()] if several or not ticks else []),
             TimeElapsedColumn(),
+            *([TextColumn("left"), TimeRemainingColumn()] if several else []),
         )
         with Progress(
-            *columns, console=self._console, auto_refresh=False, transient=True
+            *columns,
+            console=self._console,
+            auto_refresh=ticks,
+            refresh_per_second=_TICKS_PER_SECOND,
+            transient=True,
         ) as progress:
             task = progress.add_task(escape(printable(name, self._console.encoding)), total=total)
             progress.refresh()
@@ -83,7 +117,10 @@ class ProgressReporter:
             now = self._clock()
             if now - spoke >= _PLAIN_SECONDS:
                 spoke = now
-                page.line(f"{name}: {done}{of} after {now - start:.1f} s")
+                left = ""
+                if total is not None and 0 < done < total:
+                    left = f", about {(now - start) / done * (total - done):.0f} s left"
+                page.line(f"{name}: {done}{of} after {now - start:.1f} s{left}")
 
         page.line(f"{name}: started" + ("" if total is None else f", {total} to do"))
         yield advance

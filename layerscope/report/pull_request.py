@@ -112,7 +112,10 @@ def _folded(sent: SentRun) -> Iterator[tuple[str, str]]:
     """(title, Markdown) of what stands folded: groups, layers, what ran, what is missing."""
     if sent.account is not None:
         yield "by group", group_markdown(sent.account.table).rstrip()
-        yield f"top {_TOP} layers by self time", top_markdown(sent.account.table, _TOP).rstrip()
+        yield (
+            f"top {_TOP} kinds of layers by self time",
+            top_markdown(sent.account.table, _TOP).rstrip(),
+        )
     yield "what ran, and where", _list(what_ran(sent.record))
     unsaid = [*sent.absent, *(("warning", text) for text in sent.warnings())]
     unsaid += [(f"not judged: {item.rule}", item.reason) for item in sent.not_judged]

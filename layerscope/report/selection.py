@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from layerscope.core.columns import BY_NAME, COLUMNS, Column, Value
 from layerscope.core.errors import UsageError
 from layerscope.core.files import LAYERS_FILE
 from layerscope.core.words import did_you_mean
 from layerscope.records.layer_table import LayerRow, LayerTable
-from layerscope.report.columns import BY_NAME, COLUMNS, Column, value_of
+from layerscope.report.columns import value_of
+from layerscope.report.kinds import Kind, kinds_in, one_by_one
 from layerscope.report.sums import phases_of
 
 
@@ -22,27 +26,30 @@ class Selection:
         sort: a column of `layers.csv`; largest first, text A to Z. None sorts by self time, or by
             total time under `depth`, where the totals hold what is not shown.
         top: at most this many rows; what the others hold is printed beneath.
+        per_block: each layer by itself instead of equal blocks as one.
     """
 
     phase: str | None = None
     depth: int | None = None
     sort: str | None = None
     top: int | None = None
+    per_block: bool = False
 
 
 EVERYTHING = Selection()
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selected:
-    """The rows to show, in order, and the rows that asked-for limits left out."""
+    """The kinds to show, in order, and those that asked-for limits left out."""
 
-    shown: tuple[LayerRow, ...]
-    hidden: tuple[LayerRow, ...]
+    shown: tuple[Kind, ...]
+    hidden: tuple[Kind, ...]
 
 
 def select(table: LayerTable, selection: Selection) -> Selected:
-    """Choose and sort rows; rows that hold nothing at all (no call, no time) are not shown.
+    """Choose, fold and sort rows; rows that hold nothing at all (no call, no time) are not shown.
 
     Raises:
         UsageError: a phase or a column that the table does not have.
@@ -59,24 +66,33 @@ def select(table: LayerTable, selection: Selection) -> Selected:
     ]
     rows = [row for row in rows if not _empty(row)]
     deep = selection.depth
-    kept = [row for row in rows if deep is None or row.depth <= deep or row.is_bucket]
-    ordered = sorted_rows(kept, table, _sort_column(table, selection))
-    shown = ordered[: selection.top]
-    seen = {(row.layer, row.phase) for row in shown}
-    hidden = tuple(row for row in rows if (row.layer, row.phase) not in seen)
+    kinds = one_by_one(rows) if selection.per_block else kinds_in(rows)
+    kept = [k for k in kinds if deep is None or k.row.depth <= deep or k.row.is_bucket]
+    shown = sorted_kinds(kept, table, _sort_column(table, selection))[: selection.top]
+    seen = {(kind.row.layer, kind.row.phase) for kind in shown}
+    hidden = tuple(kind for kind in kinds if (kind.row.layer, kind.row.phase) not in seen)
     return Selected(shown=tuple(shown), hidden=hidden)
 
 
-def sorted_rows(rows: list[LayerRow], table: LayerTable, column: Column) -> list[LayerRow]:
+def sorted_kinds(kinds: Sequence[Kind], table: LayerTable, column: Column) -> list[Kind]:
     """Largest first, or A to Z for text; unmeasured last; ties keep the tree's order."""
-    held = [(value_of(column, row, table), row) for row in rows]
-    measured = [(value, row) for value, row in held if value is not None]
-    unmeasured = [row for value, row in held if value is None]
+    return _sorted(kinds, lambda kind: value_of(column, kind.row, table), column)
+
+
+def sorted_rows(rows: Sequence[LayerRow], table: LayerTable, column: Column) -> list[LayerRow]:
+    """The same of rows."""
+    return _sorted(rows, lambda row: value_of(column, row, table), column)
+
+
+def _sorted(items: Sequence[Item], value: Callable[[Item], Value], column: Column) -> list[Item]:
+    held = [(value(item), item) for item in items]
+    measured = [(found, item) for found, item in held if found is not None]
+    unmeasured = [item for found, item in held if found is None]
     if column.kind == "text":
         measured.sort(key=lambda pair: str(pair[0]))
     else:
         measured.sort(key=lambda pair: -float(pair[0]))
-    return [row for _, row in measured] + unmeasured
+    return [item for _, item in measured] + unmeasured
 
 
 def self_column(table: LayerTable) -> Column:

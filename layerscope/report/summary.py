@@ -19,7 +19,8 @@ from layerscope.records.work import CountedWork
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.beside_batch import beside_json
 from layerscope.report.columns import share_of
-from layerscope.report.selection import self_column, sorted_rows
+from layerscope.report.kinds import kinds_in
+from layerscope.report.selection import self_column, sorted_kinds, sorted_rows
 from layerscope.report.sums import Part, by_group, by_phase
 from layerscope.report.timings import timings_json
 from layerscope.report.what_ran import batch_shown
@@ -165,6 +166,10 @@ def _account(account: Account) -> dict[str, Any]:
         "groups": [_part(part) for part in by_group(table)],
         "top_layers": [
             _layer(row, table) for row in sorted_rows(rows, table, self_column(table))[:TOP_LAYERS]
+        ],
+        "top_kinds": [
+            _layer(kind.row, table) | {"layers": len(kind.members)}
+            for kind in sorted_kinds(kinds_in(rows), table, self_column(table))[:TOP_LAYERS]
         ],
         "notes": list(table.notes),
     }

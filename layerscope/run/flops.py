@@ -59,10 +59,10 @@ def check_flops(
     batch = next(iter_batches(samples, batcher, config.batch_size))
     inputs = batch.to(config.device, torch_dtype(config.dtype))
     run = _Repeated(Generator(loaded.model, config), inputs)
-    with progress.task("count FLOPs", 1) as advance:
+    with progress.task("count FLOPs", 1, ticks=True) as advance:
         work = count_work(loaded.model, run)
         advance(1)
-    with progress.task("count again in other ways", 1) as advance:
+    with progress.task("count again in other ways", 1, ticks=True) as advance:
         checks = cross_check(loaded.model, run, work=work, form=form, with_fvcore=with_fvcore)
         advance(1)
     return CrossChecked(

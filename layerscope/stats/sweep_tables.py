@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from layerscope.records.sweep import Setting, SweepRow
 
 # Prefix of the layer table of a sweep: which run a layer's row is of.
-LAYER_KEYS = ("dataset", "batch", "image_size", "max_input_len", "optimization")
+LAYER_KEYS = ("dataset", "batch_size", "image_size", "max_input_len", "optimization")
 # Axes along which times are expected to follow a power law.
 SCALED_AXES = (
     "batch_size",

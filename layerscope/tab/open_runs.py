@@ -14,7 +14,8 @@ import msgspec
 from werkzeug import exceptions
 
 from layerscope.core.errors import DataError, LayerscopeError
-from layerscope.report.csv import write_layers_csv, write_steps_csv
+from layerscope.report.csv import lines_of_now, write_layers_csv, write_steps_csv
+from layerscope.report.csv_lines import csv_text
 from layerscope.report.findings import write_findings_json
 from layerscope.runs.export import export_perfetto
 from layerscope.runs.run import Run
@@ -92,6 +93,21 @@ class OpenRuns:
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
+
+
+def written_table(path: Path) -> bytes:
+    """A table of layers as its file has it; one of before there were kinds of layers with them.
+
+    Raises:
+        UnprocessableEntity: an older table that cannot be read.
+    """
+    body = path.read_bytes()
+    if b"layer_kind" in body.partition(b"\n")[0]:
+        return body
+    try:
+        return csv_text(lines_of_now(path)).encode()
+    except LayerscopeError as error:
+        raise exceptions.UnprocessableEntity(str(error)) from None
 
 
 class _Opened:

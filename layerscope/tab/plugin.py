@@ -15,7 +15,8 @@ from werkzeug import exceptions
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from layerscope.tab.open_runs import OpenRuns
+from layerscope.core.columns import COLUMNS
+from layerscope.tab.open_runs import OpenRuns, written_table
 from layerscope.tab.runs import FILES, RunList
 from layerscope.tab.sweeps import SweepList
 
@@ -54,6 +55,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         # Exact names read once from the package: no request ever becomes a path in it.
         apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
         return apps | {
+            "/columns": _app(_columns),
             "/runs": _app(self._list),
             "/file": _app(self._file),
             "/trace": _app(self._trace),
@@ -77,7 +79,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         if self._runs is not None and self._runs.held(folder, "trace") is not None:
             body = self._open.file(self._readable(folder), name)
         else:
-            body = path.read_bytes()
+            body = written_table(path) if name == "layers" else path.read_bytes()
         return _respond(request, body, _FILE_TYPES[path.suffix])
 
     def _trace(self, request: Request) -> Response:
@@ -128,6 +130,23 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         if self._runs is None or not self._runs.stays_inside(folder):
             raise exceptions.NotFound("A file of this run leads out of the log folder.")
         return folder
+
+
+def _columns(request: Request) -> Response:
+    """What the page needs to know of each column of a layer table."""
+    told = [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "label": column.label,
+            "unit": column.unit,
+            "digits": column.digits,
+            "adds": column.adds or column.is_total or column.name in ("gpu_share", "roofline_us"),
+            "means": column.means.replace("`", ""),
+        }
+        for column in COLUMNS
+    ]
+    return _respond(request, told, "application/json")
 
 
 def _download_name(trace: Path) -> str:

@@ -1,9 +1,7 @@
 /* The text of a layers.csv in, rows with exact amounts out; two tables in, their differences out. */
 
+import { about, isText } from "./declared.js";
 import * as format from "./format.js";
-
-const TEXT = new Set(["phase", "layer", "module", "group", "dtype", "bound", "attribution",
-                      "energy_source"]);
 
 /* What can be switched between. `scale` makes the file's decimals whole (µs to ns), so that sums are
  * exact; `absent` says what would make a missing column. */
@@ -73,7 +71,7 @@ export function readTable(text) {
     }
     const row = {};
     columns.forEach((name, i) => {
-      if (TEXT.has(name)) row[name] = cells[i];
+      if (isText(name)) row[name] = cells[i];
       else row[name] = cells[i] === "" ? null : Number(cells[i]);
       if (Number.isNaN(row[name])) row[name] = cells[i]; // a column of words that is new to us
     });
@@ -105,6 +103,69 @@ export function totalOf(row, measure) {
 export function rowsOf(table, measure, phase) {
   return table.rows.filter((row) => !phase || row.phase === phase)
     .map((row) => ({ ...row, self: amount(row, measure), total: totalOf(row, measure) }));
+}
+
+const ALWAYS_KNOWN = new Set(["params"]); // a layer has them in one of its phases
+
+/* What rows of one kind hold together in a column: sums need all their parts. */
+function together(name, members) {
+  const values = members.map((row) => row[name] ?? null);
+  const known = values.filter((value) => value !== null);
+  const { kind, adds } = about(name);
+  if (!known.length) return isText(name) ? "" : null;
+  if (adds) return known.length === values.length || ALWAYS_KNOWN.has(name) ? add(known) : null;
+  if (kind === "mebibytes") return Math.max(...known);
+  return values.every((value) => value === values[0]) ? values[0] : isText(name) ? "" : null;
+}
+
+const add = (values) => values.reduce((a, b) => a + b, 0);
+
+/* Microseconds have three decimals: sums of them as sums of their nanoseconds. */
+function exact(name, value) {
+  return value !== null && about(name).kind === "time" ? Math.round(value * 1000) / 1000 : value;
+}
+
+/* Rows by kind and phase, each with `members`; a row alone stays what it is. */
+export function fold(rows, columns, measure) {
+  const held = new Map();
+  for (const row of rows) {
+    const name = `${row.layer_kind || row.layer}\n${row.phase}`;
+    if (held.has(name)) held.get(name).push(row);
+    else held.set(name, [row]);
+  }
+  return [...held.values()].map((members) =>
+    (members.length > 1 ? foldedRow(members, columns, measure) : members[0]));
+}
+
+function foldedRow(members, columns, measure) {
+  const row = Object.fromEntries(columns.map((name) => [name, exact(name, together(name, members))]));
+  const of = (name) => {
+    const values = members.map((one) => one[name] ?? null);
+    if (values.includes(null)) return null;
+    return measure.additive ? add(values) : Math.max(...values);
+  };
+  Object.assign(row, quotients(row), { members, layer: members[0].layer_kind, phase: members[0].phase,
+                                       self: of("self"), total: of("total") });
+  if ("change" in members[0]) {
+    const [base, other] = [of("base"), of("other")];
+    const all = new Set(members.map((one) => one.status));
+    Object.assign(row, { base, other, change: other - base, self: other,
+                         relative: base > 0 ? (other - base) / base : null,
+                         status: all.size === 1 ? members[0].status : "both" });
+  }
+  return row;
+}
+
+/* What is divided once its parts are summed. */
+function quotients(row) {
+  const time = row.gpu_self_us ?? row.op_self_us ?? null;
+  const ratio = (part, whole) => (part === null || part === undefined || !whole ? null : part / whole);
+  return {
+    intensity: ratio(row.flops_self, row.bytes_self),
+    tflops_per_s: time ? ratio(row.flops_self, time * 1e6) : null,
+    gb_per_s: time ? ratio(row.bytes_self, time * 1e3) : null,
+    roofline_fraction: time ? ratio(row.roofline_us, time) : null,
+  };
 }
 
 export function phasesOf(table) {

@@ -18,10 +18,11 @@ export function phaseBar(container, phases, { measure, chosen, onChoose }) {
   }));
 }
 
-/* Host and device time of each decoder step. `steps`: [{step, phase, gpu_us, cpu_us, kernels}]. */
+/* Host and device time of each decoder step. `steps`: [{step, phase, gpu_total_us,
+ * cpu_total_us, kernels}]. */
 export function decoderSteps(container, steps) {
   const W = 520, H = 200, left = 58, bottom = 24, top = 8;
-  const most = Math.max(...steps.map((one) => Math.max(one.cpu_us ?? 0, one.gpu_us ?? 0)));
+  const most = Math.max(...steps.map((one) => Math.max(one.cpu_total_us ?? 0, one.gpu_total_us ?? 0)));
   if (!steps.length || most <= 0) {
     container.replaceChildren(make("p", { class: "absent" }, "No decoder step was traced."));
     return;
@@ -44,13 +45,13 @@ export function decoderSteps(container, steps) {
                                height: Math.max(0, H - bottom - y(value)) },
                      svg("title", {}, text)));
     };
-    bar(one.cpu_us, 0, "host");
-    bar(one.gpu_us, wide, "device");
+    bar(one.cpu_total_us, 0, "host");
+    bar(one.gpu_total_us, wide, "device");
     if (i % Math.ceil(steps.length / 20) === 0) {
       parts.push(svg("text", { x: x + wide, y: H - 8, class: "tick middle" }, String(one.step)));
     }
   });
-  const device = steps.some((one) => one.gpu_us !== null);
+  const device = steps.some((one) => one.gpu_total_us !== null);
   container.replaceChildren(
     svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img",
                  "aria-label": "Host and device time of each decoder step" }, ...parts),
@@ -136,8 +137,10 @@ export function roofline(container, rows, ceilings, { selected, colourOf, onSele
       fill: colourOf(row.group), class: "point", onclick: () => onSelect(row.layer),
     }, svg("title", {}, text));
     parts.push(circle);
-    if (!circles.has(row.layer)) circles.set(row.layer, []);
-    circles.get(row.layer).push(circle);
+    for (const name of new Set([row.layer, row.layer_kind || row.layer])) {
+      if (!circles.has(name)) circles.set(name, []);
+      circles.get(name).push(circle);
+    }
   }
   let marked = [];
   function select(layer) {

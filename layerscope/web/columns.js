@@ -1,15 +1,9 @@
 /* A measure and a view in, the table's columns out. */
 
+import { about, isText } from "./declared.js";
 import * as format from "./format.js";
 
-const EXTRA = {
-  calls: "Calls", kernels: "Kernels", params: "Parameters", dtype: "dtype", bound: "Bound",
-  intensity: "FLOP/B", roofline_fraction: "Of roofline", module: "Class", gpu_share: "Device share",
-};
-const WORDS = new Set(["phase", "layer", "module", "group", "dtype", "bound", "attribution",
-                       "energy_source"]);
 const OWN = new Set(["phase", "layer", "group"]);
-const EXACT = new Set(["calls", "kernels", "depth", "params"]);
 
 const dash = (value, text) => (value === null || value === undefined ? "" : text(value));
 
@@ -17,7 +11,9 @@ function named() {
   const word = (name, label, width, wide = false) => ({
     name, label, width, wide, value: (row) => row[name], text: (row) => row[name],
   });
-  return [word("layer", "Layer", 0, true), word("phase", "Phase", 74),
+  const layer = { ...word("layer", "Layer", 0, true), text: (row) =>
+    (row.members ? `${row.layer} ×${row.members.length}` : row.layer) };
+  return [layer, word("phase", "Phase", 74),
           word("group", "Group", 160)];
 }
 
@@ -27,22 +23,26 @@ function number(name, label, value, text, width = 82, hint = "") {
 
 function own(name) {
   const value = (row) => row[name] ?? null;
-  const label = EXTRA[name] || name;
-  if (WORDS.has(name)) return { name, label, width: 110, value, text: (row) => row[name] || "" };
-  const text = (row) => dash(row[name], (v) =>
-    typeof v !== "number" ? String(v)
-      : EXACT.has(name) ? v.toLocaleString("en-US")
-        : name === "roofline_us" ? format.timeTwo(Math.round(v * 1000))
-          : name === "roofline_fraction" ? `${format.twoDigits(100 * v)} %`
-            : name.endsWith("_us") ? format.time(Math.round(v * 1000))
-              : name === "gpu_share" ? `${(100 * v).toFixed(1)} %`
-                : format.metric(v, "").trim());
-  return number(name, label, value, text, 108, `Sort by ${name}`);
+  const { label, means, kind } = about(name);
+  const hint = [name, means].filter(Boolean).join(": ");
+  if (kind === "text") return { name, label, hint, width: 110, value, text: (row) => row[name] || "" };
+  const text = (row) => dash(row[name], (v) => (typeof v === "number" ? shown(name, v) : String(v)));
+  return number(name, label, value, text, 108, hint);
+}
+
+function shown(name, value) {
+  const { kind, unit, digits } = about(name);
+  if (name === "roofline_fraction") return `${format.twoDigits(100 * value)} %`;
+  if (kind === "time") return (digits === 2 ? format.timeTwo : format.time)(Math.round(value * 1000));
+  if (kind === "share") return `${(100 * value).toFixed(1)} %`;
+  if (kind === "mebibytes") return format.mebibytes(value);
+  if (kind === "integer" && !unit) return value.toLocaleString("en-US");
+  return format.metric(value, unit).trim();
 }
 
 /* Columns of one run: the measure's first; `all` adds every column of the file. A `whole` of null is
- * not known, and so are the shares of it. */
-export function runColumns(table, measure, whole, all) {
+ * not known, and so are the shares of it; `rows` are those shown. */
+export function runColumns(table, measure, whole, all, rows = []) {
   const show = (value) => dash(value, measure.format);
   const columns = named();
   if (measure.additive) {
@@ -52,6 +52,13 @@ export function runColumns(table, measure, whole, all) {
     }
     columns.push(number("share", "Self of all", (row) => row.self,
                         (row) => whole === null ? "" : dash(row.self, (v) => format.percent(v, whole, 2)), 82));
+    const share = columns[columns.length - 1];
+    // Full where it is the largest: a share of 10 % would hardly be seen.
+    const largest = Math.max(...rows.map((row) => row.self ?? 0), 0);
+    share.part = (row) => (largest > 0 ? (row.self ?? 0) / largest : 0);
+    columns.push({ ...number("sum", "Sum", (row) => row.self, (held) =>
+      (whole ? format.percent(held, whole, 1) : ""), 82, "The share of all that the lines down to this one hold"),
+                   running: true });
   } else {
     columns.push(number("self", "Peak", (row) => row.self, (row) => show(row.self), 100));
   }
@@ -59,7 +66,7 @@ export function runColumns(table, measure, whole, all) {
   const few = table.rows.some((row) => row.attribution) ? ["calls", "attribution"] : ["calls"];
   const file = all ? table.columns.filter((name) => !OWN.has(name)) : few;
   columns.push(...file.filter((name) => table.columns.includes(name)).map((name) =>
-    all || WORDS.has(name) ? own(name) : { ...own(name), width: 56 }));
+    all || isText(name) ? own(name) : { ...own(name), width: 56 }));
   return columns;
 }
 

@@ -7,6 +7,7 @@
  *   own amount of the measure, a number or null where not measured; give integers (nanoseconds,
  *   FLOPs, bytes) and every sum here is exact. Rows of one layer in several phases are added up.
  *   Totals are summed from `self`, so the root's total is the sum of all rows; `total` is not read.
+ *   `layer_kind`, where a row has one, is the name that equal blocks of a stack share.
  * options (all may be left out):
  *   measure   {label, format(value) -> text, additive, spreads}. spreads: a blank self makes the
  *             totals above it lower bounds ("at least"). additive false (peak memory): a layer's
@@ -14,9 +15,12 @@
  *   wholeName name of the box above the root and the buckets; drawn only when there are buckets.
  *   colour(node) -> CSS colour, instead of the role's; `legend` [[text, colour]] goes with it.
  *   details(node) -> [[name, text], ...] for the tooltip, instead of the columns of its rows.
- *   onSelect(layer or null), onZoom(layer), onSearch(text): told of what the user did.
- * returns {update(rows, options), select(layer), zoom(layer), search(text), box(layer), node(layer),
- *   zoomed(), colourOf(group), destroy()}. select, zoom and search called here tell nobody.
+ *   merged    true (where left out): equal blocks are one box, the largest first; false: each by
+ *             itself, in the order of execution. A button in the bar goes to and fro.
+ *   onSelect(layer or null), onZoom(layer), onSearch(text), onMerge(merged): told of what the user did.
+ * returns {update(rows, options), select(layer), zoom(layer), search(text), merge(merged), box(layer),
+ *   node(layer), zoomed(), merged(), colourOf(group), destroy()}; a layer may be given by its own name
+ *   or by its kind's, and `node` has `layers`, the names of all it stands for. select, zoom and search called here tell nobody.
  *
  * A plain module without imports, so that a page can hold it inline. It touches nothing outside
  * `container`, fetches nothing, styles through properties only (no style attributes, so it works
@@ -37,7 +41,7 @@ export function icicle(container, rows, options = {}) {
 
   let tree = null, measure = DEFAULT, shown = null, selected = null, hovered = null;
   let matches = null, turn = -1; // of the search: what it found, and which one Enter went to
-  let boxes = [], width = 0;
+  let boxes = [], width = 0, merged = true, keyOf = new Map();
 
   // ---- the tree ---------------------------------------------------------------------------------
 
@@ -52,24 +56,35 @@ export function icicle(container, rows, options = {}) {
   }
 
   function newNode(layer, group) {
-    const name = layer.startsWith("(") ? layer : layer.slice(layer.lastIndexOf(".") + 1);
-    return { layer, name, group, role: roleOf(group), rows: [], self: null, total: 0,
-             partial: false, parent: null, children: [], leaves: 1 };
+    return { layer, name: shortName(layer), group, role: roleOf(group), rows: [], layers: new Set(), self: null,
+             total: 0, partial: false, parent: null, children: [], leaves: 1 };
   }
+
+  /* The last name; of merged blocks with the name that they are counted under. */
+  function shortName(layer) {
+    if (layer.startsWith("(")) return layer;
+    const names = layer.split(".");
+    const last = names[names.length - 1];
+    return merged && names.length > 1 && /^[\d*+…-]+$/.test(last) ? names.slice(-2).join(".") : last;
+  }
+
+  const nodeOf = (layer) => tree.nodes.get(layer) || tree.nodes.get(keyOf.get(layer)) || null;
 
   function build() {
     const nodes = new Map();
     let top = null;
     const buckets = [];
+    keyOf = new Map(rows.map((row) => [row.layer, (merged && row.layer_kind) || row.layer]));
     for (const row of rows) {
-      let node = nodes.get(row.layer);
+      let node = nodes.get(keyOf.get(row.layer));
       if (!node) {
-        node = newNode(row.layer, row.group);
-        nodes.set(row.layer, node);
+        node = newNode(keyOf.get(row.layer), row.group);
+        nodes.set(node.layer, node);
         if (row.layer.startsWith("(")) buckets.push(node);
         else if (!top && Number(row.depth) === 0) top = node;
       }
       node.rows.push(row);
+      node.layers.add(row.layer);
       if (row.self !== null && row.self !== undefined) {
         node.self = measure.additive ? (node.self ?? 0) + row.self
                                      : Math.max(node.self ?? 0, row.self);
@@ -82,9 +97,10 @@ export function icicle(container, rows, options = {}) {
       if (node !== top && !node.layer.startsWith("(")) {
         parent = top || whole;
         // A table filtered by hand may lack a level: the nearest one above that is there takes it.
-        for (let cut = node.layer.lastIndexOf("."); cut > 0;
-             cut = node.layer.lastIndexOf(".", cut - 1)) {
-          const above = nodes.get(node.layer.slice(0, cut));
+        // The kind above is that of any of its layers.
+        const [layer] = node.layers;
+        for (let cut = layer.lastIndexOf("."); cut > 0; cut = layer.lastIndexOf(".", cut - 1)) {
+          const above = nodes.get(keyOf.get(layer.slice(0, cut)));
           if (above) { parent = above; break; }
         }
       }
@@ -111,7 +127,8 @@ export function icicle(container, rows, options = {}) {
       node.levels = Math.max(node.levels, child.levels + 1);
       weights.set(child.role, (weights.get(child.role) || 0) + child.total);
     }
-    node.leaves = Math.max(1, node.leaves);
+    node.leaves = Math.max(node.layers.size, node.leaves);
+    if (merged) node.children.sort((a, b) => weightOf(b) - weightOf(a));
     // A container does nothing of its own: it takes the paler colour of what most of it does.
     node.pale = node.role === "other" && node.children.length > 0;
     if (node.pale) {
@@ -213,11 +230,11 @@ export function icicle(container, rows, options = {}) {
     if (kind === "self") hatch(pen, x, y, wide, tall, fill);
     if (w < 26) return;
     const share = tree.root.total > 0 ? (100 * node.total) / tree.root.total : 0;
-    let text = node.name;
+    let text = titleOf(node);
     if (kind === "self") text = `self ${measure.format(node.self)}`;
-    else if (w > 190) text = `${node.name}   ${totalText(node)}`
+    else if (w > 190) text = `${titleOf(node)}   ${totalText(node)}`
       + (measure.additive && !tree.root.partial ? `   ${share.toFixed(1)} %` : "");
-    else if (w > 110) text = `${node.name}  ${totalText(node)}`;
+    else if (w > 110) text = `${titleOf(node)}  ${totalText(node)}`;
     pen.save();
     pen.beginPath();
     pen.rect(x, y, wide - 3, tall);
@@ -247,7 +264,7 @@ export function icicle(container, rows, options = {}) {
 
   function outline(pen, box) {
     if (box.kind === "self" || box.kind === "strip") return;
-    const chosen = box.node.layer === selected;
+    const chosen = selected !== null && box.node === nodeOf(selected);
     if (!chosen && box.node !== hovered) return;
     pen.strokeStyle = chosen ? "#000000" : "#555555";
     pen.lineWidth = chosen ? 2.5 : 1.5;
@@ -280,6 +297,9 @@ export function icicle(container, rows, options = {}) {
     return element;
   }
 
+  const order = make("button", { font: FONT, padding: "3px 8px", cursor: "pointer" });
+  order.type = "button";
+  order.className = "order";
   const trail = make("nav", { flex: "1", minWidth: "0", font: FONT, lineHeight: "24px" });
   trail.setAttribute("aria-label", "Path of the zoomed layer");
   const field = make("input", { font: FONT, padding: "3px 6px", width: "220px" });
@@ -289,7 +309,7 @@ export function icicle(container, rows, options = {}) {
   const found = make("span", { font: FONT, color: "#555555", minWidth: "11em" });
   found.setAttribute("role", "status");
   const bar = make("div", { display: "flex", gap: "8px", alignItems: "center", flexWrap: "wrap",
-                            marginBottom: "4px" }, trail, field, found);
+                            marginBottom: "4px" }, trail, order, field, found);
   const canvas = make("canvas", { display: "block", width: "100%", cursor: "pointer" });
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "application");
@@ -314,11 +334,11 @@ export function icicle(container, rows, options = {}) {
     for (const node of pathOf(shown)) {
       if (trail.childNodes.length) trail.append(" › ");
       if (node === shown) {
-        trail.append(make("strong", {}, node.name));
+        trail.append(make("strong", {}, titleOf(node)));
         continue;
       }
       const link = make("button", { font: "inherit", border: "0", padding: "0", background: "none",
-                                    color: "#0059a0", cursor: "pointer" }, node.name);
+                                    color: "#0059a0", cursor: "pointer" }, titleOf(node));
       link.type = "button";
       link.addEventListener("click", () => zoomTo(node, true));
       trail.append(link);
@@ -344,6 +364,8 @@ export function icicle(container, rows, options = {}) {
       key.append(make("span", { whiteSpace: "nowrap" }, swatch, text));
     }
   }
+
+  const titleOf = (node) => (node.layers.size > 1 ? `${node.name} ×${node.layers.size}` : node.name);
 
   const totalText = (node) => `${node.partial ? "at least " : ""}${measure.format(node.total)}`;
 
@@ -373,7 +395,8 @@ export function icicle(container, rows, options = {}) {
 
   function showTip(box, x, y) {
     const { node } = box;
-    tip.replaceChildren(make("strong", {}, node.layer || node.name));
+    const many = node.layers.size > 1 ? ` ×${node.layers.size}` : "";
+    tip.replaceChildren(make("strong", {}, (node.layer || node.name) + many));
     let lines = [...summary(node), ...detailsOf(node)];
     if (box.kind === "strip") lines = [["", `${box.count} children too narrow to draw; zoom in`]];
     for (const [name, text] of lines) {
@@ -393,7 +416,7 @@ export function icicle(container, rows, options = {}) {
   }
 
   function say() {
-    const node = tree.nodes.get(selected);
+    const node = nodeOf(selected);
     if (!node) {
       said.textContent = "Click a box to zoom, a box above to zoom out.";
       return;
@@ -446,7 +469,7 @@ export function icicle(container, rows, options = {}) {
     else selectNode(box.node, true);
   });
   canvas.addEventListener("keydown", (event) => {
-    const step = move(event.key, tree.nodes.get(selected) || shown);
+    const step = move(event.key, nodeOf(selected) || shown);
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
@@ -489,7 +512,7 @@ export function icicle(container, rows, options = {}) {
       matches = new Set();
       let amount = 0;
       const visit = (node, inside) => {
-        const hit = node.layer.toLowerCase().includes(query);
+        const hit = [node.layer, ...node.layers].some((name) => name.toLowerCase().includes(query));
         if (hit) matches.add(node);
         // A match inside a match is already in the outer one's total.
         if (hit && !inside) amount = measure.additive ? amount + node.total
@@ -514,15 +537,28 @@ export function icicle(container, rows, options = {}) {
     zoomTo([...matches][turn], true);
   });
 
+  order.addEventListener("click", () => {
+    merge(!merged);
+    if (options.onMerge) options.onMerge(merged);
+  });
+
+  function merge(now) {
+    merged = now;
+    update(rows, {});
+  }
+
   // ---- the handle -----------------------------------------------------------------------------------
 
   function update(newRows, newOptions) {
     rows = newRows;
     options = { ...options, ...newOptions };
-    const kept = shown ? shown.layer : null;
+    const kept = shown ? [shown.layer, ...shown.layers] : [];
+    order.textContent = merged ? "equal blocks merged" : "in order of execution";
+    order.title = merged ? "Show each block, in the order of execution"
+      : "Merge equal blocks, the largest first";
     measure = { ...DEFAULT, ...options.measure };
     tree = build();
-    shown = tree.nodes.get(kept) || tree.root;
+    shown = kept.map(nodeOf).find(Boolean) || tree.root;
     hovered = null;
     hideTip();
     // For readers of the page that cannot see a canvas, tests among them.
@@ -532,6 +568,7 @@ export function icicle(container, rows, options = {}) {
     find(field.value);
   }
 
+  merged = options.merged !== false;
   const observer = new ResizeObserver(() => {
     if (Math.abs(frame.clientWidth - width) > 0.5) draw();
   });
@@ -540,9 +577,11 @@ export function icicle(container, rows, options = {}) {
 
   return {
     update,
-    select: (layer) => selectNode(tree.nodes.get(layer) || null, false),
+    merge,
+    merged: () => merged,
+    select: (layer) => selectNode(nodeOf(layer), false),
     zoom: (layer) => {
-      shown = tree.nodes.get(layer) || tree.root;
+      shown = nodeOf(layer) || tree.root;
       draw();
     },
     search: (text) => {
@@ -552,14 +591,15 @@ export function icicle(container, rows, options = {}) {
     /* Where a layer is drawn now, in pixels of the window; null while it is not. */
     box: (layer) => {
       const place = canvas.getBoundingClientRect();
+      const node = nodeOf(layer);
       for (const level of boxes) for (const box of level || []) {
-        if (box.node.layer === layer && (box.kind === "box" || box.kind === "above")) {
+        if (node && box.node === node && (box.kind === "box" || box.kind === "above")) {
           return { x: place.left + box.x, y: place.top + box.level * ROW, width: box.w, height: ROW };
         }
       }
       return null;
     },
-    node: (layer) => tree.nodes.get(layer) || null,
+    node: nodeOf,
     zoomed: () => shown.layer,
     colourOf: (group) => COLOURS[roleOf(group)],
     destroy: () => {

@@ -1,9 +1,10 @@
 /* The tab's page: its parts, what is chosen in them, and who is told when that changes. */
 
-import { MEASURES, compare, has, isPartial, phasesOf, readTable, rowsOf, sum } from "./account.js";
+import { MEASURES, compare, fold, has, isPartial, phasesOf, readTable, rowsOf, sum } from "./account.js";
 import { besideBatch } from "./beside.js";
 import { decoderSteps, phaseBar, roofline } from "./charts.js";
 import { changeColumns, runColumns } from "./columns.js";
+import { about, declare } from "./declared.js";
 import { download, make, options } from "./dom.js";
 import { findingList, restsOn } from "./findings.js";
 import * as format from "./format.js";
@@ -20,7 +21,7 @@ const LESS = "#0072b2", MORE = "#d55e00", SAME = "#e6e6e6"; // told apart by col
 
 // `wanted` is the measure asked for; `measure` is the one shown where a run does not have it.
 const chosen = { run: null, base: null, phase: "", wanted: MEASURES[0], measure: MEASURES[0], layer: null, zoom: null,
-                 group: "", text: "", finding: null, all: false };
+                 group: "", text: "", finding: null, all: false, perBlock: false };
 let runs = [], listed = "", run = null, base = null, parts, sweeps, tree = null, rows = [];
 let markInRoofline = () => {};
 const loaded = new Map();
@@ -44,6 +45,11 @@ export async function render() {
   for (const change of ["online", "offline"]) {
     window.addEventListener(change, () => { if (run) links(); });
   }
+  try {
+    declare(JSON.parse(await read(here("columns"))));
+  } catch (problem) {
+    say(`What the columns hold could not be read: ${problem.message}.`);
+  }
   await look();
 }
 
@@ -60,6 +66,10 @@ function build() {
     } }),
     all: make("input", { type: "checkbox", id: "all", onchange: () => {
       chosen.all = ui.all.checked;
+      showTable();
+    } }),
+    perBlock: make("input", { type: "checkbox", id: "per-block", onchange: () => {
+      chosen.perBlock = ui.perBlock.checked;
       showTable();
     } }),
     measure: make("div", { class: "switch", id: "measure", role: "group", "aria-label": "Measure" }),
@@ -101,7 +111,7 @@ function build() {
       make("section", {}, ui.icicle),
       make("section", {},
         make("div", { class: "bar", id: "tools" }, make("label", {}, "Group", ui.group),
-             make("label", {}, ui.all, "all columns"), ui.csv, ui.chip),
+             make("label", {}, ui.perBlock, "each block"), make("label", {}, ui.all, "all columns"), ui.csv, ui.chip),
         ui.table, ui.sums)),
     make("div", { class: "three" },
       make("section", {}, make("h2", {}, "Findings"), ui.findings),
@@ -191,9 +201,12 @@ async function load(id) {
   return loaded.get(kept);
 }
 
+const STEP_COLUMNS_BEFORE = { gpu_us: "gpu_total_us", cpu_us: "cpu_total_us" }; // of older files
+
 function readSteps(text) {
   // The same form as the layers' file but for its columns, which the reader asks for by name.
-  const [columns, ...lines] = text.trim().split(/\r?\n/).map((line) => line.split(","));
+  const [written, ...lines] = text.trim().split(/\r?\n/).map((line) => line.split(","));
+  const columns = written.map((name) => STEP_COLUMNS_BEFORE[name] || name);
   const cell = (value) => (value === "" ? null : Number.isNaN(Number(value)) ? value : Number(value));
   return lines.map((line) => Object.fromEntries(columns.map((name, i) => [name, cell(line[i])])));
 }
@@ -261,7 +274,13 @@ function select(layer, from) {
   if (from !== "icicle" && tree) tree.select(layer);
   if (from !== "table") parts.list.select(layer);
   markInRoofline(layer);
-  parts.viewer.offer(run, chosen);
+  offer();
+}
+
+/* A kind is no layer of the trace: the first of its layers stands for it there. */
+function offer() {
+  const row = run.table.rows.find((one) => one.layer === chosen.layer || one.layer_kind === chosen.layer);
+  parts.viewer.offer(run, { ...chosen, layer: row ? row.layer : chosen.layer });
 }
 
 function say(text) {
@@ -284,7 +303,7 @@ function draw() {
   });
   drawRoofline();
   decoderSteps(parts.steps, run.steps);
-  parts.viewer.offer(run, chosen);
+  offer();
 }
 
 function drawMeasures() {
@@ -374,17 +393,17 @@ function blend(from, to, share) {
 function details(node) {
   const { measure } = chosen;
   if (base) {
-    return node.rows.map((row) => [row.phase,
+    return fold(node.rows, run.table.columns, measure).map((row) => [row.phase,
       `${measure.format(row.base)} → ${measure.format(row.other)} `
       + `(${format.signed(row.change, measure.format)})`]);
   }
-  const lines = [];
-  for (const row of node.rows) {
+  const lines = [], inPhases = fold(node.rows, run.table.columns, measure);
+  for (const row of inPhases) {
     const cells = runColumns(run.table, measure, 0, true)
       .filter((column) => run.table.columns.includes(column.name)
-        && !["layer", "phase", "group"].includes(column.name) && row[column.name] !== null)
-      .map((column) => [column.name, column.text(row)]).filter(([, text]) => text !== "");
-    if (node.rows.length === 1) lines.push(["phase", row.phase], ["group", row.group], ...cells);
+        && !["layer", "phase", "group", "layer_kind"].includes(column.name) && row[column.name] !== null)
+      .map((column) => [about(column.name).label, column.text(row)]).filter(([, text]) => text !== "");
+    if (inPhases.length === 1) lines.push(["phase", row.phase], ["group", row.group], ...cells);
     else lines.push([row.phase, cells.map(([name, text]) => `${name} ${text}`).join(", ")]);
   }
   return lines;
@@ -411,12 +430,12 @@ function shownRows() {
   const node = zoom ? tree.node(zoom) : null;
   const below = node && node.parent ? layersBelow(node) : null;
   return rows.filter((row) => (!below || below.has(row.layer)) && (!group || row.group === group)
-    && (!text || row.layer.toLowerCase().includes(text))
+    && (!text || `${row.layer}\n${row.layer_kind}`.toLowerCase().includes(text))
     && (!finding || finding.rests_on.some((one) => restsOn(one, row))));
 }
 
 function layersBelow(node, layers = new Set()) {
-  layers.add(node.layer);
+  for (const layer of node.layers) layers.add(layer);
   for (const child of node.children) layersBelow(child, layers);
   return layers;
 }
@@ -427,21 +446,24 @@ function showTable() {
   const groups = [...new Set(rows.map((row) => row.group))].sort();
   chosen.group = options(parts.group, [["", "all"], ...groups.map((name) => [name, name])],
                          chosen.group);
+  const shown = shownRows();
+  const lines_ = chosen.perBlock ? shown : fold(shown, run.table.columns, measure);
   const columns = base ? changeColumns(measure) : runColumns(run.table, measure,
-    isPartial(rows, measure) ? null : whole, chosen.all);
+    isPartial(rows, measure) ? null : whole, chosen.all, lines_);
   const wanted = base ? "change" : "self";
   const before = parts.list.order();
   const kept = columns.some((column) => column.name === before.name)
     && Boolean(before.compared) === Boolean(base);
-  const shown = shownRows();
-  parts.list.show(columns, shown,
+  parts.list.show(columns, lines_,
                   kept ? null : { name: wanted, down: true, compared: Boolean(base) });
   parts.list.select(chosen.layer);
   parts.all.disabled = Boolean(base);
   parts.chip.textContent = chosen.finding ? `rows of “${chosen.finding.id}” ✕` : "";
   const total = sum(shown, measure);
   parts.sums.dataset.sum = String(total);
-  const lines = [`${shown.length.toLocaleString("en-US")} rows`];
+  const count = (some) => some.length.toLocaleString("en-US");
+  const lines = [lines_.length < shown.length ? `${count(lines_)} kinds in ${count(shown)} rows`
+    : `${count(shown)} rows`];
   if (measure.additive) {
     if (isPartial(rows, measure)) lines.push(`self at least ${measure.format(total)}; some is not known`);
     else lines.push(`self ${measure.format(total)} of ${measure.format(whole)}`
@@ -458,14 +480,16 @@ function showTable() {
 function saveCsv() {
   const shown = parts.list.rows();
   const names = base ? ["phase", "layer", "module", "group", "base", "other", "change", "relative"]
-                     : run.table.columns;
+                     : [...run.table.columns];
+  if (shown.some((row) => row.members)) names.push("layers");
   const cell = (value) => {
     const text = value === null || value === undefined ? "" : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const unit = base ? exactUnit(chosen.measure) : "";
   const header = names.map((name) => (["base", "other", "change"].includes(name) ? name + unit : name));
-  const lines = [header, ...shown.map((row) => names.map((name) => row[name]))];
+  const lines = [header, ...shown.map((row) => names.map((name) =>
+    (name === "layers" ? (row.members || [row]).length : row[name])))];
   download("layers.csv", lines.map((line) => line.map(cell).join(",")).join("\n") + "\n", "text/csv");
 }
 

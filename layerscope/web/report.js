@@ -9,6 +9,7 @@ const place = Object.fromEntries(held.columns.map((name, at) => [name, at]));
 const textOf = (row, name) => held.texts[name][row[place[name]]];
 const valueOf = (row, name) => (name in place ? row[place[name]] : null);
 
+const COUNTS = new Set(["calls", "kernels", "params"]);
 const grouped = (value, digits) => value.toLocaleString("en-US",
   { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const scaled = (value, unit) => {
@@ -19,17 +20,23 @@ const scaled = (value, unit) => {
 };
 const time = (ns) => (ns >= 1e6 ? `${grouped(ns / 1e6, 3)} ms` : `${grouped(ns / 1e3, 3)} µs`);
 
-const MEASURES = [
-  { name: "gpu", label: "device time", format: time, additive: true },
-  { name: "cpu", label: "host time", format: time, additive: true },
-  { name: "op", label: "time inside operators", format: time, additive: true },
-  { name: "flops", label: "FLOPs", format: (value) => scaled(value, "FLOP"), additive: true,
-    spreads: true },
-  { name: "bytes", label: "bytes", format: (value) => scaled(value, "B"), additive: true },
-  { name: "energy", label: "energy", format: (value) => `${value.toPrecision(4)} J`, additive: true },
-  { name: "memory", label: "peak memory", format: (value) => `${grouped(value / 2 ** 20, 1)} MiB`,
-    additive: false },
-].filter((measure) => measure.name in place);
+/* A number of this column as text; `held.about` says its kind and unit. */
+function shownIn(name, value) {
+  const { kind, unit, digits } = held.about[name];
+  if (name === "roofline_fraction") return `${Number((100 * value).toPrecision(2))} %`;
+  if (kind === "time") return time(digits ? Number(value.toPrecision(digits)) : value);
+  if (kind === "mebibytes") return `${grouped(value / 2 ** 20, 1)} MiB`;
+  if (kind === "integer") return unit ? scaled(value, unit) : grouped(value, 0);
+  return `${Number(value.toPrecision(4))} ${unit}`.trim();
+}
+
+// What can be drawn: what adds up over the layers, and peaks, which do not.
+const MEASURES = held.columns.filter((name) => held.about[name].kind !== "text" && name !== "modelled_ns"
+    && (held.about[name].adds || held.about[name].kind === "mebibytes"))
+  .map((name) => ({ name, label: held.about[name].label, format: (value) => shownIn(name, value),
+                    additive: held.about[name].adds, spreads: name === "flops_self" }))
+  // Times first; counts, which every table has, last.
+  .sort((a, b) => Number(COUNTS.has(a.name)) - Number(COUNTS.has(b.name)));
 // What this table measured: a sweep may hold runs with a device and without.
 const measured = (measure) => shownTable.rows.some((row) => row[place[measure.name]] !== null);
 
@@ -54,7 +61,7 @@ function rowsShown() {
     .filter((row) => !phase || textOf(row, "phase") === phase)
     .map((row) => ({
       layer: textOf(row, "layer"), phase: textOf(row, "phase"), group: textOf(row, "group"),
-      depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
+      layer_kind: "layer_kind" in held.texts ? textOf(row, "layer_kind") : "", depth: valueOf(row, "depth"), self: valueOf(row, measure.name), total: null, row,
     }));
 }
 
@@ -62,22 +69,21 @@ function rowsShown() {
 function details(node) {
   const measure = chosen();
   if (node.rows.length > 1) {
-    return node.rows.map((item) =>
-      [item.phase, item.self === null ? "not measured" : measure.format(item.self)]);
-  }
-  return node.rows.flatMap(({ row, phase, group }) => {
-    const lines = [["phase", phase], ["module", textOf(row, "module")], ["group", group]];
-    lines.push(["calls", grouped(valueOf(row, "calls"), 0)]);
-    if (shownTable.device) lines.push(["device events", grouped(valueOf(row, "kernels"), 0)]);
-    for (const other of MEASURES) {
-      const value = valueOf(row, other.name);
-      if (other !== measure && value !== null) lines.push([`self ${other.label}`, other.format(value)]);
+    const phases = new Map();
+    for (const item of node.rows) {
+      const before = phases.get(item.phase) ?? null;
+      const both = measure.additive ? (before ?? 0) + (item.self ?? 0) : Math.max(before ?? 0, item.self ?? 0);
+      phases.set(item.phase, item.self === null ? before : both);
     }
-    const fraction = valueOf(row, "roofline");
-    if (fraction !== null) lines.push(["of its roofline", `${Number((100 * fraction).toPrecision(2))} %`]);
-    lines.push(["dtype", textOf(row, "dtype")], ["bound by", textOf(row, "bound")]);
-    return lines.filter(([, text]) => text !== "");
-  });
+    return [...phases].map(([phase, self]) => [phase, self === null ? "not measured" : measure.format(self)]);
+  }
+  const own = new Set(["layer", "depth", measure.name]);
+  return node.rows.flatMap(({ row }) => held.columns.filter((name) => !own.has(name)).map((name) => {
+    const { label, kind } = held.about[name];
+    if (kind === "text") return [label, textOf(row, name)];
+    const value = valueOf(row, name);
+    return [label, value === null || (name === "kernels" && !shownTable.device) ? "" : shownIn(name, value)];
+  }).filter(([, text]) => text !== ""));
 }
 
 if (MEASURES.length) {
@@ -126,4 +132,50 @@ if (MEASURES.length) {
       document.getElementById("icicle").scrollIntoView({ block: "center" });
     });
   }
+}
+
+/* An arrow before each kind that stands for several layers; it shows them below. */
+function unfold(line, arrow) {
+  if (arrow.getAttribute("aria-expanded") === "true") {
+    while (line.nextElementSibling && line.nextElementSibling.classList.contains("member")) {
+      line.nextElementSibling.remove();
+    }
+    arrow.setAttribute("aria-expanded", "false");
+    arrow.textContent = "▸";
+    return;
+  }
+  const time = "gpu_self_ns" in place ? "gpu_self_ns" : "op_self_ns";
+  const own = (row) => valueOf(row, time) ?? 0;
+  const members = held.tables[0].rows
+    .filter((row) => textOf(row, "layer_kind") === line.dataset.kind && textOf(row, "phase") === line.dataset.phase)
+    .sort((a, b) => own(b) - own(a));
+  const whole = held.tables[0].rows.reduce((sum, row) => sum + own(row), 0);
+  const cells = line.children.length;
+  line.after(...members.map((row) => {
+    const made = document.createElement("tr");
+    made.className = "member";
+    const name = document.createElement("th");
+    name.scope = "row";
+    name.textContent = textOf(row, "layer");
+    made.append(name);
+    for (let at = 1; at < cells; at += 1) made.append(document.createElement("td"));
+    // Time, share and what is held down to here are the last three columns; the last stays blank.
+    made.children[cells - 3].textContent = grouped(own(row) / 1e6, 3);
+    made.children[cells - 2].textContent = `${(100 * own(row) / whole).toFixed(2)} %`;
+    return made;
+  }));
+  arrow.setAttribute("aria-expanded", "true");
+  arrow.textContent = "▾";
+}
+
+for (const line of document.querySelectorAll("tr[data-kind]")) {
+  if (Number(line.dataset.layers) < 2) continue;
+  const arrow = document.createElement("button");
+  arrow.type = "button";
+  arrow.className = "arrow";
+  arrow.textContent = "▸";
+  arrow.title = `Show its ${line.dataset.layers} layers`;
+  arrow.setAttribute("aria-expanded", "false");
+  arrow.addEventListener("click", () => unfold(line, arrow));
+  line.firstElementChild.prepend(arrow);
 }

@@ -3,7 +3,7 @@
 import { parseCsv } from "./account.js";
 import * as format from "./format.js";
 
-const COLUMN_OF = { batch_size: "batch" }; // an axis is called as in the sweep's file
+const BEFORE = { batch: "batch_size" }; // columns as older files call them
 const MOST_GROUPS = 7; // lines that can be told apart; the others are summed into one
 
 const seconds = (value) => format.time(Math.round(value * 1e9));
@@ -49,7 +49,8 @@ const PARTS = [
 ].map((measure) => ({ ...measure, of: "group" }));
 
 function records(text) {
-  const [names, ...lines] = parseCsv(text);
+  const [written, ...lines] = parseCsv(text);
+  const names = written.map((name) => BEFORE[name] || name);
   return lines.map((line, index) => {
     if (line.length !== names.length) {
       throw new Error(`row ${index + 2}: ${line.length} cells, not ${names.length}`);
@@ -64,11 +65,11 @@ const number = (text) => (text === "" || text === undefined ? null : Number(text
  * cell's is one; its `record` is its line of sweep.csv, `parts` its lines of sweep_groups.csv. */
 export function readSweep(summary, tableText, groupsText) {
   const lines = records(tableText);
-  const axes = summary.axes.filter((axis) => lines.length && (COLUMN_OF[axis] || axis) in lines[0]);
+  const axes = summary.axes.filter((axis) => lines.length && axis in lines[0]);
   const cells = lines.map((record) => ({ id: record.cell, record, parts: [], at: {} }));
   const numeric = {};
   for (const axis of axes) {
-    const texts = lines.map((record) => record[COLUMN_OF[axis] || axis]);
+    const texts = lines.map((record) => record[axis]);
     numeric[axis] = texts.every((text) => text !== "" && Number.isFinite(Number(text)));
     cells.forEach((cell, i) => { cell.at[axis] = numeric[axis] ? Number(texts[i]) : texts[i]; });
   }

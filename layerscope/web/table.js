@@ -1,7 +1,8 @@
 /* Rows and columns in, a table of any length out: it holds only the lines that can be seen.
  *
  * columns: [{name, label, width, value(row), text(row), number, wide}], widths in pixels; the first
- * column takes what is left. Selecting a line tells `onSelect`;
+ * column takes what is left; `part(row)`, 0 to 1, is drawn as a bar behind the text, and a `running`
+ * column gets the sum of `self` down to its line. A row's `members` are shown by its arrow. Selecting a line tells `onSelect`;
  * `select(layer)` marks a layer's lines and brings the first one into view.
  */
 
@@ -12,7 +13,7 @@ const LEAST_FIRST = 210; // pixels that the first column keeps, however many sta
 const SPARE = 8; // lines kept above and below what is seen, so that scrolling shows no gap
 
 export function table(container, { onSelect, label = "Layers; up and down select a line" }) {
-  let columns = [], rows = [], sorted = [], order = { name: "", down: true }, selected = null;
+  let columns = [], rows = [], sorted = [], open = new Set(), downTo = new Map(), order = { name: "", down: true }, selected = null;
   const head = make("div", { class: "line head", role: "row" });
   const body = make("div", { class: "lines" });
   const scroll = make("div", { class: "scroll", role: "table", tabIndex: 0,
@@ -23,12 +24,41 @@ export function table(container, { onSelect, label = "Layers; up and down select
     const column = columns.find((one) => one.name === order.name) || columns[0];
     const sign = order.down ? -1 : 1;
     const rank = column.rank || column.value;
-    sorted = [...rows].sort((a, b) => {
+    const inOrder = (some) => [...some].sort((a, b) => {
       const x = rank(a), y = rank(b);
       // What was not measured stands last, whichever way the column is sorted.
       if (x === null || y === null) return (x === null ? 1 : 0) - (y === null ? 1 : 0);
       return x === y ? 0 : sign * (x < y ? -1 : 1);
     });
+    const tops = inOrder(rows);
+    let held = 0;
+    downTo = new Map(tops.map((row) => [row, held += row.self ?? 0]));
+    sorted = tops.flatMap((row) =>
+      (row.members && open.has(nameOf(row)) ? [row, ...inOrder(row.members)] : [row]));
+  }
+
+  const nameOf = (row) => `${row.layer}\n${row.phase}`;
+
+  /* Whether this line is the chosen layer, or stands for it. */
+  const isChosen = (row) => selected !== null && (row.layer === selected || row.layer_kind === selected
+    || Boolean(row.members && row.members.some((one) => one.layer === selected)));
+
+  function arrow(row) {
+    const isOpen = open.has(nameOf(row));
+    return make("button", {
+      type: "button", class: "arrow", "aria-expanded": String(isOpen), tabIndex: -1,
+      title: isOpen ? "Fold its layers" : `Show its ${row.members.length} layers`,
+      onclick: (event) => {
+        event.stopPropagation();
+        unfold(row, !isOpen);
+      },
+    }, isOpen ? "▾" : "▸");
+  }
+
+  function unfold(row, now) {
+    if (now) open.add(nameOf(row));
+    else open.delete(nameOf(row));
+    refresh();
   }
 
   function drawHead() {
@@ -55,17 +85,24 @@ export function table(container, { onSelect, label = "Layers; up and down select
     const first = Math.max(0, Math.floor(scroll.scrollTop / LINE) - SPARE);
     const count = Math.ceil(scroll.clientHeight / LINE) + 2 * SPARE;
     body.replaceChildren(...sorted.slice(first, first + count).map((row, i) => {
-      const chosen = row.layer === selected;
+      const chosen = isChosen(row);
       const line = make("div", { class: chosen ? "line chosen" : "line", role: "row",
                                  onclick: () => choose(row.layer) });
       line.style.top = `${(first + i) * LINE}px`;
       line.setAttribute("aria-selected", String(chosen));
       for (const column of columns) {
-        const text = column.text(row);
+        // What the lines down to this one hold together; a block inside a kind has no part in that.
+        const text = column.running ? (downTo.has(row) ? column.text(downTo.get(row)) : "") : column.text(row);
         // The end of an FQN tells layers apart, so a long one loses its beginning.
         const inside = column.wide ? make("bdi", {}, text) : text;
-        line.append(make("div", { class: cellClass(column), role: "cell",
-                                  title: column.wide ? text : "" }, inside));
+        const cell = make("div", { class: cellClass(column), role: "cell",
+                                   title: column.wide ? text : "" }, inside);
+        if (column.part) {
+          const full = `${(100 * column.part(row)).toFixed(2)}%`;
+          cell.style.background = `linear-gradient(to right, #cfe0ee ${full}, transparent ${full})`;
+        }
+        if (column.wide && row.members) line.append(make("div", { class: "unfolds" }, arrow(row), cell));
+        else line.append(cell);
       }
       return line;
     }));
@@ -95,6 +132,12 @@ export function table(container, { onSelect, label = "Layers; up and down select
   scroll.addEventListener("scroll", drawLines);
   scroll.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const here = sorted.find((row) => row.members && row.layer === selected);
+    if (here && ["ArrowRight", "ArrowLeft"].includes(event.key)) {
+      event.preventDefault();
+      unfold(here, event.key === "ArrowRight");
+      return;
+    }
     if (!step || event.target !== scroll || !sorted.length) return;
     event.preventDefault();
     const at = sorted.findIndex((row) => row.layer === selected);
@@ -122,7 +165,8 @@ export function table(container, { onSelect, label = "Layers; up and down select
     },
     select(layer) {
       selected = layer;
-      const index = sorted.findIndex((row) => row.layer === layer);
+      const named = sorted.findIndex((row) => row.layer === layer);
+      const index = named >= 0 ? named : sorted.findIndex(isChosen);
       if (index >= 0) reveal(index);
       else drawLines();
     },

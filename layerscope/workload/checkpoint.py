@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,7 +140,7 @@ def read_processor(folder: Path) -> Any:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' advice, and without its progress bars where no one watches them.
+    """Without transformers' advice and progress bars: a run has its own.
 
     What it warns of (missing keys, tied weights) is checked and said by layerscope itself.
     """
@@ -151,8 +150,7 @@ def quiet_transformers() -> Iterator[None]:
     verbosity = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+    logging.disable_progress_bar()
     try:
         yield
     finally:

@@ -28,8 +28,8 @@ def list_modules(model: nn.Module, roles: Roles | None = None) -> tuple[ModuleRe
 
     `params` counts the parameters a module holds itself; a tied one counts where it is met first,
     so that the sum over all modules is the number of the model's parameters. `dtype` names those
-    of all parameters the module holds, tied ones included. `roles` are the model's, where they are at
-    hand.
+    of all parameters the module holds, tied ones included, and so does `shapes`. `roles` are the
+    model's, where they are at hand.
     """
     return records_of(list(model.named_modules()), roles_of(model) if roles is None else roles)
 
@@ -51,6 +51,7 @@ def records_of(modules: Sequence[tuple[str, nn.Module]], roles: Roles) -> tuple[
                 group=module_group(fqn, cls, roles),
                 params=sum(elements(p) for p in own if id(p) not in seen),
                 dtype="+".join(sorted({_name(p.dtype) for p in own})) or None,
+                shapes="+".join(_shape(p) for p in own),
             )
         )
         seen.update(id(p) for p in own)
@@ -65,8 +66,20 @@ def elements(parameter: torch.Tensor) -> int:
     """
     if is_uninitialised(parameter):
         return 0
-    shape = getattr(getattr(parameter, "quant_state", None), "shape", None)
+    shape = _quantized_shape(parameter)
     return int(prod(shape)) if shape is not None else parameter.numel()
+
+
+def _quantized_shape(parameter: torch.Tensor) -> Sequence[int] | None:
+    return getattr(getattr(parameter, "quant_state", None), "shape", None)
+
+
+def _shape(parameter: torch.Tensor) -> str:
+    """As the model computes with it; a number has none and is `1`, an uninitialised one is `?`."""
+    if is_uninitialised(parameter):
+        return "?"
+    shape = _quantized_shape(parameter)
+    return "x".join(str(int(n)) for n in (parameter.shape if shape is None else shape)) or "1"
 
 
 def is_uninitialised(parameter: torch.Tensor) -> bool:

@@ -61,6 +61,12 @@ class Tab:
         """The sum of the rows that the table shows."""
         return int(self.frame.get_attribute("#sums", "data-sum") or "-1")
 
+    def unfold(self) -> None:
+        """Each block by itself in the table, and in the order of execution in the icicle."""
+        self.frame.check("#per-block")
+        if self.frame.inner_text("#icicle .order") == "equal blocks merged":
+            self.frame.click("#icicle .order")
+
     def lines(self) -> list[str]:
         """The first column of the table's lines that are drawn, from the top."""
         titles: list[str] = self.frame.eval_on_selector_all(
@@ -142,6 +148,17 @@ def open_tab(browser: Browser, address: str) -> Tab:
 
 @pytest.fixture
 def tab(browser: Browser, address: str) -> Iterator[Tab]:
+    """Each block by itself, in the order of execution."""
+    tab = open_tab(browser, address)
+    tab.unfold()
+    yield tab
+    tab.page.close()
+    assert tab.complaints == []
+
+
+@pytest.fixture
+def folded_tab(browser: Browser, address: str) -> Iterator[Tab]:
+    """As a user finds it: equal blocks as one."""
     tab = open_tab(browser, address)
     yield tab
     tab.page.close()

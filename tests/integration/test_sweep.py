@@ -20,9 +20,9 @@ from support.sweep_counts import counted
 
 from layerscope.config.plan import plan
 from layerscope.config.sweep import read_sweep
+from layerscope.core.columns import COLUMNS
 from layerscope.records import load
 from layerscope.records.sweep import Cell
-from layerscope.report.columns import COLUMNS
 from layerscope.report.progress import ProgressReporter
 from layerscope.runs.sweep_folder import SweepFolder
 from layerscope.sweep.execute import execute
@@ -76,7 +76,7 @@ def test_every_cell_is_a_row_and_the_failed_ones_say_why(swept: Path) -> None:
         assert row["wer_value_absent_because"]
         record = load(swept / "out" / row["folder"])
         assert int(row["flops_per_batch"]) == record.report.flops.value
-        assert int(row["batch"]) == record.config.batch_size
+        assert int(row["batch_size"]) == record.config.batch_size
         # torch-tb-profiler starts a process for each such file: single runs have one, cells none.
         assert "tb_profiler" not in record.files
         assert not list((swept / "out" / row["folder"]).glob("*.pt.trace.json.gz"))
@@ -111,9 +111,9 @@ def test_tensorboard_finds_the_axes_and_each_cell_on_its_axis(swept: Path) -> No
     for row in rows(out / "sweep.csv")[:2]:
         events, content = held(out / row["folder"], metadata.SESSION_START_INFO_TAG)
         start = metadata.parse_session_start_info_plugin_data(content)
-        assert start.hparams["batch_size"].number_value == int(row["batch"])
+        assert start.hparams["batch_size"].number_value == int(row["batch_size"])
         (point,) = events.Scalars("e2e/latency_s")
-        assert point.step == int(row["batch"])
+        assert point.step == int(row["batch_size"])
         assert point.value == pytest.approx(float(row["latency_s"]), rel=1e-6)
         assert metadata.EXPERIMENT_TAG not in events.Tags()["tensors"]
 
@@ -135,13 +135,13 @@ def test_the_layer_table_is_every_cells_own_behind_its_keys(swept: Path) -> None
     with (out / "sweep_layers.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     names = [column.name for column in COLUMNS]
-    assert header[:5] == ["dataset", "batch", "image_size", "max_input_len", "optimization"]
+    assert header[:5] == ["dataset", "batch_size", "image_size", "max_input_len", "optimization"]
     assert header[5:-2] == names
     expected = []
     for row in rows(out / "sweep.csv")[:2]:
         with (out / row["folder"] / "layers.csv").open(newline="") as file:
             own = list(csv.reader(file))[1:]
-        keys = ["synthetic-textvqa", row["batch"], "56", "20", "eager"]
+        keys = ["synthetic-textvqa", row["batch_size"], "56", "20", "eager"]
         expected += [(keys, line) for line in own]
     assert [(line[:5], line[5:-2]) for line in lines] == expected
 

@@ -76,7 +76,7 @@ def test_the_page_shows_every_cell_and_why_one_has_no_number(sweep: Path, tmp_pa
 def test_each_cells_rows_sum_to_its_whole(sweep: Path, tmp_path: Path) -> None:
     report(sweep, "--html", tmp_path / "sweep.html")
     held = held_in((tmp_path / "sweep.html").read_text(encoding="utf-8"))
-    at = held["columns"].index("cpu")  # type: ignore[arg-type]
+    at = held["columns"].index("cpu_self_ns")  # type: ignore[arg-type]
     assert [table["name"] for table in held["tables"]] == [
         f"batch_size={b} image_size={s}"
         for b, s in ((1, 224), (1, 448), (2, 224), (2, 448), (4, 224))

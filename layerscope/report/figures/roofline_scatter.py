@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerscope.core.units import ms_number
-from layerscope.findings.evidence import by_family
 from layerscope.records.tables import Account
 from layerscope.records.work import Ceilings
 from layerscope.report.figures.measured import time_words, total_ns
@@ -28,6 +27,7 @@ from layerscope.report.figures.style import (
     share_text,
     title,
 )
+from layerscope.report.kinds import kinds_in
 from layerscope.work.roofline import device_ns
 
 if TYPE_CHECKING:
@@ -91,14 +91,15 @@ def draw_roofline(account: Account, ceilings: Ceilings | None, name: str) -> Fig
 
 
 def points_of(account: Account) -> list[Point]:
-    """Every family of layers with FLOPs, bytes and time, largest time first."""
+    """Every kind of layers with FLOPs, bytes and time, largest time first."""
     rows = [
         row
         for row in account.table.rows
         if not row.is_bucket and row.flops_self and row.bytes_self and device_ns(row)
     ]
     points = []
-    for (layer, phase), members in by_family(rows).items():
+    for kind in kinds_in(rows):
+        layer, phase, members = kind.row.layer, kind.row.phase, kind.members
         flops = sum(row.flops_self or 0 for row in members)  # rows of unknown FLOPs are left out
         time = total_ns(members)
         intensity = flops / sum(row.bytes_self or 0 for row in members)

@@ -11,30 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerscope.core.columns import COLUMNS, Column
 from layerscope.records import LayerRow, LayerTable
 
-# Name on the page -> field of `LayerRow`; a column that no row measured is left out.
-_AMOUNTS = {
-    "gpu": "gpu_self_ns",
-    "cpu": "cpu_self_ns",
-    "op": "op_self_ns",
-    "flops": "flops_self",
-    "bytes": "bytes_self",
-    "energy": "energy_j",
-    "memory": "memory_peak_bytes",
-    "roofline": "roofline_fraction",
-    "params": "params",
-}
-# Texts repeat from row to row, so a row holds their place in a list.
-_TEXTS = {
-    "layer": "layer",
-    "phase": "phase",
-    "module": "module",
-    "group": "group",
-    "dtype": "dtype",
-    "bound": "bound",
-}
-_COUNTS = ("depth", "calls", "kernels")
+# Texts repeat from row to row, so a row holds their place in a list. The page sums totals itself.
+_TEXTS = tuple(column for column in COLUMNS if column.kind == "text")
+_NUMBERS = tuple(
+    c for c in COLUMNS if c.field and c.kind != "text" and not (c.is_total or c.follows)
+)
+_DIGITS = 4  # of a rate: what a page shows
+_ALWAYS = ("depth", "calls", "kernels")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,30 +37,45 @@ def rows_json(table: LayerTable) -> str:
 
 
 def tables_json(tables: Sequence[NamedRows]) -> str:
-    """`{"columns": [...], "texts": {column: [...]}, "tables": [{"name", "device", "rows"}, ...]}`.
+    """`{"columns", "about": {column: {...}}, "texts": {column: [...]}, "tables": [...]}`; a table is
+    `{"name", "device", "rows"}`.
 
-    Safe inside HTML. A row holds the place of each of its texts, then its numbers.
+    Columns are called as the fields of a row, in whose units their numbers are. Safe inside HTML. A
+    row holds the place of each of its texts, then its numbers.
     """
-    amounts = {
-        name: field
-        for name, field in _AMOUNTS.items()
-        if any(getattr(row, field) is not None for table in tables for row in table.rows)
-    }
-    texts: dict[str, dict[str, int]] = {name: {} for name in _TEXTS}
+    rows = [row for table in tables for row in table.rows]
+
+    def measured(column: Column) -> bool:
+        return any(getattr(row, column.field) is not None for row in rows)
+
+    numbers = [c for c in _NUMBERS if c.name in _ALWAYS or measured(c)]
+    named = [c for c in _TEXTS if c.required or measured(c)]
+    texts: dict[str, dict[str, int]] = {column.field: {} for column in named}
     held = [
         {
             "name": table.name,
             "device": any(row.gpu_self_ns is not None for row in table.rows),
-            "rows": [_row(row, amounts, texts) for row in table.rows],
+            "rows": [_row(row, numbers, texts) for row in table.rows],
         }
         for table in tables
     ]
     page = {
-        "columns": [*_TEXTS, *_COUNTS, *amounts],
+        "columns": [column.field for column in (*named, *numbers)],
+        "about": {column.field: _about(column) for column in (*named, *numbers)},
         "texts": {name: list(seen) for name, seen in texts.items()},
         "tables": held,
     }
     return json_in_html(page)
+
+
+def _about(column: Column) -> dict[str, Any]:
+    return {
+        "label": column.label,
+        "kind": column.kind,
+        "unit": column.unit,
+        "adds": column.adds,
+        "digits": column.digits,
+    }
 
 
 def json_in_html(value: Any) -> str:
@@ -85,15 +86,16 @@ def json_in_html(value: Any) -> str:
     return text
 
 
-def _row(row: LayerRow, amounts: dict[str, str], texts: dict[str, dict[str, int]]) -> list[Any]:
+def _row(row: LayerRow, numbers: Sequence[Column], texts: dict[str, dict[str, int]]) -> list[Any]:
     places = []
-    for name, field in _TEXTS.items():
-        seen = texts[name]
-        places.append(seen.setdefault(getattr(row, field) or "", len(seen)))
-    counts = [getattr(row, name) for name in _COUNTS]
-    return [*places, *counts, *(_amount(name, getattr(row, f)) for name, f in amounts.items())]
+    for name, seen in texts.items():
+        places.append(seen.setdefault(getattr(row, name) or "", len(seen)))
+    return [*places, *(_number(column, getattr(row, column.field)) for column in numbers)]
 
 
-def _amount(name: str, value: float | None) -> float | None:
-    """What is summed stays exact; the fraction of the roofline keeps the digits that mean something."""
-    return float(f"{value:.2g}") if name == "roofline" and value is not None else value
+def _number(column: Column, value: float | None) -> float | None:
+    """What is summed stays exact; others keep the digits that mean something."""
+    if value is None or column.adds or (isinstance(value, int) and column.digits is None):
+        return value
+    short = float(f"{value:.{column.digits or _DIGITS}g}")
+    return int(short) if isinstance(value, int) else short

@@ -80,7 +80,7 @@ def _words(sent: SentRun) -> dict[str, Any]:
         "phases": shares.phases(account.table) if account else None,
         "beside": beside_grid(beside) if beside else None,
         "groups": shares.groups(account.table) if account else None,
-        "families": shares.families(account) if account else None,
+        "kinds": shares.kinds(account) if account else None,
         "accounting": accounting_line(account.table) if account else "",
         "activity": _activity(sent),
         "use": use_grid(use) if use else None,

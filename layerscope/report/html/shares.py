@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
-from layerscope.core.microseconds import us_grouped
-from layerscope.core.units import percent_fixed
-from layerscope.findings.evidence import by_family
+from layerscope.core.units import ms_three, percent_fixed
 from layerscope.joules.energy_by_kind import by_kind
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, LayerTable
 from layerscope.report.account_grids import group_grid, phase_grid
 from layerscope.report.columns import share_of
 from layerscope.report.figures.style import BLUE, ORANGE, ROLES, role_of
+from layerscope.report.kinds import kinds_in
 from layerscope.report.layer_energy import kind_grid
 from layerscope.report.page import Grid
 from layerscope.report.sums import Part, by_group, by_phase, total_of
 from layerscope.work.roofline import device_ns
 
-_FAMILIES = 20
+_KINDS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +29,13 @@ class SharedGrid:
     Attributes:
         shares: of the whole, one a row, 0 to 1; None where not measured.
         colours: of each row's bar: what its layers do, in the figures' palette.
+        places: kind, phase and number of layers of each row; empty where rows are no kinds.
     """
 
     grid: Grid
     shares: tuple[float | None, ...]
     colours: tuple[str, ...]
+    places: tuple[tuple[str, str, int], ...] = ()
 
 
 def phases(table: LayerTable) -> SharedGrid:
@@ -46,49 +48,48 @@ def groups(table: LayerTable) -> SharedGrid:
     return _shared(group_grid(table), by_group(table), table, lambda name: ROLES[role_of(name)])
 
 
-def families(account: Account) -> SharedGrid | None:
-    """The `_FAMILIES` largest kinds of layers, the blocks of a stack taken together.
+def kinds(account: Account) -> SharedGrid | None:
+    """The `_KINDS` largest kinds of layers, equal blocks of a stack as one.
 
     None where no time by layer was measured. The last line holds what is not shown.
     """
     rows = [row for row in account.table.rows if not row.is_bucket]
-    held = [
-        (key, members, total_of(map(device_ns, members)) or 0)
-        for key, members in by_family(rows).items()
-    ]
+    times = [(kind, total_of(map(device_ns, kind.members)) or 0) for kind in kinds_in(rows)]
     whole = total_of(map(device_ns, account.table.rows))
     if not whole:
         return None
-    held = sorted((item for item in held if item[2]), key=lambda item: -item[2])
-    shown, rest = held[:_FAMILIES], whole - sum(time for *_, time in held[:_FAMILIES])
+    held = sorted((item for item in times if item[1]), key=lambda item: -item[1])
+    shown, rest = held[:_KINDS], whole - sum(time for _, time in held[:_KINDS])
     on_device = account.table.whole.device_sum_ns is not None
+    kernels = ("kernels",) if on_device else ()
+    down_to = accumulate(time for _, time in shown)
     cells = tuple(
         (
-            layer,
-            phase,
-            members[0].group,
-            f"{len(members):,}",
-            f"{sum(row.calls for row in members):,}",
-            *((f"{sum(row.kernels for row in members):,}",) if on_device else ()),
-            us_grouped(time),
+            kind.name,
+            kind.row.phase,
+            kind.row.group,
+            f"{kind.row.calls:,}",
+            *((f"{kind.row.kernels:,}",) if on_device else ()),
+            ms_three(time),
             _percent(share_of(time, whole)),
+            _percent(share_of(held_so_far, whole)),
         )
-        for (layer, phase), members, time in shown
+        for (kind, time), held_so_far in zip(shown, down_to, strict=True)
     )
-    time_name = "gpu self us" if on_device else "operator self us"
-    kernels = ("kernels",) if on_device else ()
-    blank = ("",) * (4 + len(kernels))
+    name = "gpu self ms" if on_device else "operator self ms"
+    blank = ("",) * (3 + len(kernels))
     grid = Grid(
-        title=f"the {len(shown)} largest of {len(held)} kinds of layers",
-        header=("layer", "phase", "group", "layers", "calls", *kernels, time_name, "share"),
+        title=f"the {len(shown)} largest of {len(held)} kinds of layers, equal blocks as one",
+        header=("layer", "phase", "group", "calls", *kernels, name, "share", "sum"),
         rows=cells,
-        footer=("all others", *blank, us_grouped(rest), _percent(share_of(rest, whole))),
+        footer=("all others", *blank, ms_three(rest), _percent(share_of(rest, whole)), ""),
         text=frozenset({"phase", "group"}),
     )
     return SharedGrid(
         grid=grid,
-        shares=tuple(share_of(time, whole) for *_, time in shown),
-        colours=tuple(ROLES[role_of(members[0].group)] for _, members, _ in shown),
+        shares=tuple(share_of(time, whole) for _, time in shown),
+        colours=tuple(ROLES[role_of(kind.row.group)] for kind, _ in shown),
+        places=tuple((kind.row.kind, kind.row.phase, len(kind.members)) for kind, _ in shown),
     )
 
 

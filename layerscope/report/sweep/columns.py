@@ -66,7 +66,7 @@ _FIXED = (
     _own("device_name", "text"),
     _config("dtype", "text"),
     _config("dataset", "text"),
-    _config("batch", "integer", "batch_size"),
+    _config("batch_size", "integer"),
     _config("image_size", "integer"),
     _config("image_size_mode", "text"),
     _config("max_input_len", "integer"),

@@ -6,11 +6,12 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from layerscope.core.columns import COLUMNS
 from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.core.files import LAYERS_FILE
 from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
-from layerscope.report.columns import COLUMNS
+from layerscope.report.csv import lines_of_now
 from layerscope.report.csv_lines import cell_text, write_csv
 from layerscope.report.sweep.columns import columns
 from layerscope.stats.sweep_tables import LAYER_KEYS, layer_keys
@@ -57,7 +58,7 @@ def write_sweep_parquet(rows: Sequence[SweepRow], axes: Sequence[str], path: Pat
 
 
 def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> int:
-    """Every measured cell's `layers.csv`, its lines unchanged behind the columns `LAYER_KEYS`.
+    """Every measured cell's `layers.csv`, its cells unchanged behind the columns `LAYER_KEYS`.
 
     `image_size_mode` and the cell's id follow at the end.
 
@@ -85,9 +86,13 @@ def _layer_lines(row: SweepRow, path: Path) -> Iterator[list[str]]:
     keys, tail = layer_keys(row), (row.config.image_size_mode, row.cell)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            if next(lines, []) != [column.name for column in COLUMNS]:
+            lines: Iterator[list[str]] = csv.reader(file, strict=True)
+            header, known = next(lines, []), [column.name for column in COLUMNS]
+            if set(header) - set(known):
                 raise DataError(f"{path}: its columns are not those of this version.")
+            if header != known:  # a cell of an older version, in a sweep that goes on
+                lines = lines_of_now(path)
+                next(lines)
             for line in lines:
                 yield [*keys, *line, *tail]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -89,7 +89,8 @@ def _rows(device: bool) -> list[LayerRow]:
             gpu_total_ns=gpu_total if device else None,
             cpu_self_ns=cpu_self,
             cpu_total_ns=cpu_total,
-            params=10 * depth,
+            params=10 * depth if (layer, phase) != ("generate", "decode") else None,
+            layer_kind=layer,
         )
         for (
             layer, phase, module, group, depth, calls, kernels, gpu_self, gpu_total, cpu_self,
@@ -112,6 +113,7 @@ def bucket(name: str, kernels: int, gpu_ns: int | None, cpu_ns: int | None) -> L
         cpu_self_ns=cpu_ns,
         cpu_total_ns=cpu_ns,
         params=None,
+        layer_kind=name,
     )
 
 

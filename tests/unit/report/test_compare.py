@@ -100,10 +100,10 @@ def test_screen(comparison: Comparison, outcome: Outcome, screen: Screen) -> Non
     assert "run differently: dtype fp16 -> bf16" in text
     assert "faster by 12 % [9, 15]" in text
     assert "not judged: energy: BASE: no NVML device" in text
-    assert "+50.000" in text
-    # The two rows not shown: -2.500 + 1.250.
+    assert "+0.0500" in text
+    # The two rows not shown: -2.500 + 1.250 us.
     more = next(line for line in text.splitlines() if line.startswith("2 more rows"))
-    assert more.split()[-1] == "-1.250"
+    assert more.split()[-1] == "-0.00125"
     assert (
         "1 appeared, 1 vanished; sum of their changes minus the change of the whole: 0 ns" in text
     )
@@ -118,7 +118,7 @@ def test_markdown(comparison: Comparison, outcome: Outcome) -> None:
     assert "| latency | 1 s/batch | 0.88 s/batch | -12.0 % | 3.0 % | faster by 12 %" in text
     assert r"| slow\|er\\x1b\[2J | decode |" in text
     assert "| vanished |" in text
-    assert "| **whole** | **3.500** | **52.250** | **+48.750** |" in text
+    assert "| **whole** | **0.00350** | **0.0522** | **+0.0488** |" in text
 
 
 def test_json_holds_what_is_derived(comparison: Comparison) -> None:

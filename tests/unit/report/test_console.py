@@ -16,7 +16,7 @@ from layerscope.records import LayerTable, RunRecord
 from layerscope.records.tables import Account
 from layerscope.report.accounting_line import accounting_line
 from layerscope.report.console import Traced, render_account, render_quiet, render_run
-from layerscope.report.page import printable, shorten_middle
+from layerscope.report.page import printable, shortened
 from layerscope.report.selection import Selection
 from layerscope.report.summary import summary_json
 from layerscope.report.sums import by_group, by_phase
@@ -67,7 +67,7 @@ def test_run(kind: str, request: pytest.FixtureRequest, screen: Screen, golden: 
     shown = screen()
     record = request.getfixturevalue(f"{kind}_record")
     traced = Traced(account=request.getfixturevalue(f"{kind}_account"))
-    render_run(record, traced, shown.console, folder=FOLDER)
+    render_run(record, traced, shown.console, folder=FOLDER, verbose=True)
     assert "\x1b" not in shown.text
     assert "[red]" in shown.text
     assert "tiny[/]" in shown.text
@@ -86,7 +86,7 @@ def test_layers(gpu_account: Account, screen: Screen, golden: Golden) -> None:
     render_account(gpu_account, shown.console, Selection(top=2))
     render_account(gpu_account, shown.console, Selection(depth=1))
     render_account(gpu_account, shown.console, Selection(phase="vision", sort="params"))
-    render_account(gpu_account, shown.console, group=True)
+    render_account(gpu_account, shown.console, form="groups")
     golden("layers", shown.text)
 
 
@@ -106,7 +106,7 @@ def test_unknown_choices_are_refused(gpu_account: Account, screen: Screen) -> No
     with pytest.raises(UsageError, match="did you mean gpu_self_us"):
         render_account(gpu_account, console, Selection(sort="gpu_self"))
     with pytest.raises(UsageError, match="leave out"):
-        render_account(gpu_account, console, Selection(depth=1), group=True)
+        render_account(gpu_account, console, Selection(depth=1), form="groups")
 
 
 def test_quiet(gpu_account: Account, screen: Screen) -> None:
@@ -115,14 +115,16 @@ def test_quiet(gpu_account: Account, screen: Screen) -> None:
     assert shown.text == f"{DEVICE_LINE}\n{FOLDER}\n"
 
 
-def test_narrow_terminal_shortens_names_only(gpu_account: Account, screen: Screen) -> None:
-    shown = screen(force_terminal=True, width=70, color_system=None)
+def test_a_narrow_terminal_shortens_names_and_breaks_at_words(
+    gpu_account: Account, screen: Screen
+) -> None:
+    shown = screen(force_terminal=True, width=50, color_system=None)
     render_account(gpu_account, shown.console)
-    assert "visio..dding" in shown.text
+    assert "..patch_embed" in shown.text
     assert "vision_model.patch_embedding" not in shown.text
-    assert "1,432.888" in shown.text
-    assert "194,581.666" in shown.text
-    assert DEVICE_LINE in shown.text
+    assert "1.43" in shown.text
+    assert DEVICE_LINE in " ".join(shown.text.split())
+    assert all(len(line) <= 50 for line in shown.text.splitlines())
     wide = screen(force_terminal=True, width=200)
     render_account(gpu_account, wide.console)
     assert "vision_model.patch_embedding" in wide.text
@@ -145,9 +147,22 @@ def test_printable_and_shorten() -> None:
     assert printable("a\tü") == "a\\tü"
     assert printable("ü", "ascii") == "\\xfc"
     assert printable("\ud800") == "\\ud800"
-    assert shorten_middle("abcdefghij", 10) == "abcdefghij"
-    assert shorten_middle("abcdefghij", 7) == "abc..ij"
-    assert shorten_middle("日本語日本語", 7) == "日..語"
+    assert shortened("abcdefghij", 10) == "abcdefghij"
+    assert shortened("abcdefghij", 7) == "abc..ij"
+    assert shortened("日本語日本語", 7) == "日..語"
+
+
+def test_a_cut_name_keeps_its_numbers() -> None:
+    wo = "language_model.encoder.block.17.layer.1.DenseReluDense.wo"
+    assert shortened(wo, 56) == "..encoder.block.17.layer.1.DenseReluDense.wo"
+    assert shortened(wo, 40) == "..encoder.block.17.layer.1..wo"
+    assert shortened(wo, 24) == "..block.17.layer.1..wo"
+    assert shortened(wo, 20) == "..block.17..1..wo"
+    kind = "vision_model.encoder.layers.*.mlp.fc1 ×39"
+    assert shortened(kind, 34) == "..encoder.layers.*.mlp.fc1 ×39"
+    assert shortened(kind, 24) == "..layers.*..fc1 ×39"
+    for width in range(8, 60):
+        assert len(shortened(wo, width)) <= width
 
 
 def test_json(cpu_record: RunRecord, cpu_account: Account, golden: Golden) -> None:

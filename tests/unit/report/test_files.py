@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from layerscope.core.columns import COLUMNS
 from layerscope.core.errors import EnvironmentProblem
 from layerscope.records import LayerTable, Reported, RunRecord
 from layerscope.records.tables import Account
-from layerscope.report.columns import COLUMNS
 from layerscope.report.markdown import escape, group_markdown, phase_markdown
 from layerscope.report.parquet import write_layers_parquet
 from layerscope.report.quantities import per_batch, per_sample, reported_text
@@ -91,13 +91,13 @@ def test_a_name_of_phase_and_group_keeps_one_meaning(
 
 def test_markdown(gpu_table: LayerTable) -> None:
     assert phase_markdown(gpu_table).splitlines() == [
-        "| phase | kernels | gpu self us | gpu share | cpu self us | cpu share |",
+        "| phase | kernels | gpu self ms | gpu share | cpu self ms | cpu share |",
         "|---|---:|---:|---:|---:|---:|",
-        "| vision | 1,000 | 15,514.679 | 7.38 % | 101,000.000 | 10.00 % |",
-        "| decode | 32,881 | 194,581.666 | 92.62 % | 909,000.000 | 90.00 % |",
-        "| **sum** | **33,881** | **210,096.345** | **100.00 %** | **1,010,000.000** | **100.00 %** |",
+        "| vision | 1,000 | 15.5 | 7.38 % | 101 | 10.00 % |",
+        "| decode | 32,881 | 195 | 92.62 % | 909 | 90.00 % |",
+        "| **sum** | **33,881** | **210** | **100.00 %** | **1,010** | **100.00 %** |",
     ]
-    assert "| vision.conv | 1 | 253.056 | 0.12 % |" in group_markdown(gpu_table)
+    assert "| vision.conv | 1 | 0.253 | 0.12 % |" in group_markdown(gpu_table)
     assert escape("a|b_c\n<x>") == "a\\|b\\_c\\\\n\\<x\\>"
 
 

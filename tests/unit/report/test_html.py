@@ -22,7 +22,7 @@ from layerscope.report.html import Picture, SentRun, report_html
 from layerscope.report.html.headline import headlines
 from layerscope.report.html.page_rows import json_in_html, rows_json
 from layerscope.report.html.pictures import read_pictures
-from layerscope.report.html.shares import families, groups, phases
+from layerscope.report.html.shares import groups, kinds, phases
 
 EVIL = "<script>alert(1)</script>"
 SVG = '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "a" "http://www.w3.org/x">\n<svg><g/></svg>'
@@ -170,13 +170,13 @@ def test_json_in_html_is_the_value_and_no_markup(text: str) -> None:
 
 def test_the_rows_sum_to_the_whole_exactly(gpu_table: LayerTable) -> None:
     held = json.loads(rows_json(gpu_table))
-    at = held["columns"].index("gpu")
+    at = held["columns"].index("gpu_self_ns")
     (table,) = held["tables"]
     assert sum(row[at] for row in table["rows"]) == 210_096_345
     assert all(len(row) == len(held["columns"]) for row in table["rows"])
     assert table["device"] is True
     # Nothing was counted in this table: no column claims zeros.
-    assert not {"flops", "bytes", "energy"} & set(held["columns"])
+    assert not {"flops_self", "bytes_self", "energy_j"} & set(held["columns"])
     phase = held["columns"].index("phase")
     assert held["texts"]["phase"][table["rows"][3][phase]] == "decode"
 
@@ -224,11 +224,12 @@ def test_shares_are_of_the_device_sum(gpu_table: LayerTable, gpu_account: Accoun
         pytest.approx(194_581_666 / 210_096_345),
     )
     assert sum(share or 0 for share in groups(gpu_table).shares) == pytest.approx(1)
-    held = families(gpu_account)
+    held = kinds(gpu_account)
     assert held is not None
     assert [row[0] for row in held.grid.rows][:2] == ["language_model", "vision_model"]
     assert held.grid.footer is not None
-    assert held.grid.footer[-2] == "0.000"
+    assert held.grid.footer[-3:] == ("0", "0.00 %", "")
+    assert [row[-1] for row in held.grid.rows][-1] == "100.00 %"
 
 
 def test_on_a_cpu_shares_are_of_the_window(cpu_table: LayerTable) -> None:

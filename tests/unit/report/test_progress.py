@@ -61,3 +61,45 @@ def test_an_interrupted_pass_does_not_claim_to_be_done(screen: Screen) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert shown.text == "trace: started\n"
+
+
+def test_steps_are_numbered_and_the_time_left_is_said(screen: Screen) -> None:
+    shown, clock = screen(), Clock()
+    reporter = ProgressReporter(shown.console, clock=clock)
+    with reporter.task("load"):
+        pass
+    for run in range(2):  # a second run, as in a sweep, begins anew
+        reporter.ahead(3, first=True)
+        with reporter.task("warm up"):
+            pass
+        reporter.ahead(2)
+        with reporter.task("measure", 4) as advance:
+            clock.now += 12
+            advance(1)
+        with reporter.task("repeat"):  # of the same pass
+            pass
+        reporter.ahead(1)
+        reporter.ahead(1)  # the one before reported nothing
+        with reporter.task("write", ticks=True):
+            pass
+        lines = shown.text.splitlines()[2 + 9 * run :]
+        assert lines[0] == "step 1 of 3: warm up: started"
+        assert lines[2] == "step 2 of 3: measure: started, 4 to do"
+        assert lines[3] == "step 2 of 3: measure: 1 of 4 after 12.0 s, about 36 s left"
+        assert lines[5] == "step 2 of 3: repeat: started"
+        assert lines[7] == "step 3 of 3: write: started"
+    assert shown.text.splitlines()[0] == "load: started"
+
+
+def test_nothing_is_drawn_by_itself_while_something_is_measured(screen: Screen) -> None:
+    import threading
+
+    shown = screen(force_terminal=True, width=100, color_system=None)
+    reporter = ProgressReporter(shown.console)
+    before = threading.active_count()
+    with reporter.task("measure", 3) as advance:
+        advance(1)
+        assert threading.active_count() == before
+    assert "left" in shown.text
+    with reporter.task("load", 1, ticks=True):
+        assert threading.active_count() == before + 1

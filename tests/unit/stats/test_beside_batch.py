@@ -15,6 +15,7 @@ from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
 from layerscope.cli.main import run as run_command
+from layerscope.core.units import ms_three
 from layerscope.records import LatencySample
 from layerscope.records.run_record import load
 from layerscope.report.beside_batch import beside_grid, beside_json
@@ -97,7 +98,7 @@ def test_screen_page_comment_and_tab_say_the_same(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = beside_batch(load(folder))
-    said = [f"{row.host_ns / 1000:,.3f}" for row in rows if row.host_ns is not None]
+    said = [ms_three(row.host_ns) for row in rows if row.host_ns is not None]
     assert said
     assert run_command(["layers", str(folder), "--top", "1"]) == 0
     screen = capsys.readouterr().out
