@@ -32,6 +32,26 @@ def test_renamed_when_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "new" / "out") == ["run"]
 
 
+def test_one_takes_another_s_place_when_whole_and_not_before(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("old")
+    with RunFolder(tmp_path, "run", instead=True) as folder:
+        (folder.path / "new").write_text("new")
+        assert os.listdir(tmp_path / "run") == ["old"]
+    assert os.listdir(tmp_path) == ["run"]
+    assert os.listdir(tmp_path / "run") == ["new"]
+
+    def fail() -> None:
+        with RunFolder(tmp_path, "run", instead=True) as folder:
+            (folder.path / "half").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert os.listdir(tmp_path) == ["run"]
+    assert os.listdir(tmp_path / "run") == ["new"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_stays_after_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
     def fail() -> None:
