@@ -8,8 +8,10 @@ from pathlib import Path
 
 from layerscope import __version__
 from layerscope.core.errors import LayerscopeError
+from layerscope.core.files import SWEEP_TABLE_FILE
 from layerscope.core.progress import Progress
 from layerscope.records.sweep import Cell, CellFailure, SweepConfig, SweepFile, SweepRow
+from layerscope.report.sweep.files import write_sweep_csv
 from layerscope.runs.sweep_folder import (
     Finished,
     SweepFolder,
@@ -106,9 +108,13 @@ def run_sweep(
         failures: tuple[CellFailure, ...] = ()
         ran = 0
         if missing:
-            execution = (executor or _local())(
-                missing, folder, watcher.progress, say, interrupted=watcher.interrupted
-            )
+            try:
+                execution = (executor or _local())(
+                    missing, folder, watcher.progress, say, interrupted=watcher.interrupted
+                )
+            except KeyboardInterrupt:
+                _write_what_is_there(planned, folder)
+                raise
             ran = len(execution.ran)
             place = {cell.id: index for index, cell in enumerate(cells)}
             failures = tuple(sorted(execution.failed, key=lambda failed: place[failed.id]))
@@ -118,6 +124,16 @@ def run_sweep(
         result = SweepResult(config=config, root=root, rows=rows, problem=problem, ran=ran)
         then(result)
         return result
+
+
+def _write_what_is_there(planned: PlannedSweep, folder: SweepFolder) -> None:
+    """The table of a sweep that was stopped: what ran, and what did not yet."""
+    finished = folder.finished()
+    if finished:
+        root = planned.root
+        places = read_places(root).cells
+        rows = rows_of(planned.cells, finished, folder.failures(), places, root=root)
+        write_sweep_csv(rows, planned.config.axes, root / SWEEP_TABLE_FILE)
 
 
 def _local() -> Executor:

@@ -350,11 +350,19 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    last = f"layerscope: interrupted; finished cells are kept in {out}, the same command goes on."
+    last = (
+        f"layerscope: interrupted; finished cells are kept in {out} and stand in sweep.csv, the same "
+        "command goes on."
+    )
     assert said.splitlines()[-1] == last
     assert "Traceback" not in said
     (kept,) = (out / "cells").iterdir()
     assert not kept.name.startswith(".")
+    with (out / "sweep.csv").open(newline="", encoding="utf-8") as file:
+        done, waiting = csv.DictReader(file)
+    assert (done["status"], done["folder"]) == ("done", f"cells/{kept.name}")
+    assert float(done["latency_s"]) > 0
+    assert (waiting["status"], waiting["reason"]) == ("not run", "not run yet")
 
 
 def test_fresh_starts_anew(tmp_path: Path) -> None:
