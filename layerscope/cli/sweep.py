@@ -105,8 +105,8 @@ def command(
             result = _run(context, config, cells, root, choice, cluster, fresh=not resume)
         except KeyboardInterrupt:
             click.echo(
-                f"layerscope: interrupted; finished cells are kept in {root} and stand in sweep.csv, the "
-                "same command goes on.",
+                f"layerscope: interrupted; finished cells are kept in {root} and stand in sweep.csv, "
+                "the same command goes on.",
                 err=True,
             )
             raise click.exceptions.Exit(_INTERRUPTED) from None
