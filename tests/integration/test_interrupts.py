@@ -52,10 +52,10 @@ def start(out: Path, options: list[str]) -> Process:
 
 
 def read_until(stream: IO[str] | None, beginning: str) -> list[str]:
-    """Lines up to the one that begins so."""
+    """Lines up to the one with this in it."""
     assert stream is not None
     lines: list[str] = []
-    while not (lines and lines[-1].startswith(beginning)):
+    while not (lines and beginning in lines[-1]):
         line = stream.readline()
         assert line, "".join(lines)
         lines.append(line)
