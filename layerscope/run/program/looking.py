@@ -288,11 +288,15 @@ class Looking:
     def _leave(self, root: Root) -> None:
         """From now on look at the classes of roots alone, and after some calls at nothing."""
         self._every.give_up()
+        done = self._after is None or self._after.is_done
+        done = done and root.calls - root.last_traced >= _AFTERWARDS
+        if done and self._after is not None:
+            self._after.is_over()
         if self._asked.every is None:
             while self._watching:
                 self._watching.pop().__exit__(None, None, None)
-            done = self._after is None or self._after.is_done
-            if done and root.calls - root.last_traced >= _AFTERWARDS:
+            if done:
+                self._spool.flush()
                 self._classes.put_back()
 
     def _close(self) -> None:
