@@ -32,8 +32,6 @@ import yaml
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "configs" / "models" / "qwen2.5-vl-7b-instruct.yaml"
 QUESTIONS = "".join(f"w{20 + turn} w3 w4 w5 w6\n" for turn in range(24))
-# Calls behind the traced one that are still looked at; later ones run as without layerscope.
-STILL_SEEN = 5
 _TOOK = re.compile(r" \[(\d+\.\d+) s\]$", re.MULTILINE)
 _KEPT = ("run.json", "layers.csv", "steps.csv")
 _TINY = {
@@ -100,26 +98,23 @@ def run(command: list[str], limit_s: float) -> Ran:
 
 
 def slowdown(plain: list[float], under: list[float], step: int) -> dict[str, Any]:
-    """Calls with layerscope over the same calls without.
+    """Calls with layerscope over the same calls without: medians before the traced one and behind it.
 
-    Two processes differ by themselves. Beside the plain quotient stands one that this drops out of:
-    calls that are looked at over those of the same process that are not, with layerscope over without.
+    Two processes differ by themselves. Before the traced call its calls are timed; behind it energy is
+    read, too, and one call may be counted.
     """
-    seen = slice(1, step - 1)
-    left = slice(step + STILL_SEEN, None)
+    seen, behind = slice(1, step - 1), slice(step + 1, None)
     both = min(len(plain), len(under))
     over = [one / other for one, other in zip(under[:both], plain[:both], strict=True)]
 
     def middle(values: list[float]) -> float | None:
         return median(values) if values else None
 
-    before, after = middle(over[seen]), middle(over[left])
     return {
         "calls": both,
         "plain_median_s": middle(plain[seen]),
-        "before_the_traced_call": before,
-        "when_nothing_is_looked_at": after,
-        "before_over_later": before / after if before and after else None,
+        "before_the_traced_call": middle(over[seen]),
+        "behind_the_traced_call": middle(over[behind]),
         "traced_call": over[step - 1] if len(over) >= step else None,
     }
 
@@ -232,6 +227,7 @@ def told(name: str, found: dict[str, Any]) -> str:
             f"  steps {account['steps']}, calls {account['calls_by_phase']}",
             f"  difference: device {account['device_difference_ns']} ns, host "
             f"{account['host_difference_ns']} ns, {account['events']} device events",
+            *(f"  {what}: {account['report'][what]}" for what in ("latency", "energy", "flops")),
         ]
     return "\n".join(lines)
 

@@ -205,7 +205,7 @@ def _expected(
     batches = sum(item.layer == workings.ranges.root for item in workings.roots)
     expected = expected_calls(modules, steps or 0, batches, compiled)
     if expected is None:
-        expected = counted_calls(modules, counted, batches, compiled)
+        expected = counted_calls(modules, counted, batches, compiled, workings.ranges.root)
         if expected is None:
             return None, ("rule 4 (calls) not applicable: this model's structure is not described",)
     elif steps is None:

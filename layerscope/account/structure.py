@@ -15,17 +15,18 @@ def counted_calls(
     counted: Mapping[str, int],
     batches: int,
     compiled: Sequence[str] = (),
+    root: str = ROOT_GENERATE,
 ) -> dict[str, int] | None:
-    """Calls of every module in `batches` `generate()` calls, where hooks counted these in one.
+    """Calls of every module in `batches` calls of the root, where hooks counted these in one.
 
     Layers inside a compiled part are called by no one and left out.
 
     Returns:
-        FQN -> calls, the root under the name `generate`; None where nothing was counted.
+        FQN -> calls, the root under its name; None where nothing was counted.
     """
     if not counted:
         return None
-    expected = {ROOT_GENERATE: batches}
+    expected = {root: batches}
     for module in modules:
         if module.fqn and region_of(module.fqn, compiled) in (None, module.fqn):
             expected[module.fqn] = counted.get(module.fqn, 0) * batches

@@ -76,7 +76,7 @@ def command(
     import tempfile
 
     from layerscope.run.program.asked import Asked
-    from layerscope.run.program.finish import finish
+    from layerscope.run.program.meanwhile import Meanwhile
     from layerscope.run.program.started import name_of, run_program
 
     spool = Path(tempfile.mkdtemp(prefix="layerscope-run-"))
@@ -91,8 +91,12 @@ def command(
             count=count,
         )
         place = out.absolute()  # the program may change the directory of nothing but itself
-        ended = run_program(program, asked)
-        _say(finish(spool, place, name_of(program), step))
+        name = name_of(program)
+        with Meanwhile(spool, place, name) as meanwhile:
+            ended = run_program(program, asked)
+        from layerscope.run.program.finish import finish  # torch, which no program waits for
+
+        _say(finish(spool, place, name, step, meanwhile.saved))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     ended.leave()

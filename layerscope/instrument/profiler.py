@@ -169,6 +169,16 @@ class ProfilerSession:
                 f"{path}: the trace cannot be written ({error.strerror or error})."
             ) from None
 
+    def let_go(self) -> None:
+        """Give back the memory that the events take, once they are written or nobody wants them.
+
+        torch's session refers to itself, so that only a collection of all garbage would free it, and a
+        service whose calls are traced again and again seldom has one.
+        """
+        if self._profile is not None:
+            vars(self._profile).clear()
+            self._profile = None
+
     def _write(self, path: Path) -> None:
         """Kineto reports a failed write on stderr alone, so look whether the file is there."""
         assert self._profile is not None

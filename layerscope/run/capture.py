@@ -93,10 +93,14 @@ class Capture:
     ) -> None:
         self._exits.__exit__(kind, error, traceback)
         # In a fork of the process that opened the block there is nothing to write: the parent does.
-        if error is None and os.getpid() == self._process:
-            self._session.export(self.trace_path)
-            self._note_block()
-            self._ended = True
+        if os.getpid() == self._process:
+            try:
+                if error is None:
+                    self._session.export(self.trace_path)
+                    self._note_block()
+                    self._ended = True
+            finally:
+                self._session.let_go()
         for text in self._described.warnings:
             warnings.warn(text, stacklevel=2)
 

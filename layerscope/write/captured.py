@@ -168,7 +168,9 @@ def _report(block: Block) -> Report:
         latency = Reported(
             value=median(times),
             unit="s/call",
-            definition=f"{program.call} of the program, untraced, median of {len(times)} calls",
+            definition=(
+                f"{program.call} of the program, untraced, median of {len(times)} calls of any shapes"
+            ),
         )
         report = replace(report, latency=latency)
     if program is not None and program.energy is not None:

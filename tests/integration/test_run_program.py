@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
+from statistics import median
 
 import pytest
+import torch
 from support.command import Done, layerscope
 
 from layerscope.records import RunRecord, load
+from layerscope.report.csv import read_layers_csv
+from layerscope.run.program.asked import Asked
+from layerscope.run.program.finish import finish
+from layerscope.run.program.looking import Looking
+from layerscope.run.program.meanwhile import Meanwhile
+from layerscope.run.program.spool import Spool
 from layerscope.runs.run import Run
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -214,3 +224,98 @@ def test_the_user_s_own_sitecustomize_runs_and_a_service_is_traced_again(
     assert lines[-1] == "[] done"
     traced = [load(folder).captured.program.first_call for folder in folders(tmp_path / "out")]  # type: ignore[union-attr]
     assert sorted(traced) == [8, 11]  # of 2, 5, 8 and 11 the newest two
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_service_that_is_traced_for_eight_hours_stays_as_large_as_it_is(tmp_path: Path) -> None:
+    """240 windows stand for four hours at one a minute; the slope is that of the last three."""
+    every, calls = 2, 480
+    done = layerscope(
+        "run", "--step", 3, "--every", every, "--keep", 4, "--out", tmp_path, "--",
+        sys.executable, PROGRAMS / "service.py", calls, fresh=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    warm = [line for line in said if line[0] >= calls // 4]
+    slopes = [
+        (later[1] - sooner[1]) / (later[0] - sooner[0]) * every
+        for sooner, later in itertools.combinations(warm, 2)
+    ]
+    kib_an_hour = 60 * median(slopes)  # Theil and Sen
+    assert kib_an_hour < 1024
+    assert len({line[2:] for line in warm}) == 1  # neither files nor threads
+    found = folders(tmp_path)
+    assert len(found) == 4
+    traced = [load(folder).captured.program.first_call for folder in found]  # type: ignore[union-attr]
+    assert sorted(traced) == [473, 475, 477, 479]
+
+
+@pytest.mark.slow
+def test_a_counted_call_gives_the_folder_its_flops(tmp_path: Path) -> None:
+    done = under("chat_loop.py", tmp_path, "--count")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == alone("chat_loop.py").stdout
+    record = the_record(tmp_path)
+    (folder,) = folders(tmp_path)
+    run = Run.open(folder)
+    assert run.work is not None
+    whole = run.account.table.whole
+    assert record.report.flops.value == whole.flops == run.work.flops
+    # The head: a position in the prefill, one a decode step; 2 x 32 x 512 each.
+    head = {row.phase: row.flops_self for row in run.account.table.rows if row.layer == "lm_head"}
+    assert head == {"prefill": 2 * 32 * 512, "decode": 3 * 2 * 32 * 512}
+    read = {
+        row.phase: row.flops_self
+        for row in read_layers_csv(folder / "layers.csv")
+        if row.layer == "lm_head"
+    }
+    assert read == head
+    assert record.captured is not None
+    assert record.captured.program is not None
+    # Five calls: the first sets things up, the third is traced, the last counted.
+    assert len(record.captured.program.untraced_s) == 2
+
+
+@pytest.mark.slow
+def test_a_window_of_a_program_that_goes_on_is_a_run_folder_already(tmp_path: Path) -> None:
+    spool, out = tmp_path / "spool", tmp_path / "out"
+    asked = Asked(spool=str(spool), step=1, every=8, keep=1)
+    looking = Looking(asked, Spool(asked, 7))
+    looking._every.put()
+    model, x = torch.nn.Sequential(torch.nn.Linear(4, 4)), torch.ones(1, 4)
+    spool.mkdir()
+    try:
+        with (
+            torch.no_grad(),
+            Meanwhile(spool, out, "serve.py", look_s=0.05, grace_s=0) as meanwhile,
+        ):
+            for _ in range(7):
+                model(x)
+            first = wait_for_folder(out, but=())
+            for _ in range(8):
+                model(x)  # another window, and the first is no longer kept
+            second = wait_for_folder(out, but=(first,))
+            wait_until(lambda: not first.exists())
+    finally:
+        looking.end()
+        looking._every.give_up()
+        looking._classes.put_back()
+    assert list(meanwhile.saved.values()) == [second]
+    assert load(second).captured.program.first_call == 9  # type: ignore[union-attr]
+    found = finish(spool, out, "serve.py", 1, meanwhile.saved)
+    assert found.folders == [second]
+    assert folders(out) == [second]
+
+
+def wait_until(come: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not come():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def wait_for_folder(out: Path, but: Collection[Path]) -> Path:
+    wait_until(lambda: set(folders(out)) - set(but))
+    (folder,) = set(folders(out)) - set(but)
+    return folder

@@ -24,7 +24,7 @@ from layerscope.run.program.counters import (
     uuids_of,
 )
 from layerscope.run.program.shapes import shapes_of
-from layerscope.run.program.spool import DEVICES, ENERGY, UNCOUNTED, WORK
+from layerscope.run.program.spool import DEVICES, ENERGY, READY, UNCOUNTED, WORK
 from layerscope.run.program.steady import SteadyCalls
 
 _NEVER_CAME = "no later call of the model had the traced one's shapes"
@@ -71,7 +71,7 @@ class Afterwards:
         if self._uncounted:
             self._say_uncounted(self._uncounted)
         self._first = True  # the one that begins when the trace has just been written
-        self._is_counting = False
+        self._is_counting = self._is_ready = False
         self._meters: Any = ()
         self._steady: SteadyCalls | None = None
         uuids = uuids_of(model)
@@ -160,6 +160,12 @@ class Afterwards:
         if self._steady is not None:
             self._steady.disturbed()
 
+    def is_over(self) -> None:
+        """Nothing more comes of the window: it may be saved while the program goes on."""
+        if not self._is_ready and self._folder.is_dir():
+            self._is_ready = True
+            (self._folder / READY).touch()
+
     def close(self) -> None:
         """Write what there is; nothing is looked at any more."""
         if self._counts:
@@ -168,6 +174,7 @@ class Afterwards:
             self._say_uncounted("the program ended inside the call that was counted")
         self._counts = self._is_counting = False
         self._end_energy()
+        self.is_over()
 
     def _end_energy(self) -> None:
         if self._steady is not None:

@@ -184,13 +184,12 @@ class Looking:
             else:
                 result = original(module, *args, **kwargs)
         except BaseException as error:
-            failed = error  # Python unbinds `error` at the end of this branch
-            self._guarded(lambda: self._failed(root, window, failed))
+            # Nothing may keep the error: it holds the program's frames, and the tensors in them.
+            self._guarded(self._failed, root, window, error)
             raise
         else:
             took_s = time.perf_counter() - began
-            timed_s = took_s if counting is None else None
-            self._guarded(lambda: self._ended(root, window, timed_s))
+            self._guarded(self._ended, root, window, took_s if counting is None else None)
             return result
         finally:
             self._here.inside = False
@@ -288,11 +287,15 @@ class Looking:
     def _leave(self, root: Root) -> None:
         """From now on look at the classes of roots alone, and after some calls at nothing."""
         self._every.give_up()
+        done = self._after is None or self._after.is_done
+        done = done and root.calls - root.last_traced >= _AFTERWARDS
+        if done and self._after is not None:
+            self._after.is_over()
         if self._asked.every is None:
             while self._watching:
                 self._watching.pop().__exit__(None, None, None)
-            done = self._after is None or self._after.is_done
-            if done and root.calls - root.last_traced >= _AFTERWARDS:
+            if done:
+                self._spool.flush()
                 self._classes.put_back()
 
     def _close(self) -> None:
@@ -312,9 +315,9 @@ class Looking:
         for root in self._roots:
             self._spool.counted(root.name, root.generates, root.calls, root.params, root.windows)
 
-    def _guarded(self, do: Callable[[], None]) -> None:
+    def _guarded(self, do: Callable[..., None], *given: Any) -> None:
         try:
-            do()
+            do(*given)
         except Exception as error:
             self._spool.note(error)
 

@@ -78,16 +78,19 @@ class Roots:
         Args:
             now: the next call of the model was asked for, whatever its number.
         """
+        if not now and not self._is_due(root):  # first, as it costs least and is seldom true
+            return False
         asked = self._asked
         if asked.model is not None and not root.is_named(asked.model):
             return False
         others = [other for other in self._known.values() if other is not root]
         if asked.model is None and any(other.params > root.params for other in others):
             return False
-        if any(other.windows and other.params >= root.params for other in others):
-            return False  # of several as large the first is the model
-        if now:
-            return True
+        # Of several as large the first is the model.
+        return not any(other.windows and other.params >= root.params for other in others)
+
+    def _is_due(self, root: Root) -> bool:
+        asked = self._asked
         if not root.windows:
             return root.calls >= asked.step and root.tries < _MOST_TRIES
         return asked.every is not None and root.calls - root.last_traced >= asked.every

@@ -36,6 +36,7 @@ class Gpu:
     power_mw: int = 250_000
     mig: bool | None = None
     errors: dict[str, int] = field(default_factory=dict)
+    processes: int = 1
 
 
 GPUS = [
@@ -68,6 +69,11 @@ def _find(**wanted: str) -> Gpu:
         if all(getattr(gpu, key) == value for key, value in wanted.items()):
             return gpu
     raise NVMLError(NVML_ERROR_NOT_FOUND)
+
+
+def nvmlDeviceGetComputeRunningProcesses(gpu: Gpu) -> list[object]:
+    _check(gpu, "processes")
+    return [object()] * gpu.processes
 
 
 def nvmlDeviceGetHandleByUUID(uuid: str) -> Gpu:

@@ -23,8 +23,8 @@ from layerscope.records.work import CountedWork
 from layerscope.run.program import afterwards
 from layerscope.run.program.afterwards import Afterwards
 from layerscope.run.program.asked import Asked
-from layerscope.run.program.finish import energy_of
 from layerscope.run.program.looking import Looking
+from layerscope.run.program.save_window import energy_of
 from layerscope.run.program.shapes import shapes_of
 from layerscope.run.program.spool import CALLS, ENERGY, UNCOUNTED, WORK, Spool
 from layerscope.run.program.steady import Read

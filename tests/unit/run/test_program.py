@@ -12,7 +12,7 @@ import pytest
 from layerscope.core.errors import UsageError
 from layerscope.run.program.asked import Asked
 from layerscope.run.program.finish import finish
-from layerscope.run.program.spool import BLOCK, CALLS, COUNTS, NOTES, Spool
+from layerscope.run.program.spool import BLOCK, CALLS, CALLS_BEFORE, COUNTS, NOTES, Spool
 from layerscope.run.program.started import command_of, name_of
 
 
@@ -47,9 +47,15 @@ def test_a_spool_is_bounded_and_loses_at_most_a_moment(tmp_path: Path) -> None:
     for number in range(5000):
         spool.timed("Model", False, number, 0.5)
     spool.flush()
-    lines = (spool.folder / CALLS).read_text().splitlines()
-    assert len(lines) == 2000
-    assert json.loads(lines[-1]) == ["Model", False, 1999, 0.5]
+    lines = [
+        line
+        for name in (CALLS_BEFORE, CALLS)
+        for line in (spool.folder / name).read_text().splitlines()
+    ]
+    numbers = [json.loads(line)[2] for line in lines]
+    assert 1000 <= len(numbers) <= 2000
+    assert numbers == list(range(5000 - len(numbers), 5000))  # the newest
+    assert json.loads(lines[-1]) == ["Model", False, 4999, 0.5]
     for number in range(100):
         spool.note(f"note {number}")
     assert len((spool.folder / NOTES).read_text().splitlines()) == 20

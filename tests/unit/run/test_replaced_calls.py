@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -191,3 +193,27 @@ def test_the_next_call_is_traced_on_request_long_after_the_first_trace(
         net(x)
         net(x)
     assert len(windows(folder)) == 2
+
+
+@pytest.mark.parametrize("begun", [{"step": 3}], indirect=True)
+def test_an_error_of_the_program_keeps_nothing_alive(begun: tuple[Looking, Any]) -> None:
+    """A program that catches an error for want of memory needs that memory at once."""
+
+    class Failing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            large = x.repeat(2)
+            alive.append(weakref.ref(large))
+            raise MemoryError
+
+    alive: list[weakref.ref[torch.Tensor]] = []
+    model = Failing()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):  # the third inside a window
+            with pytest.raises(MemoryError):
+                model(torch.ones(4))
+        held = [reference() is not None for reference in alive]
+    finally:
+        gc.enable()
+    assert held == [False] * 5
