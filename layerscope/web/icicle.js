@@ -15,8 +15,10 @@
  *   colour(node) -> CSS colour, instead of the role's; `legend` [[text, colour]] goes with it.
  *   details(node) -> [[name, text], ...] for the tooltip, instead of the columns of its rows.
  *   onSelect(layer or null), onZoom(layer), onSearch(text): told of what the user did.
- * returns {update(rows, options), select(layer), zoom(layer), search(text), box(layer), node(layer),
- *   zoomed(), colourOf(group), destroy()}. select, zoom and search called here tell nobody.
+ * returns {update(rows, options), select(layer), zoom(layer), search(text), mark(fits), box(layer),
+ *   node(layer), zoomed(), colourOf(group), destroy()}. select, zoom, search and mark called here tell
+ *   nobody. mark(fits) marks the layers with a row for which fits(row) holds and returns them, the
+ *   largest amount of those rows first, as Enter in the search field then goes through them.
  *
  * A plain module without imports, so that a page can hold it inline. It touches nothing outside
  * `container`, fetches nothing, styles through properties only (no style attributes, so it works
@@ -503,6 +505,25 @@ export function icicle(container, rows, options = {}) {
     draw();
   }
 
+  function mark(fits) {
+    field.value = "";
+    turn = -1;
+    const hits = [...tree.nodes.values()]
+      .map((node) => ({ node, meant: node.rows.filter(fits) }))
+      .filter(({ meant }) => meant.length)
+      .map(({ node, meant }) => {
+        const own = meant.map((row) => row.self ?? 0);
+        return { node, amount: measure.additive ? own.reduce((a, b) => a + b, 0) : Math.max(...own) };
+      })
+      .sort((a, b) => b.amount - a.amount);
+    matches = new Set(hits.map(({ node }) => node));
+    const amounts = hits.map(({ amount }) => amount);
+    const whole = measure.additive ? amounts.reduce((a, b) => a + b, 0) : Math.max(0, ...amounts);
+    found.textContent = `${hits.length} marked, ${measure.format(whole)}`;
+    draw();
+    return hits.map(({ node }) => node.layer);
+  }
+
   field.addEventListener("input", () => {
     find(field.value);
     if (options.onSearch) options.onSearch(field.value);
@@ -549,6 +570,7 @@ export function icicle(container, rows, options = {}) {
       field.value = text;
       find(text);
     },
+    mark,
     /* Where a layer is drawn now, in pixels of the window; null while it is not. */
     box: (layer) => {
       const place = canvas.getBoundingClientRect();
