@@ -72,8 +72,8 @@ def _finding(evidence: Evidence, pattern: str, phase: str, rows: list[LayerRow])
     saving = down_to_roofline(
         evidence, rows, "down to its roofline, which no real kernel reaches in full"
     )
-    if not cause.advice:
-        saving = Saving(saved_ns=None, basis="nothing that layerscope knows of is left to try")
+    if not cause.saves:
+        saving = Saving(saved_ns=None, basis=_NO_SAVING[bool(cause.advice)])
     return Finding(
         id=f"below-roofline-{slug(pattern)}-{phase}",
         sentence=f"{pattern} ({phase}, {counted(len(rows), 'layer')}) takes {ms(time)}, "
@@ -93,6 +93,20 @@ class _Cause:
 
     sentence: str
     advice: str
+    batch_alone: bool = (
+        False  # nothing but a larger batch is left: it saves per sample, not of this one
+    )
+
+    @property
+    def saves(self) -> bool:
+        """Whether the advice shortens this batch."""
+        return bool(self.advice) and not self.batch_alone
+
+
+_NO_SAVING = {
+    False: "nothing that layerscope knows of is left to try",
+    True: "a larger batch costs less per sample; of this batch it saves nothing",
+}
 
 
 def _cause(evidence: Evidence, rows: list[LayerRow]) -> _Cause:
@@ -117,13 +131,14 @@ def _cause(evidence: Evidence, rows: list[LayerRow]) -> _Cause:
         return _Cause("Many small kernels a call, which could be one.", advice)
     if flops and moved and flops < FEW_ROWS_FLOP_PER_BYTE * moved:
         tuned = evidence.advice(TUNED) if compiled else ""
-        return _Cause("Few rows of input for the weights it reads.", _joined(tuned, larger))
+        return _Cause(
+            "Few rows of input for the bytes it reads.", _joined(tuned, larger), not tuned
+        )
     if not flops:
         advice = "" if compiled else evidence.advice(COMPILE)
         return _Cause("It computes little of its own: its time is memory traffic.", advice)
-    return _Cause(
-        "Its kernels are slow for these shapes.", _joined(evidence.advice(COMPILE), larger)
-    )
+    advice = _joined(evidence.advice(COMPILE), larger)
+    return _Cause("Its kernels are slow for these shapes.", advice, compiled)
 
 
 def _fp32_products(rows: list[LayerRow]) -> bool:

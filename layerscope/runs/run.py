@@ -27,7 +27,7 @@ from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
 from layerscope.records.provenance import load_provenance
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
-from layerscope.runs.judge import findings_of, read_findings
+from layerscope.runs.judge import findings_of, judged_again, read_findings
 from layerscope.runs.place import Place, find_run
 from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
@@ -182,14 +182,17 @@ class Run:
 
     @cached_property
     def findings(self) -> Findings | None:
-        """What is seen and what could not be judged; as written where the trace is gone.
+        """What is seen and what could not be judged; without the trace by the tables.
 
         None where nothing was judged.
         """
         if self.place.traces:
             return findings_of(self.account, self.idle, self.record, self.layer_energy)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
-        return read_findings(path) if path is not None and path.exists() else None
+        if path is None or not path.exists():
+            return None
+        written = read_findings(path)
+        return judged_again(self.account, self.record, written) if self.has_account else written
 
     @cached_property
     def beside_batch(self) -> tuple[BesideBatch, ...]:
