@@ -122,8 +122,8 @@ class PhaseUse:
     """How much of the device one phase used, against its device time.
 
     Attributes:
-        mfu: Σ FLOPs / matmul rate of their dtype, over device time; the share of the reachable
-            arithmetic that was used. None without a rate, without time or with products missing, or
+        of_matmul_rate: Σ FLOPs / measured matmul rate of their dtype, over device time: the share of the
+            reachable arithmetic that was used while a kernel ran. None without a rate, without time or with products missing, or
             where `reason` says.
         traffic_use: operator traffic / copy rate over device time; above 1 where L2 served it.
         floor_use: the phase's floor over device time; None without a floor, or where `reason` says.
@@ -136,7 +136,7 @@ class PhaseUse:
     bytes_moved: int
     tflops_per_s: float | None
     gb_per_s: float | None
-    mfu: float | None
+    of_matmul_rate: float | None
     traffic_use: float | None
     floor_use: float | None
     reason: str = ""
@@ -166,10 +166,12 @@ def _use_of(
     by_row = [rates.compute_ns(row.flops_by_dtype) for row in counted]
     times = [value for value in by_row if value is not None]
     compute_ns = sum(times) if len(times) == len(by_row) and flops is not None else None
-    mfu = compute_ns / time_ns if time_ns and compute_ns is not None else None
+    used = compute_ns / time_ns if time_ns and compute_ns is not None else None
     floor_use = floor_ns / time_ns if time_ns and floor_ns is not None else None
     above = [
-        what for what, share in (("MFU", mfu), ("floor", floor_use)) if share and share > MOST_SHARE
+        what
+        for what, share in (("share of the matmul rate", used), ("floor", floor_use))
+        if share and share > MOST_SHARE
     ]
     return PhaseUse(
         phase=phase,
@@ -178,7 +180,7 @@ def _use_of(
         bytes_moved=moved,
         tflops_per_s=flops / time_ns / 1e3 if time_ns and flops is not None else None,
         gb_per_s=moved / time_ns if time_ns else None,
-        mfu=None if "MFU" in above else mfu,
+        of_matmul_rate=None if "share of the matmul rate" in above else used,
         traffic_use=rates.memory_ns(moved) / time_ns if time_ns else None,
         floor_use=None if "floor" in above else floor_use,
         reason=f"{' and '.join(above)} of {phase} above its time, an error of ours"

@@ -237,7 +237,7 @@ def test_phase_use() -> None:
     rows = (row("a"), row("b", phase="decode", gpu_self_ns=200), row("(outside model)"))
     encoder, decode = phase_use(rows, work, RATES, floor_of(work.parts, RATES))
     assert (encoder.phase, encoder.device_ns, encoder.flops) == ("encoder", 1000, 600)
-    assert (encoder.mfu, encoder.traffic_use) == (0.6, 0.2)
+    assert (encoder.of_matmul_rate, encoder.traffic_use) == (0.6, 0.2)
     assert encoder.floor_use == pytest.approx(0.6)
-    assert (decode.mfu, decode.traffic_use, decode.floor_use) == (0.5, 0.5, None)
+    assert (decode.of_matmul_rate, decode.traffic_use, decode.floor_use) == (0.5, 0.5, None)
     assert decode.gb_per_s == 0.25
