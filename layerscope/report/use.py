@@ -55,7 +55,7 @@ def _mfu(work: CountedWork, record: RunRecord) -> Mfu:
     assert record.ceilings is not None
     full = full_batches(record)
     wall = median(s.generate_ns for s in full) if full else None
-    return mfu_of(work, record.ceilings, wall)
+    return mfu_of(work, record.ceilings, wall, record.how.fp32_matmul)
 
 
 def use_grid(use: Use) -> Grid:
@@ -140,7 +140,8 @@ def use_json(use: Use, record: RunRecord) -> dict[str, Any]:
 def _mfu_text(mfu: Mfu) -> str:
     if mfu.share is None:
         return f"absent: {mfu.reason}"
-    return f"{percent_two(mfu.share)}: the batch's FLOPs at the maker's rate of {mfu.dtype}, over its latency"
+    rate = f"the maker's rate of {mfu.dtype}"
+    return f"{percent_two(mfu.share)}: the batch's FLOPs at {rate}, over its latency"
 
 
 def _why(phase: PhaseUse, ceilings: Ceilings) -> str:

@@ -122,9 +122,9 @@ class PhaseUse:
     """How much of the device one phase used, against its device time.
 
     Attributes:
-        of_matmul_rate: Σ FLOPs / measured matmul rate of their dtype, over device time: the share of the
-            reachable arithmetic that was used while a kernel ran. None without a rate, without time or with products missing, or
-            where `reason` says.
+        of_matmul_rate: Σ FLOPs / measured matmul rate of their dtype, over device time: the share of
+            the reachable arithmetic that was used while a kernel ran. None without a rate, without
+            time or with products missing, or where `reason` says.
         traffic_use: operator traffic / copy rate over device time; above 1 where L2 served it.
         floor_use: the phase's floor over device time; None without a floor, or where `reason` says.
         reason: why a share above 1, which cannot be, is left out.
