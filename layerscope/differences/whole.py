@@ -45,7 +45,9 @@ def compare(base: Subject, other: Subject) -> Comparison:
         base=base.name,
         other=other.name,
         differences=unlike,
-        metrics=headline_changes(base.record, other.record, base.table, other.table),
+        metrics=headline_changes(
+            base.record, other.record, base.table, other.table, base.traced_ns, other.traced_ns
+        ),
         layers=layers,
         layers_absent=layers_absent,
         cautions=(ONE_RUN_A_SIDE, *_work_cautions(base.record, other.record, unlike)),

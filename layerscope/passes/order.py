@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from layerscope.passes.account import account, energy_by_layer
+from layerscope.passes.account import account, energy_by_layer, kinds
 from layerscope.passes.answers import answers
 from layerscope.passes.ceilings import ceilings
 from layerscope.passes.count import count
@@ -90,6 +90,7 @@ PASSES: tuple[Pass, ...] = (
     Pass(ceilings, traced),
     Pass(provenance, compiled),
     Pass(account, traced),
+    Pass(kinds, traced),
     Pass(replay, asked_for_layers),
     Pass(energy_by_layer, asked_for_layers),
     Pass(tables, traced),

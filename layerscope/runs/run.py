@@ -16,6 +16,7 @@ from layerscope.account.ranks import Rank, named, rank_sum
 from layerscope.core.errors import DataError, UsageError
 from layerscope.core.files import (
     FINDINGS_FILE,
+    KINDS_FILE,
     LAYERS_FILE,
     REPLAY_FILE,
     RUN_FILE,
@@ -25,7 +26,9 @@ from layerscope.core.files import (
 )
 from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
+from layerscope.records.kinds import KindTimes
 from layerscope.records.provenance import load_provenance
+from layerscope.report.kinds import read_kinds_csv
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
 from layerscope.runs.judge import findings_of, judged_again, read_findings
 from layerscope.runs.place import Place, find_run
@@ -119,6 +122,12 @@ class Run:
         if self.folder is None:
             return None
         return read_json_if_there(self.folder / WORK_FILE, CountedWork, "a count of work")
+
+    @cached_property
+    def kinds(self) -> tuple[KindTimes, ...]:
+        """Own time by kind of layer in each traced batch; empty where the run wrote none."""
+        path = self.folder / KINDS_FILE if self.folder is not None else None
+        return read_kinds_csv(path) if path is not None and path.exists() else ()
 
     @property
     def has_account(self) -> bool:

@@ -3,6 +3,7 @@
 from published import (
     ceilings,
     cpu,
+    device_time,
     energy,
     findings_again,
     generated,
@@ -22,6 +23,7 @@ __all__ = [
     "PAGES",
     "ceilings",
     "cpu",
+    "device_time",
     "energy",
     "findings_again",
     "generated",
