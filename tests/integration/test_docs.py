@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from layerscope.cli.main import cli
+from layerscope.records.kinds import KindTimes
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
+from layerscope.report.kinds import write_kinds_csv
 from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
@@ -83,6 +85,9 @@ def section(page: str, heading: str) -> str:
     return str(found)
 
 
+A_KIND = KindTimes(kind="a", phase="p", layers=1, calls=1, measure="device", batch_ns=(1, 2, 3))
+
+
 def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     write_kernels_csv((), tmp_path / "kernels.csv")
@@ -91,10 +96,11 @@ def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     write_attention_csv((), tmp_path / "attention.csv")
     write_predictions_csv((), tmp_path, scored=True)
     write_power_csv((), tmp_path)
+    write_kinds_csv([A_KIND], tmp_path)
     written = {p.name: p.read_text().strip().split(",") for p in tmp_path.glob("*.csv")}
     written["layer_energy.csv"] = [name for name, _ in LAYER_ENERGY]
     written["layers.csv"] = [column.name for column in COLUMNS]
-    assert len(written) == 8
+    assert len(written) == 9
     for name, columns in written.items():
         rows = [
             line.split("|")[1] for line in section(page, f"`{name}`").splitlines() if "|" in line

@@ -576,7 +576,8 @@ def test_a_layer_far_below_its_roofline() -> None:
     assert "allow 2.0 ms: 20 % of its roofline (2.0 FLOP per byte, 2.0 device events a call)" in (
         finding.sentence
     )
-    assert finding.saving.saved_ns == 8 * MS
+    # Of its batch a larger one saves nothing; what it leaves to gain is 8 ms.
+    assert (finding.saving.saved_ns, finding.try_next) == (None, "a larger batch")
     family = "language-model-decoder-block-layer-densereludense-wo"
     assert finding.id == f"below-roofline-{family}-decode"
 
