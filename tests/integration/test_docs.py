@@ -97,7 +97,7 @@ def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     write_predictions_csv((), tmp_path, scored=True)
     write_power_csv((), tmp_path)
     write_kinds_csv([A_KIND], tmp_path)
-    written = {p.name: p.read_text().strip().split(",") for p in tmp_path.glob("*.csv")}
+    written = {p.name: p.read_text().splitlines()[0].split(",") for p in tmp_path.glob("*.csv")}
     written["layer_energy.csv"] = [name for name, _ in LAYER_ENERGY]
     written["layers.csv"] = [column.name for column in COLUMNS]
     assert len(written) == 9
