@@ -2,11 +2,11 @@
 
     python benchmarks/doubled_layers.py --out doubled_layers.csv       # about 5 minutes on an H200
 
-Each layer stands twice in one model: by itself, and as a copy that is applied twice to the same input. Both
+Each layer stands twice in one model: by itself, and as a copy that is applied twice to its input. Both
 are replayed as `--energy-per-layer` replays blocks, in rounds of random order. The bars are those of
 `above_idle_half_j`: the windows' scatter, and the error of idle power, which the rests of windows of the
 whole model give. Sizes are those of InstructBLIP-XL's parts at batch 16 and alike, large enough that the
-second application finds little in the cache that the first did not. Needs a joule counter (NVML, or RAPL).
+second application finds little in the cache that the first did not. Needs a joule counter: NVML or RAPL.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch import nn
 from layerscope.measure.clock import SystemClock
 from layerscope.measure.energy.window import BatchDone, WindowTiming, work_window
 from layerscope.measure.latency import synchronize
-from layerscope.measure.replay.capture import capture_units, memory_budget
-from layerscope.measure.replay.held_unit import HeldUnit, Stage
+from layerscope.measure.replay.capture import memory_budget
+from layerscope.measure.replay.held_unit import HeldUnit, Stage, capture_units
 from layerscope.measure.replay.schedule import Bench, replay_units
 from layerscope.passes.meters import Meters, meters_of
 from layerscope.records.energy_record import EnergyAbsent, EnergyWindow
@@ -115,7 +115,10 @@ def layers_of(small: int) -> Iterator[tuple[str, nn.Module, int, int]]:
     )
     for kind, make in kinds:
         for rows, width, hidden in SHAPES:
-            rows, width, hidden = rows // small, width // small, hidden // small
+            rows, width, hidden = (
+                size // small // whole * whole
+                for size, whole in ((rows, 16), (width, 64), (hidden, 64))
+            )
             yield f"{kind} {rows}x{width}x{hidden}", make(width, hidden), rows, width
 
 

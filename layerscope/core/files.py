@@ -32,6 +32,7 @@ POWER_FILE = "power.csv"
 REPLAY_FILE = "replay.json"
 LAYER_ENERGY_FILE = "layer_energy.csv"
 KINDS_FILE = "kinds.csv"
+MEMORY_FILE = "memory.csv"
 FIGURES_FOLDER = "figures"  # of a run, and of a sweep
 # Role, under which `run.json` lists a file -> its name. Figures and TensorBoard's events, whose names
 # depend on the run, have roles of their own.
@@ -52,6 +53,7 @@ RUN_FILES = {
     "replay": REPLAY_FILE,
     "layer_energy": LAYER_ENERGY_FILE,
     "kinds": KINDS_FILE,
+    "memory": MEMORY_FILE,
 }
 
 

@@ -10,11 +10,13 @@ from click.testing import CliRunner
 
 from layerscope.cli.main import cli
 from layerscope.records.kinds import KindTimes
+from layerscope.records.work import CountedWork
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
 from layerscope.report.kinds import write_kinds_csv
 from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
+from layerscope.report.memory import write_memory_csv
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
 
@@ -85,6 +87,10 @@ def section(page: str, heading: str) -> str:
     return str(found)
 
 
+NO_WORK = CountedWork(
+    root="forward", rows=(), parts=(), flops=0, bytes_moved=0, uncounted=(), moved=(), views=0,
+    decoder_steps=0, memory_peak_bytes=None, memory_method="",
+)  # fmt: skip
 A_KIND = KindTimes(kind="a", phase="p", layers=1, calls=1, measure="device", batch_ns=(1, 2, 3))
 
 
@@ -97,10 +103,11 @@ def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     write_predictions_csv((), tmp_path, scored=True)
     write_power_csv((), tmp_path)
     write_kinds_csv([A_KIND], tmp_path)
+    write_memory_csv(NO_WORK, tmp_path)
     written = {p.name: p.read_text().splitlines()[0].split(",") for p in tmp_path.glob("*.csv")}
     written["layer_energy.csv"] = [name for name, _ in LAYER_ENERGY]
     written["layers.csv"] = [column.name for column in COLUMNS]
-    assert len(written) == 9
+    assert len(written) == 10
     for name, columns in written.items():
         rows = [
             line.split("|")[1] for line in section(page, f"`{name}`").splitlines() if "|" in line

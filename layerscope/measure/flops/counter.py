@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from layerscope.core.vocabulary import ROOT_GENERATE
+from layerscope.measure.flops.held_memory import Held, Holdings
 from layerscope.measure.flops.layer_stack import LayerStack
 from layerscope.measure.flops.ledger import WorkLedger
 from layerscope.measure.flops.memory import meter_for
@@ -36,8 +37,8 @@ def _decomposes(operator: Any) -> bool:
     return decomposes(operator)
 
 
-def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
-    """The dispatch mode that runs each operator and books it."""
+def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None], holdings: Holdings) -> Any:
+    """The dispatch mode that runs each operator and books it, its work and its memory."""
     import torch
 
     plain, is_wrapper_class, base = operator_class(), wrapper_test(), dispatch_mode()
@@ -61,9 +62,11 @@ def _mode_over(ledger: WorkLedger, saw: Callable[[Any], None]) -> Any:
                     result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
+            holdings.existed(tensors_in((args, kwargs)))
             result = func(*args, **kwargs)
             for tensor in tensors_in(result):
                 saw(tensor)
+            holdings.made(tensors_in(result))
             ledger.book(func, args, kwargs, result)
             return result
 
@@ -99,7 +102,11 @@ def count_work(
     meter = meter_for(model)
     stack = LayerStack(model, root, meter)
     ledger = WorkLedger(model, stack)
-    with torch.compiler.set_stance("force_eager"), stack.attached(), _mode_over(ledger, meter.saw):
+    tensors = (*model.parameters(), *model.buffers())
+    holdings = Holdings({tensor.device.type for tensor in tensors} or {"cpu"}, stack.held)
+    holdings.existed(tensors)
+    mode = _mode_over(ledger, meter.saw, holdings)
+    with torch.compiler.set_stance("force_eager"), stack.attached(), mode:
         run()
     return _counted(stack, ledger, root, meter.method)
 
@@ -110,10 +117,12 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
     keys = [(frame.layer, places[frame.segment].phase) for frame in stack.done]
     calls: Counter[tuple[str, str]] = Counter()
     peaks: dict[tuple[str, str], int] = {}
+    held: dict[tuple[str, str], Held] = defaultdict(Held)
     for key, frame in zip(keys, stack.done, strict=True):
         # The whole model's own forward runs inside the root and shares its row: one call, not two.
         calls[key] += 1 if frame.layer != root or frame.module is None else 0
         peaks[key] = max(peaks.get(key, 0), frame.memory_peak)
+        held[key].join(frame.held)
     done = ledger.rows_at(places)
     rows = tuple(
         WorkRow(
@@ -127,6 +136,10 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
             operators=done[key].operators,
             heavy=dict(done[key].heavy),
             memory_peak_bytes=peaks[key],
+            allocated_bytes=held[key].allocated,
+            retained_bytes=held[key].retained,
+            largest_bytes=held[key].largest,
+            freed_bytes=held[key].freed,
         )
         for key, count in calls.items()
     )
