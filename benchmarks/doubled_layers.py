@@ -130,7 +130,7 @@ def layers_of(small: int) -> Iterator[tuple[str, nn.Module, int, int]]:
 def main(out: Path, device: str, limit_s: float, small: int) -> None:
     """Measure, compare, write the table; ends with 1 where fewer than 28 of 30 double."""
     began = time.monotonic()
-    with meters_of(device, SystemClock()) as found, torch.inference_mode():
+    with meters_of(device, SystemClock()) as found, torch.no_grad():
         if isinstance(found.meters, EnergyAbsent):
             sys.exit(found.meters.reason)
         kept = measured(found, device, limit_s, small)

@@ -57,6 +57,7 @@ def _sum(before: WorkRow | None, row: WorkRow, layer: str) -> WorkRow:
         heavy=dict(Counter(before.heavy) + Counter(row.heavy)),
         allocated_bytes=_both(before.allocated_bytes, row.allocated_bytes),
         retained_bytes=_both(before.retained_bytes, row.retained_bytes),
+        unfused=tuple(dict.fromkeys((*before.unfused, *row.unfused))),
         freed_bytes=_both(before.freed_bytes, row.freed_bytes),
         largest_bytes=max(
             (x for x in (before.largest_bytes, row.largest_bytes) if x is not None), default=None

@@ -99,7 +99,10 @@ def _why(evidence: Evidence, chosen: dict[Key, int]) -> str:
     """What torch itself said in the count pass, where it was asked."""
     reasons = evidence.attention_reasons
     said = list(dict.fromkeys(reasons[key] for key in chosen if key in reasons))
-    return f" torch's own reason: {'; '.join(said)}." if said else ""
+    if said:
+        return f" torch's own reason: {'; '.join(said)}."
+    on_cpu = evidence.record is not None and evidence.record.how.device == "cpu"
+    return " Why is not judged on a CPU." if on_cpu else ""
 
 
 def _try(evidence: Evidence, chosen: dict[Key, int]) -> str:

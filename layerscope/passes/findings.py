@@ -12,7 +12,9 @@ def findings(session: Session, draft: Draft) -> None:
     """Judge the account, and draw it; a sweep's cell goes without figures."""
     examined, record = known(draft.examined), record_of(session, draft)
     with session.progress.task("findings and figures", 1) as advance:
-        draft.findings, files = judge(examined, record, draft.layer_energy, session.folder)
+        draft.findings, files = judge(
+            examined, record, draft.layer_energy, session.folder, draft.work
+        )
         draft.files |= files
         if session.destination.step is None:
             drawn = write_figures(examined, record, draft.layer_energy, session.folder)

@@ -43,6 +43,8 @@ class WorkRow:
             ran, over its calls; None in files of before.
         retained_bytes: of what its calls made, what was left when each ended.
         largest_bytes: the largest tensor that it made.
+        unfused: why its attention took no fused kernel, in torch's own words; empty where one took it,
+            and on a CPU, where torch is not asked.
     """
 
     layer: str
@@ -59,6 +61,7 @@ class WorkRow:
     retained_bytes: int | None = None
     largest_bytes: int | None = None
     freed_bytes: int | None = None
+    unfused: tuple[str, ...] = ()
 
     @property
     def counted_flops(self) -> int:

@@ -9,7 +9,7 @@ from layerscope.core.files import FINDINGS_FILE
 from layerscope.findings import Evidence, find, not_judged, rank
 from layerscope.findings.places import rows_of
 from layerscope.joules.layer_energy import LayerEnergy
-from layerscope.records import Account, RunRecord
+from layerscope.records import Account, CountedWork, RunRecord
 from layerscope.records.finding import Finding, Findings
 from layerscope.records.optimization import RECOMPILE_LIMIT
 from layerscope.records.tables import AttentionRow
@@ -22,6 +22,7 @@ def findings_of(
     idle: Idle | None,
     record: RunRecord | None,
     layer_energy: LayerEnergy | None = None,
+    work: CountedWork | None = None,
 ) -> Findings:
     """Judge one run, or one bare trace (`record` None)."""
     evidence = Evidence(
@@ -33,18 +34,28 @@ def findings_of(
         recompiles=_recompiles(record),
         recompile_limit=RECOMPILE_LIMIT,
         layer_energy=layer_energy,
+        attention_reasons={
+            (row.layer, row.phase): ". ".join(row.unfused)
+            for row in (work.rows if work is not None else ())
+            if row.unfused
+        },
     )
     return Findings(find(evidence), not_judged(evidence))
 
 
-def judged_again(account: Account, record: RunRecord | None, written: Findings) -> Findings:
+def judged_again(
+    account: Account,
+    record: RunRecord | None,
+    written: Findings,
+    work: CountedWork | None = None,
+) -> Findings:
     """Judge a run without its trace by its tables; what only the trace showed stays as written.
 
     Which layers' attention ran unfused stands in the finding that was written of them.
     """
     if not account.attention:
         account = replace(account, attention=_math_rows(account, written.seen))
-    again = findings_of(account, None, record)
+    again = findings_of(account, None, record, None, work)
     lacking = {item.rule for item in again.not_judged} | _OF_THE_TRACE
     kept = tuple(
         finding

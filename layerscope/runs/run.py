@@ -196,12 +196,16 @@ class Run:
         None where nothing was judged.
         """
         if self.place.traces:
-            return findings_of(self.account, self.idle, self.record, self.layer_energy)
+            return findings_of(self.account, self.idle, self.record, self.layer_energy, self.work)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
         if path is None or not path.exists():
             return None
         written = read_findings(path)
-        return judged_again(self.account, self.record, written) if self.has_account else written
+        return (
+            judged_again(self.account, self.record, written, self.work)
+            if self.has_account
+            else written
+        )
 
     @cached_property
     def beside_batch(self) -> tuple[BesideBatch, ...]:

@@ -13,6 +13,7 @@ from layerscope.measure.flops.layer_stack import LayerStack
 from layerscope.measure.flops.ledger import WorkLedger
 from layerscope.measure.flops.memory import meter_for
 from layerscope.measure.flops.tensors import tensors_in
+from layerscope.measure.flops.unfused_attention import Reasons, watch_attention
 from layerscope.private.names import require
 from layerscope.private.operators import (
     COUNTED,
@@ -106,7 +107,16 @@ def count_work(
     holdings = Holdings({tensor.device.type for tensor in tensors} or {"cpu"}, stack.held)
     holdings.existed(tensors)
     mode = _mode_over(ledger, meter.saw, holdings)
-    with torch.compiler.set_stance("force_eager"), stack.attached(), mode:
+
+    def attention(reasons: Reasons) -> None:
+        stack.top.unfused.update(dict.fromkeys(reasons))
+
+    with (
+        torch.compiler.set_stance("force_eager"),
+        stack.attached(),
+        watch_attention(attention),
+        mode,
+    ):
         run()
     return _counted(stack, ledger, root, meter.method)
 
@@ -118,11 +128,13 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
     calls: Counter[tuple[str, str]] = Counter()
     peaks: dict[tuple[str, str], int] = {}
     held: dict[tuple[str, str], Held] = defaultdict(Held)
+    unfused: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for key, frame in zip(keys, stack.done, strict=True):
         # The whole model's own forward runs inside the root and shares its row: one call, not two.
         calls[key] += 1 if frame.layer != root or frame.module is None else 0
         peaks[key] = max(peaks.get(key, 0), frame.memory_peak)
         held[key].join(frame.held)
+        unfused[key].update(frame.unfused)
     done = ledger.rows_at(places)
     rows = tuple(
         WorkRow(
@@ -140,6 +152,7 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
             retained_bytes=held[key].retained,
             largest_bytes=held[key].largest,
             freed_bytes=held[key].freed,
+            unfused=tuple(unfused[key]),
         )
         for key, count in calls.items()
     )

@@ -37,6 +37,7 @@ class Frame:
         is_head: whether it is part of the head.
         module: the module object called: the token that its frame is popped by; None: the root.
         held: memory that it makes and frees itself.
+        unfused: why SDPA, called by it, took no fused kernel, each reason once.
     """
 
     layer: str
@@ -46,6 +47,7 @@ class Frame:
     module: Any
     memory_peak: int = 0
     held: Held = field(default_factory=Held)
+    unfused: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

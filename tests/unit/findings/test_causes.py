@@ -161,6 +161,16 @@ def test_an_upgrade_is_the_remedy_where_it_is_known_to_be() -> None:
     assert "--attention flash" not in advice("5.24.0")  # T5 refuses it
 
 
+def test_torch_s_own_reason_is_said_where_it_was_asked() -> None:
+    account_ = operators("aten::_scaled_dot_product_attention_math")
+    key = ("m.block.0.attention", "decode")
+    asked = Evidence(account=account_, attention_reasons={key: "efficient: stride 1"})
+    assert the(asked, "attention").sentence.endswith("torch's own reason: efficient: stride 1.")
+    on_cpu = Evidence(account=account_, record=a_record({"device": "cpu", "dtype": "fp32"}))
+    assert the(on_cpu, "attention").sentence.endswith("Why is not judged on a CPU.")
+    assert "reason" not in the(Evidence(account=account_), "attention").sentence
+
+
 # waiting: for the host, or for the device
 
 
