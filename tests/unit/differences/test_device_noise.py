@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from layerscope.differences import Subject, compare
 from layerscope.differences.device_noise import effect_of_device
+from layerscope.records.comparison import MetricChange
+from layerscope.runs.run import Run
 from layerscope.stats.student import t_975, t_quantile
 
 # Device time of equal runs, us: one line a card, a batch size and a version, as committed.
@@ -97,3 +101,46 @@ def test_equal_runs_that_were_committed() -> None:
                 seen += _shown(base, [round(1.03 * other[0])])
     assert (pairs, alarms) == (54, 0)
     assert seen >= 0.9 * pairs
+
+
+def device_change(base: Subject, other: Subject) -> MetricChange:
+    found = compare(base, other).metric("device")
+    assert found is not None
+    return found
+
+
+H200 = Path(__file__).parents[3] / "docs" / "results" / "h200"
+
+
+def a_run(name: str, *traced_ns: int) -> Subject:
+    run = Run.open(H200 / name)
+    return Subject(name=name, record=run.written, table=run.account.table, traced_ns=traced_ns)
+
+
+def test_tf32_against_eager_on_an_h200_is_a_difference_shown() -> None:
+    """One trace a side, as those runs have them: -25.7 %."""
+    found = device_change(a_run("xl-b16-eager"), a_run("xl-b16-fp32-matmul-high"))
+    assert found.shown
+    assert found.verdict.startswith("less device time by 26 %")
+    assert found.relative == pytest.approx(-0.257, abs=0.001)
+    assert "1 and 1 traces of the batch" in found.basis
+    same = device_change(a_run("xl-b16-eager"), a_run("xl-b16-eager"))
+    assert not same.shown
+
+
+def test_traces_of_a_run_stand_behind_its_device_time() -> None:
+    """Medians of 200 and 206 ms: 3 % more, shown where traces agree and not where they scatter."""
+    ms = 1_000_000
+    quiet = [
+        a_run("xl-b16-eager", *(round(t * ms) for t in side))
+        for side in ((200.0, 199.9, 200.1), (206.0, 205.9, 206.1))
+    ]
+    found = device_change(*quiet)
+    assert found.shown
+    assert found.relative == pytest.approx(0.03)
+    assert "3 and 3 traces" in found.basis
+    loud = [
+        a_run("xl-b16-eager", *(round(t * ms) for t in side))
+        for side in ((200.0, 190.0, 210.0), (206.0, 196.0, 216.0))
+    ]
+    assert not device_change(*loud).shown
