@@ -99,7 +99,13 @@ def _read(path: Path) -> tuple[Subject, Evidence | None]:
         # The headline can be compared without layers; that they are missing is said.
         return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
     traced = device_sums(run.kinds)
-    subject = Subject(name=str(path), record=record, table=account.table, traced_ns=traced)
+    subject = Subject(
+        name=str(path),
+        record=record,
+        table=account.table,
+        traced_ns=traced,
+        energy=run.energy_by_unit,
+    )
     return subject, Evidence(account=account, record=record)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -20,6 +20,7 @@ from layerscope.differences.noise import (
 )
 from layerscope.differences.quality import wer_change
 from layerscope.differences.verdict import count_verdict, reasons, relative_verdict
+from layerscope.joules.repeats import Repeat
 from layerscope.records.comparison import Metric, MetricChange
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import LatencySample, RunRecord
@@ -34,7 +35,7 @@ class Subject:
     """One side of a comparison: its record and the table of its traced batch, each where it exists.
 
     `table_absent` says why there is no table. `traced_ns` is the device time of each trace of the traced
-    batch, empty where there is one trace alone.
+    batch, empty where there is one trace alone; `energy` are the units whose joules were replayed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Subject:
     table: LayerTable | None = None
     table_absent: str = ""
     traced_ns: tuple[int, ...] = ()
+    energy: Mapping[str, Repeat] = field(default_factory=dict)
 
 
 def headline_changes(

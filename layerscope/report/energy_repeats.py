@@ -23,12 +23,13 @@ def read_repeats(paths: Sequence[Path], idle_half_w: float = 0.0) -> tuple[Repea
     Raises:
         DataError: a file cannot be read, or is no such table.
     """
-    runs = [_units(path, idle_half_w) for path in paths]
+    runs = [read_units(path, idle_half_w) for path in paths]
     names = [name for name in runs[0] if all(name in run for run in runs)] if runs else []
     return tuple(Repeated(name=name, runs=tuple(run[name] for run in runs)) for name in names)
 
 
-def _units(path: Path, idle_half_w: float) -> dict[str, Repeat]:
+def read_units(path: Path, idle_half_w: float = 0.0) -> dict[str, Repeat]:
+    """The replayed units of one `layer_energy.csv`, by name; see `read_repeats`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))

@@ -17,6 +17,7 @@ from layerscope.core.errors import DataError, UsageError
 from layerscope.core.files import (
     FINDINGS_FILE,
     KINDS_FILE,
+    LAYER_ENERGY_FILE,
     LAYERS_FILE,
     REPLAY_FILE,
     RUN_FILE,
@@ -28,6 +29,7 @@ from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
 from layerscope.records.kinds import KindTimes
 from layerscope.records.provenance import load_provenance
+from layerscope.report.energy_repeats import read_units
 from layerscope.report.kinds import read_kinds_csv
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
 from layerscope.runs.judge import findings_of, judged_again, read_findings
@@ -39,6 +41,7 @@ from layerscope.stats.beside_batch import BesideBatch, beside_batch
 if TYPE_CHECKING:
     from layerscope.account.workings import Workings
     from layerscope.joules.layer_energy import LayerEnergy
+    from layerscope.joules.repeats import Repeat
     from layerscope.timeline.idle import Idle
 
 PathOrText = str | Path
@@ -128,6 +131,12 @@ class Run:
         """Own time by kind of layer in each traced batch; empty where the run wrote none."""
         path = self.folder / KINDS_FILE if self.folder is not None else None
         return read_kinds_csv(path) if path is not None and path.exists() else ()
+
+    @cached_property
+    def energy_by_unit(self) -> dict[str, Repeat]:
+        """Joules above idle of the replayed units, as they were written; empty where there are none."""
+        path = self.folder / LAYER_ENERGY_FILE if self.folder is not None else None
+        return read_units(path) if path is not None and path.exists() else {}
 
     @property
     def has_account(self) -> bool:
