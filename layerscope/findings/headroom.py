@@ -17,7 +17,6 @@ from layerscope.findings.precision import islands_explain
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 from layerscope.records.layer_table import LayerRow, flops_of
 from layerscope.remedies.compile import REMEDY as COMPILE
-from layerscope.remedies.flash import REMEDY as FLASH
 from layerscope.remedies.tf32 import REMEDY as TF32
 from layerscope.remedies.tuned import REMEDY as TUNED
 from layerscope.work.roofline import sum_ns
@@ -121,10 +120,11 @@ def _cause(evidence: Evidence, rows: list[LayerRow]) -> _Cause:
                 f"half-precision weights; or {larger}",
             )
         return _Cause("Its products are float32.", evidence.advice(TF32))
-    if any("attention" in row.group for row in rows) and kernels >= MANY_EVENTS * calls:
+    if _eager_attention(evidence) and any("attention" in row.group for row in rows):
+        fused = evidence.said("--attention sdpa", 'attn_implementation="sdpa"')
         return _Cause(
-            "Attention as separate kernels.",
-            _joined(evidence.advice(FLASH), evidence.advice(COMPILE)),
+            "Attention is computed as separate products and a softmax, as was asked for.",
+            f"{fused} (one kernel for products and softmax)",
         )
     if calls and kernels >= MANY_EVENTS * calls:
         advice = "" if compiled else evidence.advice(COMPILE)
@@ -139,6 +139,16 @@ def _cause(evidence: Evidence, rows: list[LayerRow]) -> _Cause:
         return _Cause("It computes little of its own: its time is memory traffic.", advice)
     advice = _joined(evidence.advice(COMPILE), larger)
     return _Cause("Its kernels are slow for these shapes.", advice, compiled)
+
+
+def _eager_attention(evidence: Evidence) -> bool:
+    """Whether the run was asked for attention without SDPA or flash-attn."""
+    record = evidence.record
+    if record is None:
+        return False
+    if record.config is not None:
+        return record.config.attention == "eager"
+    return set(record.model.attention.values()) == {"eager"}
 
 
 def _fp32_products(rows: list[LayerRow]) -> bool:

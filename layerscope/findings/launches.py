@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from layerscope.core.units import ms, percent, us
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.findings.worth import HOST_LIMITS, LATENCY
@@ -41,6 +43,22 @@ def waits_on_the_device(evidence: Evidence) -> Verdict:
         _waiting(phase, idle)
         for phase in idle.phases
         if phase.queue_ns >= HOST_LIMITS * phase.span_ns and _long_enough(phase, idle)
+    )
+
+
+def retold(finding: Finding, evidence: Evidence) -> Finding:
+    """A `launch-bound` finding that 0.1.0 wrote, in today's words: its trace is gone, its numbers stay.
+
+    They were profiled, which was not said; its saving was called a bound and is none; and its advice may
+    be one that the run follows.
+    """
+    if not finding.id.startswith("launch-bound") or "profiled, " in finding.sentence:
+        return finding
+    return replace(
+        finding,
+        sentence=finding.sentence.replace(": the device is idle", ": profiled, the device is idle"),
+        try_next=_try(evidence),
+        saving=replace(finding.saving, at_most=False),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from layerscope.core.files import FINDINGS_FILE
 from layerscope.findings import Evidence, find, not_judged, rank
+from layerscope.findings.launches import retold
 from layerscope.findings.places import rows_of
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, CountedWork, RunRecord
@@ -17,15 +18,15 @@ from layerscope.report.findings import read_findings_json, write_findings_json
 from layerscope.timeline.idle import Idle
 
 
-def findings_of(
+def evidence_of(
     account: Account,
     idle: Idle | None,
     record: RunRecord | None,
     layer_energy: LayerEnergy | None = None,
     work: CountedWork | None = None,
-) -> Findings:
-    """Judge one run, or one bare trace (`record` None)."""
-    evidence = Evidence(
+) -> Evidence:
+    """What the rules may look at."""
+    return Evidence(
         account=account,
         idle=idle,
         record=record,
@@ -40,6 +41,17 @@ def findings_of(
             if row.unfused
         },
     )
+
+
+def findings_of(
+    account: Account,
+    idle: Idle | None,
+    record: RunRecord | None,
+    layer_energy: LayerEnergy | None = None,
+    work: CountedWork | None = None,
+) -> Findings:
+    """Judge one run, or one bare trace (`record` None)."""
+    evidence = evidence_of(account, idle, record, layer_energy, work)
     return Findings(find(evidence), not_judged(evidence))
 
 
@@ -55,10 +67,11 @@ def judged_again(
     """
     if not account.attention:
         account = replace(account, attention=_math_rows(account, written.seen))
-    again = findings_of(account, None, record, None, work)
+    evidence = evidence_of(account, None, record, None, work)
+    again = Findings(find(evidence), not_judged(evidence))
     lacking = {item.rule for item in again.not_judged} | _OF_THE_TRACE
     kept = tuple(
-        finding
+        retold(finding, evidence)
         for finding in written.seen
         if any(finding.id == rule or finding.id.startswith(f"{rule}-") for rule in lacking)
     )

@@ -134,8 +134,11 @@ def test_attention_on_its_math_kernel_is_no_second_finding() -> None:
     assert found(explained, "below-roofline") is None
     saving = the(explained, "attention-math-kernel").saving
     assert (saving.saved_ns, saving.by_phase) == (19 * MS, {"decode": 19 * MS})
-    other = Evidence(account=an_account(rows))
-    assert "Attention as separate kernels." in the(other, "below-roofline").sentence
+    eager = Evidence(account=an_account(rows), record=a_record({"attention": "eager"}))
+    assert the(eager, "below-roofline").try_next.startswith("--attention sdpa")
+    # One fused kernel and some copies beside it: no other attention would help.
+    fused = Evidence(account=an_account(rows), record=a_record())
+    assert the(fused, "below-roofline").try_next == "--optimization compile (fewer, larger kernels)"
 
 
 def test_a_table_without_operators_says_which_attention_ran() -> None:
