@@ -42,7 +42,7 @@ def waits_on_the_device(evidence: Evidence) -> Verdict:
     return tuple(
         _waiting(phase, idle)
         for phase in idle.phases
-        if phase.queue_ns >= HOST_LIMITS * phase.span_ns and _long_enough(phase, idle)
+        if phase.stalled_ns >= HOST_LIMITS * phase.span_ns and _long_enough(phase, idle)
     )
 
 
@@ -103,12 +103,12 @@ def _finding(phase: PhaseIdle, idle: Idle, evidence: Evidence) -> Finding:
 
 
 def _waiting(phase: PhaseIdle, idle: Idle) -> Finding:
-    longest = [r for r in idle.rows if r.phase == phase.phase and r.queue_ns]
-    longest.sort(key=lambda row: -row.queue_ns)
+    longest = [r for r in idle.rows if r.phase == phase.phase and r.stalled_ns]
+    longest.sort(key=lambda row: -row.stalled_ns)
     return Finding(
         id=f"device-waits-{phase.phase}",
         sentence=f"{phase.phase} waits on the device: profiled, it is idle "
-        f"{percent(phase.idle_share or 0)} of {ms(phase.span_ns)}, {ms(phase.queue_ns)} of that for "
+        f"{percent(phase.idle_share or 0)} of {ms(phase.span_ns)}, {ms(phase.stalled_ns)} of that for "
         f"work that had been launched (an event, a copy, a host function, another stream or device) "
         f"and {ms(phase.late_ns)} for launches that the host began late.",
         rests_on=(
@@ -118,7 +118,7 @@ def _waiting(phase: PhaseIdle, idle: Idle) -> Finding:
         try_next="look in the timeline at what ends just before the kernel after the longest gap: "
         "fewer launches would not shorten it",
         saving=Saving(saved_ns=None, basis="what the device waited for is not in a trace"),
-        concerns_ns=phase.queue_ns,
+        concerns_ns=phase.stalled_ns,
     )
 
 

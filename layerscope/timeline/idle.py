@@ -52,6 +52,8 @@ class IdleRow:
         late_ns: the part of `host_ns` before that launch began; the rest is launch latency.
         queue_ns: gaps whose launch had begun before, and what is left of the others: the event waited
             for another stream, for an event, for a copy, or for the queue itself.
+        stalled_ns: the part of `queue_ns` that a launch on an idle device does not take (`DISPATCH_NS`):
+            the event waited for something on the device.
         unknown_ns: gaps whose event has no launch record, and the gap after the last event.
         launches: launch calls that put work on a device; a graph's launch is one.
         longest_ns: the longest of the gaps.
@@ -67,6 +69,7 @@ class IdleRow:
     unknown_ns: int
     launches: int
     longest_ns: int = 0
+    stalled_ns: int = 0
 
     @property
     def idle_ns(self) -> int:
@@ -93,6 +96,7 @@ class PhaseIdle:
     launches: int
     host_self_ns: int | None
     first_to_last_launch_ns: int
+    stalled_ns: int = 0
 
     @property
     def idle_ns(self) -> int:
@@ -225,6 +229,7 @@ class _Sums:
         self.gaps, self.active, self.host, self.late, self.queue, self.unknown, self.longest = (
             np.zeros(count, np.int64) for _ in range(7)
         )
+        self.stalled = np.zeros(count, np.int64)
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,12 @@ class Gaps:
         """The launch began after the device had run out of work: the host was late."""
         late: Marks = (self.launched_ns != NONE) & (self.launched_ns >= self.start_ns)
         return late
+
+    @property
+    def stalled_ns(self) -> Ints:
+        """The part of each gap that its launch does not explain; 0 without a launch record."""
+        explained = np.clip(self.due_ns - self.start_ns, 0, self.length_ns)
+        return np.where(self.launched_ns != NONE, self.length_ns - explained, 0)
 
     @property
     def host_ns(self) -> Ints:
@@ -311,6 +322,7 @@ def _divide(
     # A launch stamped after its own event began (clock skew) is late for the gap, not beyond it.
     np.add.at(sums.late, mark[late], np.minimum(launched - before, gap)[late])
     np.add.at(sums.queue, mark[matched], (gap - host)[matched])
+    np.add.at(sums.stalled, mark, gaps.stalled_ns)
     np.add.at(sums.unknown, mark[~matched], gap[~matched])
     rest = last - gaps.last_end_ns
     sums.unknown[tail] += rest
@@ -342,6 +354,7 @@ def _row(key: Key, at: int, sums: _Sums, launches: int) -> IdleRow:
         unknown_ns=int(sums.unknown[at]),
         launches=launches,
         longest_ns=int(sums.longest[at]),
+        stalled_ns=int(sums.stalled[at]),
     )
 
 
@@ -368,6 +381,7 @@ def _phases(
             late_ns=sum(row.late_ns for row in mine),
             queue_ns=sum(row.queue_ns for row in mine),
             unknown_ns=sum(row.unknown_ns for row in mine),
+            stalled_ns=sum(row.stalled_ns for row in mine),
             launches=sum(row.launches for row in mine),
             host_self_ns=host[phase] if has_host else None,
             first_to_last_launch_ns=_spread(

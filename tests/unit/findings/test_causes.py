@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -177,8 +178,8 @@ def test_torch_s_own_reason_is_said_where_it_was_asked() -> None:
 # waiting: for the host, or for the device
 
 
-def idle_of_trace(trace: TraceWriter, path: object) -> tuple[Evidence, Idle]:
-    columns = read_trace(trace.write(path))  # type: ignore[arg-type]
+def idle_of_trace(trace: TraceWriter, path: Path) -> tuple[Evidence, Idle]:
+    columns = read_trace(trace.write(path))
     held = account(work_out(columns), source="t")
     idle = idle_of(work_out(columns), held.table)
     assert idle is not None
@@ -205,7 +206,7 @@ def test_a_stream_that_waits_is_no_late_launch() -> None:
 
 @pytest.mark.parametrize("waits_us", [0, 15, 500, 90_000])
 def test_what_follows_a_late_launch_is_the_host_s_up_to_the_dispatch(
-    waits_us: int, tmp_path: object
+    waits_us: int, tmp_path: Path
 ) -> None:
     """A launch that begins 100 us late; then the kernel waits on."""
     trace = TraceWriter()
@@ -215,11 +216,26 @@ def test_what_follows_a_late_launch_is_the_host_s_up_to_the_dispatch(
     trace.launch(1, 101_000)
     start = 101_000 + waits_us * 1000
     trace.kernel(1, start, 1_000)
-    _, idle = idle_of_trace(trace, tmp_path / "t.json")  # type: ignore[operator]
+    _, idle = idle_of_trace(trace, tmp_path / "t.json")
     gap = start - 1_000
     took = idle.phases[0].host_ns
     assert took == min(gap, 100_000 + LAUNCH_NS + DISPATCH_NS)
     assert took + idle.phases[0].queue_ns == gap
+
+
+def test_launches_that_overtake_the_kernels_are_no_wait_on_the_device(tmp_path: Path) -> None:
+    """A kernel of 1 us every 5 us, launched 8 us before it starts: idle 80 %, and nothing to wait for
+    but the launches themselves, of which fewer would help."""
+    trace = TraceWriter()
+    trace.layer("forward", 0, 600_000)
+    for index in range(100):
+        trace.launch(index, 5_000 * index)
+        trace.kernel(index, 5_000 * index + 8_000, 1_000)
+    evidence, idle = idle_of_trace(trace, tmp_path / "t.json")
+    (phase,) = idle.phases
+    assert phase.stalled_ns == 0
+    assert phase.queue_ns > 0.5 * phase.span_ns
+    assert found(evidence, "device-waits") is None
 
 
 # three currencies

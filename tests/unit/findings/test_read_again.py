@@ -1,4 +1,4 @@
-"""Committed runs without their traces, read by today's rules: what fits, and what only the trace showed."""
+"""Committed runs without their traces, read by today's rules; what only the trace showed stays."""
 
 from __future__ import annotations
 
