@@ -55,4 +55,15 @@ def _sum(before: WorkRow | None, row: WorkRow, layer: str) -> WorkRow:
         flops_by_dtype=dict(Counter(before.flops_by_dtype) + Counter(row.flops_by_dtype)),
         memory_peak_bytes=max(peaks) if peaks else None,
         heavy=dict(Counter(before.heavy) + Counter(row.heavy)),
+        allocated_bytes=_both(before.allocated_bytes, row.allocated_bytes),
+        retained_bytes=_both(before.retained_bytes, row.retained_bytes),
+        unfused=tuple(dict.fromkeys((*before.unfused, *row.unfused))),
+        freed_bytes=_both(before.freed_bytes, row.freed_bytes),
+        largest_bytes=max(
+            (x for x in (before.largest_bytes, row.largest_bytes) if x is not None), default=None
+        ),
     )
+
+
+def _both(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other

@@ -41,7 +41,7 @@ def tally_of(workings: Workings) -> Tally:
     _, own = layer_walls_ns(columns, tree, ranges)
     # Where operators stand for layers, all of a layer's own time is an operator's.
     in_operators = workings.source == "operators"
-    operator_ns = own if in_operators else _operator_self_by_range(workings)
+    operator_ns = own if in_operators else operator_self_by_range(workings)
     for index, item in enumerate(ranges.items):
         key = (item.layer, item.phase)
         tally.layers.setdefault(item.layer)
@@ -128,7 +128,7 @@ def _note_how(where: Placed, tally: Tally) -> None:
             tally.layers.setdefault(key[0])
 
 
-def _operator_self_by_range(workings: Workings) -> list[int]:
+def operator_self_by_range(workings: Workings) -> list[int]:
     """Self time of the operators whose innermost range is each range."""
     tree, items, operators = workings.tree, workings.ranges.items, workings.operators
     total = np.zeros(len(tree.layer), np.int64)

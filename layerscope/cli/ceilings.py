@@ -25,7 +25,7 @@ from layerscope.cli.verb import verb
 def command(remeasure: bool, export: Path | None, device: str | None, as_json: bool) -> None:
     """Show the ceilings of this device: matmul by dtype and copy, each the best of many short runs.
 
-    Rooflines, MFU and the floor of a run are held against them. They are kept for each device, board,
+    Rooflines and the floor of a run are held against them. They are kept for each device, board,
     power limit, driver and torch, and measured here where none are kept or the kept ones are in doubt;
     that takes some seconds. The table says how far the rounds scatter and what else ran meanwhile.
     """

@@ -94,6 +94,7 @@ def _read(path: Path) -> tuple[Subject, Evidence | None]:
     from layerscope.core.errors import DataError
     from layerscope.differences import Subject
     from layerscope.findings import Evidence
+    from layerscope.records.kinds import device_sums
     from layerscope.runs.run import Run
 
     run = Run.open(path)
@@ -105,7 +106,14 @@ def _read(path: Path) -> tuple[Subject, Evidence | None]:
     except DataError as problem:
         # The headline can be compared without layers; that they are missing is said.
         return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
-    subject = Subject(name=str(path), record=record, table=account.table)
+    traced = device_sums(run.kinds)
+    subject = Subject(
+        name=str(path),
+        record=record,
+        table=account.table,
+        traced_ns=traced,
+        energy=run.energy_by_unit,
+    )
     return subject, Evidence(account=account, record=record)
 
 

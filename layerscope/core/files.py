@@ -31,6 +31,8 @@ PREDICTIONS_FILE = "predictions.csv"
 POWER_FILE = "power.csv"
 REPLAY_FILE = "replay.json"
 LAYER_ENERGY_FILE = "layer_energy.csv"
+KINDS_FILE = "kinds.csv"
+MEMORY_FILE = "memory.csv"
 FIGURES_FOLDER = "figures"  # of a run, and of a sweep
 # Role, under which `run.json` lists a file -> its name. Figures and TensorBoard's events, whose names
 # depend on the run, have roles of their own.
@@ -50,7 +52,15 @@ RUN_FILES = {
     "power": POWER_FILE,
     "replay": REPLAY_FILE,
     "layer_energy": LAYER_ENERGY_FILE,
+    "kinds": KINDS_FILE,
+    "memory": MEMORY_FILE,
 }
+
+
+def further_trace_file(number: int) -> str:
+    """The name of a further trace of the batch; the first, `TRACE_FILE`, is number 1."""
+    return f"trace-{number}.json.gz"
+
 
 # A sweep's folder.
 PLAN_FILE = "sweep.json"

@@ -32,6 +32,7 @@ class Remedy:
         helps: the rules of the findings it can help with.
         snippet: lines of torch and transformers that do the same without layerscope. `model` is the
             model, `inputs` are those of `generate()`.
+        torch: the same in torch's or transformers' own words, in one line.
         predict: what it could save in a run that does without it: a bound from the run's account, or
             nothing with the reason.
         aliases: (field of `RunConfig`, value) of the options that say the same; of several, the first
@@ -54,6 +55,7 @@ class Remedy:
     needs_because: str = ""
     goes_with: tuple[str, ...] = ()
     contradicts: Mapping[str, str] = field(default_factory=dict)
+    torch: str = ""
 
     @property
     def option(self) -> str:

@@ -26,6 +26,10 @@ Normalisation = Literal["none", "lower-punct", "vqa"]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+# Traces of one batch, from which the noise of its device time follows.
+DEVICE_TRACES = 3
+
+
 def _optimize_help() -> str:
     """With every name that there is, so that a new remedy needs no word here."""
     return (
@@ -61,6 +65,8 @@ class RunConfig:
         warmup: batches run before anything is measured.
         measure_limit_s: longest time that full batches are repeated for a narrower interval of the
             latency, after each batch of the data has run once.
+        traced_batches: how often the traced batch is run under the profiler; the first is the account.
+            None: as often as device time asks for, see `traces`.
         normalisation: what is done to answers and references before words are compared.
         quick: whether what takes longest is left out: energy, the time to the first token, figures.
         energy_per_layer: which layers are replayed for their energy (`read_choice`); None: none.
@@ -179,6 +185,13 @@ class RunConfig:
     trace: bool = field(
         default=True, metadata=option("Only the end-to-end numbers, no account by layer.")
     )
+    traced_batches: Positive | None = field(
+        default=None,
+        metadata=option(
+            "Traces in all of the batch that is traced. The account is the first one's; the others "
+            "say how far its device time varies. Default: 3 on CUDA, 1 on the CPU."
+        ),
+    )
     energy_per_layer: str | None = field(
         default=None,
         metadata=option(
@@ -200,6 +213,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Have `optimize` say what the older options say; a record from before it had none."""
         object.__setattr__(self, "optimize", reconciled(self.optimize, self))
+
+    @property
+    def traces(self) -> int:
+        """How often the traced batch is run under the profiler; without a device once, unless asked."""
+        if self.traced_batches is not None:
+            return self.traced_batches
+        return DEVICE_TRACES if self.device == "cuda" else 1
 
     @property
     def optimizations(self) -> tuple[str, ...]:

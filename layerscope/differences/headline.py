@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 
+from layerscope.differences.device_noise import BETWEEN_RUNS, effect_of_device
 from layerscope.differences.noise import (
     LEAST_SAMPLES,
     Effect,
@@ -19,6 +20,7 @@ from layerscope.differences.noise import (
 )
 from layerscope.differences.quality import wer_change
 from layerscope.differences.verdict import count_verdict, reasons, relative_verdict
+from layerscope.joules.repeats import Repeat
 from layerscope.records.comparison import Metric, MetricChange
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.program_energy import ProgramEnergy
@@ -34,13 +36,16 @@ _FLOOR_BASIS = "noise floor from four stretches of each run"
 class Subject:
     """One side of a comparison: its record and the table of its traced batch, each where it exists.
 
-    `table_absent` says why there is no table.
+    `table_absent` says why there is no table. `traced_ns` is the device time of each trace of the traced
+    batch, empty where there is one trace alone; `energy` are the units whose joules were replayed.
     """
 
     name: str
     record: RunRecord | None = None
     table: LayerTable | None = None
     table_absent: str = ""
+    traced_ns: tuple[int, ...] = ()
+    energy: Mapping[str, Repeat] = field(default_factory=dict)
 
 
 def headline_changes(
@@ -48,8 +53,15 @@ def headline_changes(
     other: RunRecord,
     base_table: LayerTable | None = None,
     other_table: LayerTable | None = None,
+    base_traced_ns: Sequence[int] = (),
+    other_traced_ns: Sequence[int] = (),
 ) -> tuple[MetricChange, ...]:
-    """All seven metrics, in the order of `METRICS`; what is absent says why."""
+    """All seven metrics, in the order of `METRICS`; what is absent says why.
+
+    Args:
+        base_traced_ns, other_traced_ns: device time of each trace of the traced batch; empty where a
+            run has one trace alone.
+    """
     repeats = _logs(base, other, base.latency, other.latency)
     whole = "s/traced batch" if base.captured is other.captured is None else "s/traced window"
     return (
@@ -58,7 +70,7 @@ def headline_changes(
         _energy(base, other),
         wer_change(base, other),
         _flops(base, other),
-        _traced("device", whole, base_table, other_table, repeats),
+        _device(whole, (base_table, base_traced_ns), (other_table, other_traced_ns)),
         _traced("host", whole, base_table, other_table, repeats),
     )
 
@@ -267,6 +279,38 @@ def _flops(base: RunRecord, other: RunRecord) -> MetricChange:
     )
 
 
+def _device(
+    unit: str,
+    base: tuple[LayerTable | None, Sequence[int]],
+    other: tuple[LayerTable | None, Sequence[int]],
+) -> MetricChange:
+    """Device time, judged by device time: the traces of each side, and equal runs of before."""
+    values = _whole_s("device", base[0]), _whole_s("device", other[0])
+    if values[0] is None or values[1] is None:
+        return _no_trace("device", unit, values)
+    sides = [
+        list(base[1]) or [round(1e9 * values[0])],
+        list(other[1]) or [round(1e9 * values[1])],
+    ]
+    effect = effect_of_device(*sides)
+    if effect is None:
+        return _absent("device", unit, values[0], values[1], "a side took no device time")
+    basis = (
+        f"ratio of medians, {len(sides[0])} and {len(sides[1])} traces of the batch; interval and noise "
+        f"floor from these and from equal runs, which differ by {100 * BETWEEN_RUNS:.1f} % (one sigma)"
+    )
+    return _judged("device", unit, values[0], values[1], effect, basis)
+
+
+def _no_trace(metric: Metric, unit: str, values: tuple[float | None, float | None]) -> MetricChange:
+    lacking = [
+        label for label, value in zip(("BASE", "OTHER"), values, strict=True) if value is None
+    ]
+    what = "device events" if metric == "device" else "layer ranges"
+    why = f"no trace with {what} in {' and '.join(lacking)}"
+    return _absent(metric, unit, values[0], values[1], why)
+
+
 def _traced(
     metric: Metric,
     unit: str,
@@ -277,12 +321,7 @@ def _traced(
     """A whole of the traced batch: one a side, so the latency samples lend their noise."""
     values = _whole_s(metric, base), _whole_s(metric, other)
     if values[0] is None or values[1] is None:
-        lacking = [
-            label for label, value in (("BASE", values[0]), ("OTHER", values[1])) if value is None
-        ]
-        what = "device events" if metric == "device" else "layer ranges"
-        why = f"no trace with {what} in {' and '.join(lacking)}"
-        return _absent(metric, unit, values[0], values[1], why)
+        return _no_trace(metric, unit, values)
     effect = effect_of_single(values[0], values[1], *repeats) if repeats else None
     if effect is None:
         one = unit.removeprefix("s/")

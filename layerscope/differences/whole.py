@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layerscope.core.errors import DataError
+from layerscope.differences.energy_by_unit import energy_changes
 from layerscope.differences.environment import differences
 from layerscope.differences.headline import Subject, headline_changes
 from layerscope.differences.layers import compare_layers
@@ -45,9 +46,12 @@ def compare(base: Subject, other: Subject) -> Comparison:
         base=base.name,
         other=other.name,
         differences=unlike,
-        metrics=headline_changes(base.record, other.record, base.table, other.table),
+        metrics=headline_changes(
+            base.record, other.record, base.table, other.table, base.traced_ns, other.traced_ns
+        ),
         layers=layers,
         layers_absent=layers_absent,
+        energy=energy_changes(base.energy, other.energy),
         cautions=(ONE_RUN_A_SIDE, *_work_cautions(base.record, other.record, unlike)),
     )
 

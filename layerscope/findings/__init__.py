@@ -13,7 +13,9 @@ from dataclasses import replace
 from layerscope.core.listing import modules_in
 from layerscope.core.remedy import remedies
 from layerscope.findings.evidence import Evidence, Verdict
+from layerscope.findings.places import largest_first
 from layerscope.findings.scaling import scaling, scaling_finding, scaling_of
+from layerscope.findings.worth import in_currencies
 from layerscope.records.finding import Finding, NotJudged
 
 __all__ = [
@@ -46,17 +48,23 @@ def find(evidence: Evidence) -> tuple[Finding, ...]:
     for rule in RULES:
         verdict = rule(evidence)
         if not isinstance(verdict, NotJudged):
-            found.extend(_with_remedies(finding, evidence) for finding in verdict)
+            found.extend(_finished(finding, evidence) for finding in verdict)
     return rank(found)
+
+
+def _finished(finding: Finding, evidence: Evidence) -> Finding:
+    """With what all findings have alike: further remedies, currencies, its rows largest first."""
+    told = in_currencies(_with_remedies(finding, evidence), evidence)
+    return replace(told, rests_on=largest_first(told.rests_on, evidence))
 
 
 def _with_remedies(finding: Finding, evidence: Evidence) -> Finding:
     """The finding with the remedies that its own words cannot know, since they came later."""
     more = [
-        f"{remedy.option} ({remedy.does})"
+        evidence.advice(remedy)
         for remedy in remedies().values()
         if not remedy.aliases
-        and remedy.name not in evidence.optimizations
+        and remedy.name not in evidence.followed
         and any(finding.id == rule or finding.id.startswith(f"{rule}-") for rule in remedy.helps)
     ]
     if not more:

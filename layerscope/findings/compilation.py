@@ -7,15 +7,12 @@ from layerscope.core.words import counted, listed
 from layerscope.findings.evidence import Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
 
-COMPILED_OPERATORS = ("Torch-Compiled Region", "## Call CompiledFxGraph", "CompiledFunction")
-COMPILED_KERNELS = ("triton_",)
-
 
 def eager_prefill(evidence: Evidence) -> Verdict:
     """`generate()` compiles the later decoder steps alone: the first one runs operator by operator."""
     if evidence.idle is None:
         return NotJudged(rule="prefill-eager", reason="no device events in the trace")
-    compiled = _compiled_phases(evidence)
+    compiled = evidence.compiled_phases
     prefill = evidence.idle.phase("prefill")
     if prefill is None or "decode" not in compiled or "prefill" in compiled:
         return ()
@@ -28,7 +25,7 @@ def eager_prefill(evidence: Evidence) -> Verdict:
         Finding(
             id="prefill-eager",
             sentence=f"The first decoder step (prefill) runs eagerly while decode is compiled: "
-            f"{ms(prefill.span_ns)} with {prefill.launches:,} launches, "
+            f"{ms(prefill.span_ns)} profiled with {prefill.launches:,} launches, "
             f"{percent(prefill.idle_share or 0)} of it idle{against}.",
             rests_on=(RestsOn(phase="prefill"), RestsOn(phase="decode")),
             try_next="compile the prefill too: generate() with a static cache compiles only the "
@@ -75,15 +72,6 @@ def recompiles(evidence: Evidence) -> Verdict:
             saving=Saving(saved_ns=None, basis="the time spent compiling was not measured apart"),
         ),
     )
-
-
-def _compiled_phases(evidence: Evidence) -> set[str]:
-    account = evidence.account
-    return {
-        row.phase
-        for row in account.kernels
-        if row.launch == "graph" or row.kernel.startswith(COMPILED_KERNELS)
-    } | {row.phase for row in account.operators if row.operator.startswith(COMPILED_OPERATORS)}
 
 
 PLACE = 40

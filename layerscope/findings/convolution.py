@@ -33,7 +33,7 @@ def convolutions(evidence: Evidence) -> Verdict:
     # Inside compiled code a layer launches nothing itself: 0 would say that it costs the host nothing.
     spent = "no host time of its own (compiled)"
     if host:
-        spent, figures["host time"] = f"{ms(host)} of host time", host
+        spent, figures["profiled host time"] = f"{ms(host)} of profiled host time", host
     if first is not None:
         figures["first call"] = first
     return (
@@ -43,12 +43,11 @@ def convolutions(evidence: Evidence) -> Verdict:
             f"{ms(time)} of {evidence.time_of} ({percent(share)} of it all), {spent}; "
             f"its first call: {said}. {_reaches(figures)}",
             rests_on=_rests_on(rows),
-            try_next=""
-            if first is None or first < MILLISECOND_NS
-            else "warm up before measuring "
-            "(--warmup): the first call loads libraries and chooses an algorithm once",
+            try_next=_try(evidence, first),
             saving=Saving(
                 saved_ns=time,
+                at_most=True,
+                by_phase=_by_phase(rows),
                 whole_ns=evidence.whole_ns,
                 of=evidence.time_of,
                 basis="all of its own time: there is no more to gain from it",
@@ -56,6 +55,22 @@ def convolutions(evidence: Evidence) -> Verdict:
             concerns_ns=time,
         ),
     )
+
+
+def _try(evidence: Evidence, first_ns: int | None) -> str:
+    """A warm-up, unless the run had one."""
+    config = evidence.record.config if evidence.record is not None else None
+    if first_ns is None or first_ns < MILLISECOND_NS or (config is not None and config.warmup):
+        return ""
+    how = evidence.said(" (--warmup)", "")
+    return f"warm up before measuring{how}: the first call loads libraries and chooses an algorithm once"
+
+
+def _by_phase(rows: list[LayerRow]) -> dict[str, int]:
+    phases = dict.fromkeys((row.phase for row in rows), 0)
+    for row in rows:
+        phases[row.phase] += sum_ns([row])
+    return phases
 
 
 def _first_call_ns(layers: list[str], first_call_us: Mapping[str, float] | None) -> int | None:

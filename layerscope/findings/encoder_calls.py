@@ -76,6 +76,7 @@ def _finding(top: LayerRow, batches: int, evidence: Evidence) -> Finding:
         "the model takes them; all images of a batch in one call",
         saving=Saving(
             saved_ns=round(time * (1 - batches / top.calls)),
+            by_phase={top.phase: round(time * (1 - batches / top.calls))},
             whole_ns=evidence.whole_ns,
             of=evidence.time_of,
             basis="all calls but one a batch, as if each took as long as the mean",

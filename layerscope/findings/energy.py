@@ -68,16 +68,22 @@ def idle_energy(evidence: Evidence) -> Verdict:
                 f"{ms(idle_ns)} of {ms(whole.wall_s * 1e9)}."
             ),
             rests_on=(RestsOn(source=f"{LAYER_ENERGY_FILE}: wall_us less device_us"),),
-            try_next=f"{CUDAGRAPHS.option}: the same kernels without the wait between them",
+            try_next=_graphs(evidence, "the same kernels without the wait between them"),
             saving=Saving(
                 saved_ns=idle_ns,
                 whole_ns=round(whole.wall_s * 1e9),
                 of="latency",
-                basis="all time of the unprofiled batch in which no kernel runs, which is a bound",
+                basis="all time of the unprofiled batch in which no kernel runs",
             ),
             concerns_ns=idle_ns,
         ),
     )
+
+
+def _graphs(evidence: Evidence, why: str) -> str:
+    """CUDA graphs, unless the run has them."""
+    advice = evidence.advice(CUDAGRAPHS)
+    return f"{advice}: {why}" if advice else ""
 
 
 def _within_error(kind: KindEnergy) -> bool:
@@ -103,7 +109,8 @@ def _finding(evidence: Evidence, kind: KindEnergy, ratio: float) -> Finding:
         "fewer": "its time, not its joules, is what to save",
     }
     if ratio > 1 and kind.waiting_share >= MOSTLY_WAITING:
-        tries["more"] = f"{CUDAGRAPHS.option}: its joules go while the device waits for launches"
+        graphs = _graphs(evidence, "its joules go while the device waits for launches")
+        tries["more"] = graphs or tries["more"]
     return Finding(
         id=f"energy-against-time-{slug(kind.kind)}-{kind.phase}",
         sentence=(

@@ -6,6 +6,7 @@ from layerscope.core.files import RUN_FILE
 from layerscope.core.units import ms, percent
 from layerscope.findings.evidence import A_CAPTURE, Evidence, Verdict
 from layerscope.records.finding import Finding, NotJudged, RestsOn, Saving
+from layerscope.records.layer_table import LayerRow
 from layerscope.records.run_record import BatchRecord
 from layerscope.work.roofline import sum_ns
 
@@ -99,29 +100,67 @@ def _padding(
     share = 1 - real / positions
     time = sum_ns(row for row in evidence.rows if row.phase == phase)
     where = "the traced batch" if len(batches) == 1 else f"{len(batches)} batches"
-    # An image's tokens are as much of a prefill as the text's.
-    images = sum(sum(b.image_tokens) for b in batches) if phase == "prefill" else 0
-    of_phase = (positions - real) / (positions + images)
-    saving = Saving(saved_ns=None, basis=f"no {evidence.time_of} was seen in {phase}")
-    if time:
-        saving = Saving(
-            saved_ns=round(time * of_phase),
-            whole_ns=evidence.whole_ns,
-            of=evidence.time_of,
-            basis=f"the padded share of {phase}'s {ms(time)}, as if its time followed the text "
-            f"positions; {'image' if phase == 'prefill' else 'the query'} tokens and the longest "
-            "prompt of a batch stay",
-        )
+    shorter = "a smaller --max-input-len where prompts are shorter than it, or "
     return Finding(
         id=f"padding-{phase}",
         sentence=f"{percent(share)} of the {words} text positions in {where} are padding: "
         f"{real:,} of {positions:,} hold a token.",
         rests_on=(BATCHES, RestsOn(phase=phase)),
-        try_next="a smaller --max-input-len where prompts are shorter than it, or batches of "
-        "prompts of like length",
-        saving=saving,
+        try_next=f"{shorter}batches of prompts of like length",
+        saving=_saving(evidence, phase, real, positions, batches),
         concerns_ns=time or None,
     )
+
+
+def _saving(
+    evidence: Evidence, phase: str, real: int, positions: int, batches: tuple[BatchRecord, ...]
+) -> Saving:
+    """The padded share of what each layer of the phase computes, by the positions that it reads.
+
+    An image's tokens (the Q-Former's queries, the image in a prompt) are no padding: a layer that reads
+    both saves the padded share of both, one that reads the image's alone saves nothing.
+    """
+    rows = [row for row in evidence.rows if row.phase == phase]
+    if not sum_ns(rows):
+        return Saving(saved_ns=None, basis=f"no {evidence.time_of} was seen in {phase}")
+    images = sum(sum(batch.image_tokens) for batch in batches)
+    if phase == "qformer" and not images:
+        return Saving(
+            saved_ns=None, basis="how many query tokens run beside the text is not recorded"
+        )
+    layers = {row.layer for row in rows}
+    padded = positions - real
+    share = {"text": padded / positions, "both": padded / (positions + images), "image": 0.0}
+    saved = round(sum(sum_ns([row]) * share[_reads(row, layers)] for row in rows))
+    return Saving(
+        saved_ns=saved,
+        by_phase={phase: saved},
+        whole_ns=evidence.whole_ns,
+        of=evidence.time_of,
+        basis=f"of each layer of {phase} the share of its positions that are padding, as if its time "
+        f"followed them; {'query' if phase == 'qformer' else 'image'} tokens"
+        f"{'' if images else ' (none recorded)'} and the longest prompt of a batch stay",
+    )
+
+
+def _reads(row: LayerRow, layers: set[str]) -> str:
+    """What a layer's positions are: "text", "image" (query) tokens, or "both".
+
+    In a Q-Former cross-attention is the queries' alone, and a feed-forward that has a twin named
+    `..._query` is the text's alone.
+    """
+    if row.phase != "qformer":
+        return "both"
+    parts = row.layer.split(".")
+    if "cross_attention" in row.group or any(
+        part.endswith("_query") or "crossattention" in part.replace("_", "") for part in parts
+    ):
+        return "image"
+    for count in range(1, len(parts) + 1):
+        twin = [*parts[: count - 1], f"{parts[count - 1]}_query", *parts[count:]]
+        if ".".join(twin) in layers:
+            return "text"
+    return "both"
 
 
 PLACE = 70

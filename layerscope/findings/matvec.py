@@ -49,7 +49,7 @@ def matrix_vector_products(evidence: Evidence) -> Verdict:
             f"take {ms(time)}, {percent(time / evidence.whole_ns)} of all "
             f"{evidence.time_of}; at the measured copy rate {ms_two(roofline)} would do.",
             rests_on=tuple(RestsOn(layer=f, phase=p) for f, p in by_family(rows)),
-            try_next=f"{TUNED.option}: {TUNED.does}; look at the joules too, on an H200 they rose",
+            try_next=f"{evidence.advice(TUNED)}; look at the joules too, on an H200 they rose",
             saving=TUNED.predict(evidence),
             concerns_ns=time,
         ),

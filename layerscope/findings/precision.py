@@ -48,6 +48,14 @@ def fp32_islands(evidence: Evidence) -> Verdict:
     )
 
 
+def islands_explain(evidence: Evidence) -> set[tuple[str, str]]:
+    """(layer, phase) of the rows that an `fp32-islands` finding of this run is about."""
+    verdict = fp32_islands(evidence)
+    if isinstance(verdict, NotJudged) or not verdict:
+        return set()
+    return {(row.layer, row.phase) for row in fp32_rows(evidence)}
+
+
 def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], dtype: str) -> str:
     time = sum_ns(rows)
     layers = {row.layer for row in rows}
@@ -69,7 +77,7 @@ def _sentence(evidence: Evidence, record: RunRecord, rows: list[LayerRow], dtype
 def _try(evidence: Evidence) -> str:
     if not evidence.on_device:
         return "--dtype fp32 on a CPU, so that no layer converts its inputs"
-    return f"{TF32.option}: {TF32.does}"
+    return evidence.advice(TF32)
 
 
 PLACE = 20

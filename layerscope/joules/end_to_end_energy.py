@@ -9,6 +9,7 @@ from math import sqrt
 from layerscope.records.energy_record import EnergyRecord, EnergyWindow
 from layerscope.records.run_record import LatencySample, TracePass
 from layerscope.stats.energy_summary import window_energy
+from layerscope.stats.student import t_975
 
 NANO = 1_000_000_000
 
@@ -22,6 +23,8 @@ class EndToEnd:
         wall_s: its time in the same windows.
         idle_w: power at rest right after batches, clocks still up: what the device draws in gaps.
         idle_error_w: standard error of `idle_w`; 0 for one window.
+        whole_error_j, wall_error_s: standard errors of a batch's joules and time, windows as the sampled
+            units; 0 for one window.
     """
 
     whole_nj: int
@@ -29,11 +32,18 @@ class EndToEnd:
     idle_w: float
     idle_error_w: float
     windows: int
+    whole_error_j: float = 0.0
+    wall_error_s: float = 0.0
 
     @property
     def above_idle_j(self) -> float:
         """Its joules without idle power over its time."""
         return self.whole_nj / NANO - self.idle_w * self.wall_s
+
+    @property
+    def reach(self) -> float:
+        """Half a 95 % interval over the standard error, of each of its numbers."""
+        return t_975(max(self.windows - 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,10 @@ def end_to_end_of(
         idle_w=sum(rests) / len(rests),
         idle_error_w=_error_of_mean(rests),
         windows=len(windows),
+        whole_error_j=_error_of_mean(
+            [item.work_j / len(w.batches) for item, w in zip(found, windows, strict=True)]
+        ),
+        wall_error_s=_error_of_mean([_busy_s(window) / len(window.batches) for window in windows]),
     )
 
 

@@ -17,17 +17,22 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot
 
 from layerscope.joules.end_to_end_energy import NANO, EndToEnd, MeasuredWhole, end_to_end_of
 from layerscope.joules.energy_checks import ColdCheck, PartCheck, cold_checks, part_checks
-from layerscope.joules.energy_doubts import pauses, trusted
+from layerscope.joules.energy_doubts import (
+    above_cap,
+    pauses,
+    power_cap_w,
+    slower_than_the_run,
+    trusted,
+)
 from layerscope.joules.reconcile import reconcile
 from layerscope.joules.replayed_rows import Key, ReplayedRows
 from layerscope.records.layer_energy import ReplayRecord, ReplayUnit, Source
 from layerscope.records.layer_table import LayerTable, flops_of
 from layerscope.stats.replay_noise import PassEnergy
-from layerscope.stats.student import t_975
 from layerscope.timeline.idle import Idle
 
 # From this share of the device time on, what was replayed says what the rest draws.
@@ -43,10 +48,14 @@ class UnitEnergy:
         device_s: device time of its rows (host time on a CPU run).
         wall_s: its part of the real run's time.
         dynamic_j: of one call, above idle power.
-        dynamic_half_j: half the 95 % interval of `dynamic_j`, from the scatter of its windows.
+        dynamic_half_j: half the 95 % interval of `dynamic_j`: the scatter of its windows, and the error
+            of idle power, which all windows of a run share.
         counter_j: how far `dynamic_j` may be off because of the counter's steps: a bound.
         replay_w: power while replaying.
-        energy_j, half_j: reconciled, and half of its 95 % interval.
+        energy_j, half_j: reconciled, and half of its 95 % interval, which holds the error of the joules
+            measured end to end, of the batch's time and of idle power, too.
+        above_idle_j, above_idle_half_j: of all its calls, as replayed, before anything is reconciled.
+        idle_j, idle_half_j: idle power over its part of the batch's time; with `above_idle_j`, `raw_j`.
         waiting_j: part of `energy_j`: idle power while the device waits for this unit's kernels.
         reason: why it was not replayed.
     """
@@ -73,6 +82,10 @@ class UnitEnergy:
     windows: int = 0
     how: str = ""
     inputs: str = ""
+    above_idle_j: float | None = None
+    above_idle_half_j: float | None = None
+    idle_j: float | None = None
+    idle_half_j: float | None = None
     reason: str | None = None
     why_plain: str | None = None
     temperature_c: int | None = None
@@ -148,7 +161,8 @@ def layer_energy(
         at = ReplayedRows(table, idle, replay, end_to_end)
     found = _Account(at, compiled, time_of).energy()
     waits = tuple(pauses(idle)) if idle is not None else ()
-    return dataclasses.replace(found, notes=(*found.notes, *waits))
+    doubts = (*above_cap(found.units, power_cap_w(replay)), *slower_than_the_run(found.units))
+    return dataclasses.replace(found, notes=(*found.notes, *waits, *doubts))
 
 
 def with_energy(table: LayerTable, found: LayerEnergy) -> LayerTable:
@@ -265,7 +279,8 @@ class _Account:
         if one is None:
             return found
         per_call = len(unit.replayed) * len(unit.layers)
-        half_j = one.half_width_j
+        half_j = self._dynamic_half_j(one)
+        times = unit.calls / len(unit.replayed)
         states = [state for window in unit.windows for state in window.states]
         return dataclasses.replace(
             found,
@@ -277,6 +292,10 @@ class _Account:
             raw_j=self._at.raw_j(unit),
             energy_j=sum(exact.get(key, 0) for key in keys) / NANO,
             half_j=self._half_j(unit, one, wall_s, factor),
+            above_idle_j=one.dynamic_j * times,
+            above_idle_half_j=None if half_j is None else half_j * times,
+            idle_j=self._at.whole.idle_w * wall_s,
+            idle_half_j=hypot(self._idle_half_w() * wall_s, self._time_half_j(wall_s)),
             waiting_j=self._waiting_j(device_s, wall_s, factor),
             windows=one.windows,
             temperature_c=max((s.temperature_c for s in states if s.temperature_c), default=None),
@@ -287,18 +306,38 @@ class _Account:
     def _half_j(
         self, unit: ReplayUnit, one: PassEnergy, wall_s: float, factor: float
     ) -> float | None:
-        """The scatter of the windows, and idle power's own error, which enters twice with signs."""
+        """The scatter of the windows; idle power's own error, which enters twice with signs; the error
+        of the batch's time, and that of its joules, which the factor hands to every layer."""
         if one.half_width_j is None:
             return None
+        whole = self._at.whole
         times = unit.calls / len(unit.replayed)
         idle_j = self._idle_half_w() * (wall_s - one.busy_s * times)
-        return factor * sqrt((one.half_width_j * times) ** 2 + idle_j**2)
+        of_whole = whole.reach * whole.whole_error_j / (whole.whole_nj / NANO)
+        return factor * hypot(
+            one.half_width_j * times,
+            idle_j,
+            self._time_half_j(wall_s),
+            of_whole * self._at.raw_j(unit),
+        )
+
+    def _dynamic_half_j(self, one: PassEnergy) -> float | None:
+        """Of a pass: idle power is taken off every window alike, so their scatter hides its error."""
+        if one.half_width_j is None:
+            return None
+        return hypot(one.half_width_j, self._idle_half_w() * one.busy_s)
+
+    def _time_half_j(self, wall_s: float) -> float:
+        """Idle joules that the error of the batch's time is worth, for a part of that time."""
+        whole = self._at.whole
+        share = whole.reach * whole.wall_error_s / whole.wall_s if whole.wall_s else 0.0
+        return whole.idle_w * wall_s * share
 
     def _waiting_j(self, device_s: float, wall_s: float, factor: float) -> float:
         return factor * self._at.whole.idle_w * max(wall_s - device_s, 0.0)
 
     def _idle_half_w(self) -> float:
-        return t_975(max(self._at.whole.windows - 1, 1)) * self._at.whole.idle_error_w
+        return self._at.whole.reach * self._at.whole.idle_error_w
 
     def _rest(
         self,
@@ -323,6 +362,10 @@ class _Account:
                 device_s=sum(self._at.device_s[key] for key in keys),
                 wall_s=sum(self._at.wall_s[key] for key in keys),
                 raw_j=sum(raw[key] for key in keys),
+                above_idle_j=sum(
+                    raw[key] - self._at.whole.idle_w * self._at.wall_s[key] for key in keys
+                ),
+                idle_j=self._at.whole.idle_w * sum(self._at.wall_s[key] for key in keys),
                 energy_j=sum(exact[key] for key in keys) / NANO,
                 waiting_j=self._waiting_j(
                     sum(self._at.device_s[key] for key in keys),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from layerscope.account.graph_replays import captured_launches
+from layerscope.account.kind_times import kind_times, traced_times
 from layerscope.account.workings import work_out
 from layerscope.core.files import TRACE_FILE
 from layerscope.instrument.cupti import NO_DEVICE_EVENTS
@@ -14,6 +15,7 @@ from layerscope.measure.ceilings import keep_raised
 from layerscope.passes.draft import Draft, known
 from layerscope.passes.session import Session
 from layerscope.records import Account, Ceilings
+from layerscope.report.kind_times import write_kinds_csv
 from layerscope.runs.examine import Beside, examine, workings_of
 from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
 from layerscope.trace.columns import read_trace
@@ -40,6 +42,31 @@ def account(session: Session, draft: Draft) -> None:
     draft.failures += examined.failures
     draft.failures += _unseen(session.config.device, examined.account)
     draft.whole = end_to_end_of(draft.energy, traced, draft.latency)
+
+
+def kinds(session: Session, draft: Draft) -> None:
+    """Account for the further traces, one after the other, and write all of them by kind of layer.
+
+    A further trace that does not add up fails the run like the first.
+    """
+    examined, traced = known(draft.examined), known(draft.trace)
+    modules = session.model.record.modules
+    beside = Beside(
+        modules=modules,
+        roles=session.model.record.roles,
+        steps=traced.decoder_steps,
+        compiled=draft.regions,
+        provenance=draft.provenance,
+    )
+    held = [traced_times(examined.workings, examined.account.table)]
+    with session.progress.task("further traces", len(draft.further_traces)) as advance:
+        for file in draft.further_traces:
+            again = examine(workings_of(file, beside), file, beside)
+            table = again.account.table
+            draft.failures += [f"{file.name}: {failure}" for failure in table.failures()]
+            held.append(traced_times(again.workings, table))
+            advance(1)
+    draft.files |= write_kinds_csv(kind_times(held), session.folder)
 
 
 def energy_by_layer(session: Session, draft: Draft) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from layerscope.core.files import RUN_FILE
@@ -51,6 +52,7 @@ class Draft:
         batches: each batch of the data once, timed, in order; those not kept without their inputs.
         kept: prepared full batches, for repeats and energy.
         whole: one batch's energy, measured whole.
+        further_traces: of the same batch as `trace`, in order.
         files: role -> name of each file in the run's folder.
         failures: why the account is not to be trusted.
         warnings: what the user should know of the run.
@@ -71,6 +73,7 @@ class Draft:
     quality: Quality | None = None
     quality_by_form: dict[str, Quality] = field(default_factory=dict)
     trace: TracePass | None = None
+    further_traces: tuple[Path, ...] = ()
     work: CountedWork | None = None
     memory: MemoryRecord | None = None
     eager: EagerRun | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from layerscope.passes.account import account, energy_by_layer
+from layerscope.passes.account import account, energy_by_layer, kinds
 from layerscope.passes.answers import answers
 from layerscope.passes.ceilings import ceilings
 from layerscope.passes.count import count
@@ -100,6 +100,7 @@ PASSES: tuple[Pass, ...] = (
     Pass(ceilings, traced),
     Pass(provenance, compiled, told=False),
     Pass(account, traced),
+    Pass(kinds, traced),
     Pass(replay, asked_for_layers),
     Pass(energy_by_layer, asked_for_layers, told=False),
     Pass(tables, traced, told=False),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from layerscope.published.reference import Judgement, judge
 from layerscope.published.reference_tables import reference_tables
 from layerscope.records.sweep import SweepConfig, SweepRow
-from layerscope.stats.sweep_tables import Exponent, Front, exponents, pareto
+from layerscope.stats.front import Front, pareto
+from layerscope.stats.sweep_tables import Exponent, exponents
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,21 +10,24 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from layerscope.records.interval import Interval
 from layerscope.records.sweep import Estimate, ReferenceLink, SweepRow
+from layerscope.stats.front import NOISE_FLOOR
 from layerscope.stats.statistics import CONFIDENCE
 from layerscope.stats.sweep_tables import lines_along
 
-Verdict = Literal["agrees", "differs", "not comparable"]
+Verdict = Literal["agrees", "cannot be told apart", "differs", "not comparable"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Quantity = Literal["wer_value", "latency", "energy", "flops"]
 
 # Salesforce/instructblip-flan-t5-xl, whatever its weights.
 REFERENCE_PARAMETERS = 4_022_969_088
 REFERENCE_PIXELS = 224
-# Repeats of one run differ by at least this much, so a smaller difference of ratios says nothing.
-NOISE_FLOOR = 0.03
+# An interval that reaches further than this from our value, as a share of it, would hold much else, too:
+# a published value in it is no agreement.
+WIDE = 0.1
 _DATASETS = {"textvqa": "TextVQA", "scienceqa": "ScienceQA", "coco": "COCO"}
 _AXIS = {
     "batch_size": "batch_size",
@@ -64,7 +67,7 @@ class Judgement:
             batches, corpus WER, FLOPs of the last batch.
         our_ratio: to the first row of the line, with its interval; None for the first row itself
             and for what is judged as it stands.
-        reason: why it was judged so; under "agrees" or "differs" also what to keep in mind.
+        reason: why it was judged so; where it was judged, also what to keep in mind.
     """
 
     cell: str
@@ -258,9 +261,9 @@ def _judge_wer(row: SweepRow, published: Published) -> Judgement:
         reason = row.wer.reason or "no interval"
     if not reason and row.wer.interval is not None:
         inside = row.wer.interval.low <= published.wer <= row.wer.interval.high
-        verdict = "agrees" if inside else "differs"
+        verdict = _inside(row.wer) if inside else "differs"
         reason = "the published value lies " + ("inside" if inside else "outside")
-        reason += " our 95 % interval"
+        reason += " our 95 % interval" + _how_wide(verdict)
     pair = _Pair(row.cell, "wer_value", row.wer, published.wer, f"{published.wer:.4g}")
     return pair.judged(verdict, reason)
 
@@ -313,10 +316,25 @@ def _ratio_verdict(ours: Estimate, theirs: float) -> tuple[Verdict, str]:
     low, high = ours.interval.low * (1 - NOISE_FLOOR), ours.interval.high * (1 + NOISE_FLOOR)
     inside = low <= theirs <= high
     where = "inside" if inside else "below" if theirs < low else "above"
+    verdict = _inside(ours) if inside else "differs"
     return (
-        "agrees" if inside else "differs",
-        f"the published ratio lies {where} our interval, widened by {NOISE_FLOOR:.0%} of noise",
+        verdict,
+        f"the published ratio lies {where} our interval, widened by {NOISE_FLOOR:.0%} of noise"
+        + _how_wide(verdict),
     )
+
+
+def _inside(ours: Estimate) -> Verdict:
+    """What a published value inside our interval shows: agreement only where the interval is narrow."""
+    assert ours.interval is not None
+    reach = max(ours.interval.high - (ours.value or 0.0), (ours.value or 0.0) - ours.interval.low)
+    return "agrees" if reach <= WIDE * abs(ours.value or 0.0) else "cannot be told apart"
+
+
+def _how_wide(verdict: Verdict) -> str:
+    if verdict != "cannot be told apart":
+        return ""
+    return f", which reaches more than {WIDE:.0%} from our value"
 
 
 def _values(

@@ -145,6 +145,31 @@ class LayerComparison:
         return sum(row.change_ns for row in self.rows) - self.change_ns
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyChange:
+    """One replayed unit in both runs. Joules of the traced batch.
+
+    Attributes:
+        base_above_idle_j, other_above_idle_j: above idle power, as replayed.
+        half_j: half the 95 % interval of their difference.
+        base_equal_wall_j, other_equal_wall_j: with idle power over the mean of both runs' times.
+        told_apart: whether the difference above idle lies beyond the interval.
+    """
+
+    unit: str
+    base_above_idle_j: float
+    other_above_idle_j: float
+    half_j: float
+    base_equal_wall_j: float
+    other_equal_wall_j: float
+    told_apart: bool
+
+    @property
+    def change_j(self) -> float:
+        """Other minus base, above idle."""
+        return self.other_above_idle_j - self.base_above_idle_j
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two runs, or two traces, compared.
@@ -153,6 +178,7 @@ class Comparison:
         metrics: in the order of `METRICS`; empty when a side has no run record.
         metrics_absent, layers_absent: why that part is missing; empty when it is there.
         cautions: what limits every conclusion here, in words.
+        energy: of units that both runs replayed; empty where either replayed none.
     """
 
     base: str
@@ -163,6 +189,7 @@ class Comparison:
     metrics_absent: str = ""
     layers_absent: str = ""
     cautions: tuple[str, ...] = ()
+    energy: tuple[EnergyChange, ...] = ()
 
     def metric(self, name: Metric) -> MetricChange | None:
         """The headline number of this name; None when there is none."""

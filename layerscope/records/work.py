@@ -37,7 +37,14 @@ class WorkRow:
         bytes_self: operator traffic (`BYTES_RULE`).
         operators: operators executed, views included.
         heavy: heavy operators among them (`records.heavy`), by kind.
-        memory_peak_bytes: highest memory in use while the layer, or one below it, ran.
+        memory_peak_bytes: highest memory in use while the layer, or one below it, ran. Of several rows
+            only the largest means anything: peaks are never added up.
+        allocated_bytes, freed_bytes: of tensors made, and of those that ended, while the layer itself
+            ran, over its calls; None in files of before.
+        retained_bytes: of what its calls made, what was left when each ended.
+        largest_bytes: the largest tensor that it made.
+        unfused: why its attention took no fused kernel, in torch's own words; empty where one took it,
+            and on a CPU, where torch is not asked.
     """
 
     layer: str
@@ -50,6 +57,11 @@ class WorkRow:
     missing: tuple[str, ...] = ()
     memory_peak_bytes: int | None = None
     heavy: dict[str, int] = field(default_factory=dict)
+    allocated_bytes: int | None = None
+    retained_bytes: int | None = None
+    largest_bytes: int | None = None
+    freed_bytes: int | None = None
+    unfused: tuple[str, ...] = ()
 
     @property
     def counted_flops(self) -> int:

@@ -30,6 +30,7 @@ for part in (model.vision_model, model.qformer, language.encoder, language):
     part.compile(dynamic=False)
 tokens = model.generate(**inputs, cache_implementation="static", disable_compile=True)
 """,
+    torch="torch.compile of each part of the model",
     predict=predict,
     aliases=(("optimization", "compile"),),
     goes_with=("cudagraphs", "flash", "tf32", "tuned"),

@@ -45,6 +45,7 @@ for part in (model.vision_model, model.qformer, model.language_model.encoder):
 graphs = CompileConfig(mode="reduce-overhead", dynamic=False)
 tokens = model.generate(**inputs, cache_implementation="static", compile_config=graphs)
 """,
+    torch='torch.compile with mode="reduce-overhead", or torch.cuda.CUDAGraph',
     predict=predict,
     aliases=(("optimization", "cudagraphs"),),
     includes=("compile",),

@@ -26,6 +26,7 @@ flash = "flash_attention_2"
 model.set_attn_implementation({"vision_config": flash, "qformer_config": flash})
 tokens = model.generate(**inputs)
 """,
+    torch='attn_implementation="flash_attention_2" where the part of the model takes it',
     predict=predict,
     # The first can stand beside a compiled run; the second leaves --attention to the other parts.
     aliases=(("attention", "flash"), ("optimization", "flash")),

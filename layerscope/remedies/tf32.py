@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from layerscope.core.remedy import Remedy
@@ -36,14 +37,15 @@ def predict(evidence: Evidence) -> Saving:
     ):
         return Saving(saved_ns=None, basis="needs the counted FLOPs and bytes of these layers")
     copy = evidence.ceilings.copy_bytes_per_s
-    saved = 0
+    saved: Counter[str] = Counter()
     for row in rows:
         if row.flops_self:
             busy = device_ns(row) or 0
             memory_ns = (row.bytes_self or 0) / copy * 1e9
-            saved += max(0, busy - round(max(memory_ns, busy * now / then)))
+            saved[row.phase] += max(0, busy - round(max(memory_ns, busy * now / then)))
     return Saving(
-        saved_ns=saved,
+        saved_ns=saved.total(),
+        by_phase=dict(saved),
         whole_ns=evidence.whole_ns,
         of=evidence.time_of,
         by_ceilings=True,
@@ -71,6 +73,7 @@ REMEDY = Remedy(
 torch.set_float32_matmul_precision("high")
 tokens = model.generate(**inputs)
 """,
+    torch='torch.set_float32_matmul_precision("high")',
     predict=predict,
     aliases=(("fp32_matmul", "high"),),
     goes_with=("compile", "cudagraphs", "flash", "tuned"),

@@ -50,6 +50,7 @@ REMEDY = Remedy(
 model.language_model.compile(options={"coordinate_descent_tuning": True}, dynamic=False)
 tokens = model.generate(**inputs, cache_implementation="static", disable_compile=True)
 """,
+    torch='torch.compile with options={"coordinate_descent_tuning": True}',
     predict=predict,
     aliases=(("coordinate_descent_tuning", True),),
     needs=("compile",),

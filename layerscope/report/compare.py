@@ -16,6 +16,7 @@ from layerscope.differences.noise import CONFIDENCE
 from layerscope.records.comparison import (
     SCHEMA_VERSION,
     Comparison,
+    EnergyChange,
     LayerChange,
     LayerComparison,
     MetricChange,
@@ -74,6 +75,8 @@ def render_comparison(
         page.line()
         for line in _layer_lines(comparison.layers):
             page.line(line)
+    if comparison.energy:
+        page.grid(_energy_grid(comparison.energy, top))
     page.line()
     for line in _limits(comparison):
         page.line(line)
@@ -97,6 +100,8 @@ def comparison_markdown(
         parts.append(_markdown(_phase_grid(comparison.layers)))
         parts.append(_markdown(_layer_grid(comparison.layers, top, per_block=per_block)))
         parts += [escape(line) for line in _layer_lines(comparison.layers)]
+    if comparison.energy:
+        parts.append(_markdown(_energy_grid(comparison.energy, top)))
     parts += [escape(line) for line in _limits(comparison)]
     parts += [escape(f"--fail-on {outcome.sentence}") for outcome in outcomes]
     return "\n\n".join(parts) + "\n"
@@ -208,6 +213,41 @@ def _layer_grid(layers: LayerComparison, top: int, *, per_block: bool) -> Grid:
         footer=footer,
         text=frozenset({"phase", "module", "status"}),
         spare=("module", "status"),
+    )
+
+
+def _energy_grid(energy: Sequence[EnergyChange], top: int) -> Grid:
+    hidden = energy[top:]
+    more = f"{len(hidden):,} more unit{'' if len(hidden) == 1 else 's'}"
+    return Grid(
+        title="joules of replayed units, largest change above idle first",
+        header=(
+            *(
+                "unit",
+                "base above idle",
+                "other",
+                "change",
+                "+-",
+                "base at equal wall time",
+                "other",
+            ),
+            "verdict",
+        ),
+        rows=tuple(
+            (
+                item.unit,
+                f"{item.base_above_idle_j:.4f}",
+                f"{item.other_above_idle_j:.4f}",
+                f"{item.change_j:+.4f}",
+                f"{item.half_j:.4f}",
+                f"{item.base_equal_wall_j:.4f}",
+                f"{item.other_equal_wall_j:.4f}",
+                "differs" if item.told_apart else "cannot be told apart",
+            )
+            for item in energy[:top]
+        ),
+        footer=(more, *[""] * 7) if hidden else None,
+        text=frozenset({"verdict"}),
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from layerscope.core.files import read_json, write_json
-from layerscope.core.units import ms_grouped, ms_two, percent_two
-from layerscope.records.finding import Finding, NotJudged, Saving
+from layerscope.core.units import ms, ms_grouped, ms_two, percent_two, significant
+from layerscope.records.finding import Finding, NotJudged, Saving, Worth
 from layerscope.report.page import Page
 
 # History of the format:
@@ -63,7 +63,7 @@ def render_findings(
 
 
 def saving_text(saving: Saving) -> str:
-    """An estimate in words with its basis, or why there is none."""
+    """An estimate in words, in each currency that is known, with its basis, or why there is none."""
     if saving.saved_ns is None:
         return f"saving not estimated: {saving.basis}"
     most = "at most " if saving.at_most else "about "
@@ -73,4 +73,24 @@ def saving_text(saving: Saving) -> str:
     if saving.share is not None:
         part = percent_two(saving.share) if saving.by_ceilings else f"{100 * saving.share:.1f} %"
         share = f" ({part} of {saving.of})"
-    return f"could save {most}{saved}{share}: {saving.basis}"
+    worth = f"; {_worth_text(saving.worth)}" if saving.worth is not None else ""
+    return f"could save {most}{saved}{share}{worth}: {saving.basis}"
+
+
+def _worth_text(worth: Worth) -> str:
+    """Latency now, latency once the host no longer limits, joules: each of its own base."""
+    told = []
+    if worth.now_ns is not None and worth.latency_ns:
+        told.append(f"latency now {_of(worth.now_ns, worth.latency_ns)}")
+    if worth.later_ns is not None and worth.device_ns:
+        told.append(f"once the host no longer limits {_of(worth.later_ns, worth.device_ns)}")
+    if worth.joules is not None and worth.whole_j:
+        of = f"{significant(worth.whole_j, 3)} J ({percent_two(worth.joules / worth.whole_j)})"
+        told.append(f"{significant(worth.joules, 2)} of {of}")
+    if worth.reason:
+        told.append(f"not in every currency, {worth.reason}")
+    return ", ".join(told)
+
+
+def _of(part_ns: int, whole_ns: int) -> str:
+    return f"{ms_two(part_ns)} of {ms(whole_ns)} ({percent_two(part_ns / whole_ns)})"

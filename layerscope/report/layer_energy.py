@@ -50,6 +50,10 @@ _COLUMNS: tuple[tuple[str, Callable[[UnitEnergy, LayerEnergy], _Cell]], ...] = (
     ("sm_clock_mhz", lambda u, _: u.sm_clock_mhz),
     ("throttled", lambda u, _: "; ".join(u.throttled)),
     ("reason", lambda u, _: u.reason),
+    ("above_idle_j", lambda u, _: u.above_idle_j),
+    ("above_idle_half_j", lambda u, _: u.above_idle_half_j),
+    ("idle_j", lambda u, _: u.idle_j),
+    ("idle_half_j", lambda u, _: u.idle_half_j),
 )
 
 

@@ -13,6 +13,7 @@ from layerscope.report.ceilings import ceilings_notes, ceilings_text
 from layerscope.report.page import Grid
 from layerscope.stats.latency import full_batches
 from layerscope.work.floor import Floor, as_dtype, floor_of
+from layerscope.work.mfu import Mfu, mfu_of
 from layerscope.work.rates import rates_of
 from layerscope.work.roofline import PhaseUse, phase_use
 
@@ -21,12 +22,17 @@ _HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class Use:
-    """Use of the device by phase, and the floor of the run: as it ran, and in one half dtype."""
+    """Use of the device by phase, and the floor of the run: as it ran, and in one half dtype.
+
+    Attributes:
+        mfu: of a full batch, see `work.mfu`.
+    """
 
     on_device: bool
     phases: tuple[PhaseUse, ...]
     floor: Floor
     uniform: Floor | None
+    mfu: Mfu
 
 
 def use_of(account: Account, work: CountedWork, record: RunRecord) -> Use | None:
@@ -40,7 +46,16 @@ def use_of(account: Account, work: CountedWork, record: RunRecord) -> Use | None
     half = _HALF_DTYPES.get(record.config.dtype) if record.config is not None else None
     uniform = floor_of(as_dtype(work.parts, half, 2), rates) if half else None
     on_device = account.table.whole.device_sum_ns is not None
-    return Use(on_device, phase_use(account.table.rows, work, rates, floor), floor, uniform)
+    phases = phase_use(account.table.rows, work, rates, floor)
+    return Use(on_device, phases, floor, uniform, _mfu(work, record))
+
+
+def _mfu(work: CountedWork, record: RunRecord) -> Mfu:
+    """Of a full batch at its median latency."""
+    assert record.ceilings is not None
+    full = full_batches(record)
+    wall = median(s.generate_ns for s in full) if full else None
+    return mfu_of(work, record.ceilings, wall, record.how.fp32_matmul)
 
 
 def use_grid(use: Use) -> Grid:
@@ -51,7 +66,7 @@ def use_grid(use: Use) -> Grid:
             "phase",
             "device us" if use.on_device else "operator us",
             "TFLOP/s",
-            "MFU",
+            "of matmul rate",
             "GB/s",
             "of copy rate",
             "floor of time",
@@ -61,7 +76,7 @@ def use_grid(use: Use) -> Grid:
                 phase.phase,
                 f"{phase.device_ns / 1e3:,.3f}",
                 _number(phase.tflops_per_s, "{:,.2f}"),
-                _share(phase.mfu),
+                _share(phase.of_matmul_rate),
                 _number(phase.gb_per_s, "{:,.1f}"),
                 _share(phase.traffic_use),
                 _share(phase.floor_use),
@@ -75,6 +90,7 @@ def floor_lines(use: Use, record: RunRecord) -> Iterator[tuple[str, str]]:
     """(label, text): the ceilings, the floor and the distance to it."""
     assert record.ceilings is not None
     yield "ceilings", ceilings_text(record.ceilings)
+    yield "MFU", _mfu_text(use.mfu)
     for text in ceilings_notes(record.ceilings):
         yield "", text
     for phase in use.phases:
@@ -103,12 +119,14 @@ def use_json(use: Use, record: RunRecord) -> dict[str, Any]:
     """The same for programs; what is absent is null, its reason beside it."""
     floor_ms = None if use.floor.floor_ns is None else use.floor.floor_ns / 1e6
     return {
+        "mfu": use.mfu.share,
+        "mfu_reason": use.mfu.reason or None,
         "floor_ms": floor_ms,
         "floor_reason": use.floor.reason or None,
         "phases": [
             {
                 "phase": phase.phase,
-                "mfu": phase.mfu,
+                "of_matmul_rate": phase.of_matmul_rate,
                 "of_copy_rate": phase.traffic_use,
                 "floor_of_time": phase.floor_use,
                 "reason": phase.reason or None,
@@ -117,6 +135,13 @@ def use_json(use: Use, record: RunRecord) -> dict[str, Any]:
         ],
         "ceilings_notes": list(ceilings_notes(record.ceilings)) if record.ceilings else [],
     }
+
+
+def _mfu_text(mfu: Mfu) -> str:
+    if mfu.share is None:
+        return f"absent: {mfu.reason}"
+    rate = f"the maker's rate of {mfu.dtype}"
+    return f"{percent_two(mfu.share)}: the batch's FLOPs at {rate}, over its latency"
 
 
 def _why(phase: PhaseUse, ceilings: Ceilings) -> str:

@@ -13,7 +13,7 @@ from layerscope.core.files import (
     SWEEP_TABLE_FILE,
 )
 from layerscope.published.model import PUBLISHED_MODEL
-from layerscope.published.reference import Verdict
+from layerscope.published.reference import VERDICTS
 from layerscope.records.run_record import Environment
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
@@ -21,8 +21,6 @@ from layerscope.report.sweep.markdown import grid_markdown
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.reproduce.checks import CellCheck
 from layerscope.reproduce.pins import Pins, pinned_words
-
-_VERDICTS: tuple[Verdict, ...] = ("agrees", "differs", "not comparable")
 
 
 def reproduction_page(
@@ -80,10 +78,10 @@ def state_grid(sweeps: Mapping[str, SentSweep]) -> Grid:
             (
                 name,
                 f"{len(sweep.measured)} of {len(sweep.rows)}",
-                *(str(counts[verdict]) for verdict in _VERDICTS),
+                *(str(counts[verdict]) for verdict in VERDICTS),
             )
         )
-    return Grid(title="tables", header=("table", "cells measured", *_VERDICTS), rows=tuple(rows))
+    return Grid(title="tables", header=("table", "cells measured", *VERDICTS), rows=tuple(rows))
 
 
 def check_grid(checks: Sequence[CellCheck]) -> Grid:

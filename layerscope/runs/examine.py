@@ -17,7 +17,7 @@ from layerscope.records import Account, Ceilings, CountedWork, ModuleRecord, Run
 from layerscope.records.heavy import HeavyCount, differences
 from layerscope.records.provenance import Provenance
 from layerscope.records.run_record import CaptureRecord
-from layerscope.timeline.idle import Idle, idle_of
+from layerscope.timeline.idle import Idle, idle_of, waits_of
 from layerscope.trace.columns import read_trace
 from layerscope.work.enrich import with_counted_work
 
@@ -107,12 +107,13 @@ def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Exami
         compiled=beside.compiled,
         counted=beside.work.calls if beside.work is not None else None,
     )
+    idle = idle_of(workings, found.table)
     ceilings = beside.ceilings
     failures: tuple[str, ...] = ()
     if beside.work is not None:
         try:
             enriched = with_counted_work(
-                found, beside.work, ceilings, beside.fp32_matmul, beside.compiled
+                found, beside.work, ceilings, beside.fp32_matmul, beside.compiled, waits_of(idle)
             )
             found, ceilings = enriched.account, enriched.ceilings
         except AccountingError as error:
@@ -120,7 +121,7 @@ def examine(workings: Workings, source: Path, beside: Beside = NOTHING) -> Exami
         failures += _other_layers(workings, beside.work)
     elif workings.compiled is not None and (beside.captured is not None or not beside.modules):
         found = with_heavy_count(found, workings, _eager(beside.captured))
-    return Examined(workings, found, idle_of(workings, found.table), failures, ceilings)
+    return Examined(workings, found, idle, failures, ceilings)
 
 
 def _eager(captured: CaptureRecord | None) -> HeavyCount | None:

@@ -16,6 +16,8 @@ from layerscope.account.ranks import Rank, named, rank_sum
 from layerscope.core.errors import DataError, UsageError
 from layerscope.core.files import (
     FINDINGS_FILE,
+    KINDS_FILE,
+    LAYER_ENERGY_FILE,
     LAYERS_FILE,
     REPLAY_FILE,
     RUN_FILE,
@@ -25,9 +27,12 @@ from layerscope.core.files import (
 )
 from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
+from layerscope.records.kinds import KindTimes
 from layerscope.records.provenance import load_provenance
+from layerscope.report.energy_repeats import read_units
+from layerscope.report.kind_times import read_kinds_csv
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
-from layerscope.runs.judge import findings_of, read_findings
+from layerscope.runs.judge import findings_of, judged_again, read_findings
 from layerscope.runs.place import Place, find_run
 from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
@@ -36,6 +41,7 @@ from layerscope.stats.beside_batch import BesideBatch, beside_batch
 if TYPE_CHECKING:
     from layerscope.account.workings import Workings
     from layerscope.joules.layer_energy import LayerEnergy
+    from layerscope.joules.repeats import Repeat
     from layerscope.timeline.idle import Idle
 
 PathOrText = str | Path
@@ -120,6 +126,18 @@ class Run:
             return None
         return read_json_if_there(self.folder / WORK_FILE, CountedWork, "a count of work")
 
+    @cached_property
+    def kinds(self) -> tuple[KindTimes, ...]:
+        """Own time by kind of layer in each traced batch; empty where the run wrote none."""
+        path = self.folder / KINDS_FILE if self.folder is not None else None
+        return read_kinds_csv(path) if path is not None and path.exists() else ()
+
+    @cached_property
+    def energy_by_unit(self) -> dict[str, Repeat]:
+        """Joules above idle of the replayed units, as they were written; empty where there are none."""
+        path = self.folder / LAYER_ENERGY_FILE if self.folder is not None else None
+        return read_units(path) if path is not None and path.exists() else {}
+
     @property
     def has_account(self) -> bool:
         """Whether there is anything to account for: a trace, or the table that was made of it."""
@@ -182,14 +200,21 @@ class Run:
 
     @cached_property
     def findings(self) -> Findings | None:
-        """What is seen and what could not be judged; as written where the trace is gone.
+        """What is seen and what could not be judged; without the trace by the tables.
 
         None where nothing was judged.
         """
         if self.place.traces:
-            return findings_of(self.account, self.idle, self.record, self.layer_energy)
+            return findings_of(self.account, self.idle, self.record, self.layer_energy, self.work)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
-        return read_findings(path) if path is not None and path.exists() else None
+        if path is None or not path.exists():
+            return None
+        written = read_findings(path)
+        return (
+            judged_again(self.account, self.record, written, self.work)
+            if self.has_account
+            else written
+        )
 
     @cached_property
     def beside_batch(self) -> tuple[BesideBatch, ...]:

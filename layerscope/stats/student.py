@@ -1,6 +1,10 @@
-"""Student's t: degrees of freedom in, the 97.5th percentile out."""
+"""Student's t: degrees of freedom in, its percentiles out."""
 
 from __future__ import annotations
+
+from math import sqrt
+
+from layerscope.stats.beta import beta_quantile
 
 # For 1 to 30 degrees of freedom.
 _T_975 = (
@@ -16,3 +20,12 @@ def t_975(freedom: int) -> float:
         return _T_975[freedom - 1]
     z = 1.959964
     return z + (z**3 + z) / (4 * freedom)
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """A quantile above the median of Student's t.
+
+    freedom / (freedom + t^2) is of the beta distribution with freedom / 2 and 1 / 2.
+    """
+    share = beta_quantile(2 * (1 - probability), freedom / 2, 0.5)
+    return sqrt(freedom * (1 - share) / share)

@@ -1,4 +1,4 @@
-"""Rows of a sweep in; its groups, scaling exponents, Pareto front and the cells that qualify out."""
+"""Rows of a sweep in; its groups, scaling exponents and numbers by name out."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ class Exponent:
     points: int
     exponent: float
     residual: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether a power law describes the points, so that its exponent says something."""
+        return self.residual <= LARGEST_MISS
+
+
+# A fit that misses a point by more than this share of it is no power law.
+LARGEST_MISS = 0.25
 
 
 def exponents(rows: Sequence[SweepRow], axes: Sequence[str]) -> tuple[Exponent, ...]:
@@ -147,58 +156,6 @@ def _groups(line: Sequence[SweepRow]) -> list[str]:
     """Groups that took time in every cell of the line, largest first."""
     common = set.intersection(*({g for g, ns in row.group_ns.items() if ns > 0} for row in line))
     return sorted(common, key=lambda group: -line[-1].group_ns[group])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Front:
-    """Cells that no other cell beats in every objective.
-
-    Attributes:
-        objectives: columns that are minimised.
-        cells: their ids, in plan order.
-        left_out: cell id -> the objective it has no value of.
-        reason: why there is no front; empty when there is one.
-    """
-
-    objectives: tuple[str, ...]
-    cells: tuple[str, ...]
-    left_out: dict[str, str]
-    reason: str = ""
-
-
-def pareto(
-    rows: Sequence[SweepRow], objectives: Sequence[str] = ("wer", "latency_per_sample", "energy")
-) -> Front:
-    """The Pareto front of measured cells under columns that are all minimised.
-
-    An objective that no cell has a value of is dropped, and the reason says so; a front needs two.
-    """
-    measured = [row for row in rows if row.measured]
-    present = [name for name in objectives if any(value(r, name) is not None for r in measured)]
-    missing = [name for name in objectives if name not in present]
-    if len(present) < 2:
-        reason = f"no cell has {' or '.join(missing)}" if missing else "fewer than two objectives"
-        return Front(objectives=tuple(present), cells=(), left_out={}, reason=reason)
-    left_out: dict[str, str] = {}
-    points: dict[str, tuple[float, ...]] = {}
-    for row in measured:
-        values = [value(row, name) for name in present]
-        if None in values:
-            left_out[row.cell] = present[values.index(None)]
-        else:
-            points[row.cell] = tuple(v for v in values if v is not None)
-    front = tuple(
-        cell
-        for cell, point in points.items()
-        if not any(_beats(other, point) for other in points.values())
-    )
-    reason = f"without {', '.join(missing)}, which no cell has" if missing else ""
-    return Front(objectives=tuple(present), cells=front, left_out=left_out, reason=reason)
-
-
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """At least as good everywhere and better somewhere; all minimised."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def value(row: SweepRow, name: str) -> float | None:

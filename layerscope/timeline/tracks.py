@@ -188,18 +188,19 @@ def _wait_tracks(workings: Workings) -> Iterator[Track]:
 
 
 def _waits(workings: Workings, gaps: Gaps, end_ns: int) -> Iterator[Slice]:
-    for event, start, length, launched, late in zip(
+    for event, start, length, launched, host in zip(
         gaps.event.tolist(),
         gaps.start_ns.tolist(),
         gaps.length_ns.tolist(),
         gaps.launched_ns.tolist(),
-        gaps.late.tolist(),
+        gaps.host_ns.tolist(),
         strict=True,
     ):
         if not length:
             continue
         layer, phase = workings.keys[event]
-        reason = "the launch came late" if late else "queued behind other work"
+        # A launch that came a little late before a long wait on the device is not what was waited for.
+        reason = "the launch came late" if 2 * host >= length else "queued behind other work"
         if launched == NONE:
             reason = "no launch record"
         detail: dict[str, str | int] = {"layer": layer, "phase": phase, "reason": reason}

@@ -3,19 +3,6 @@
 import { make } from "./dom.js";
 import * as format from "./format.js";
 
-/* Whether a row is among those that this place of a finding names: `*` stands for a number. */
-export function restsOn(place, row) {
-  if (!place.layer && !place.phase && !place.group) return false;
-  if (place.phase && place.phase !== row.phase) return false;
-  if (place.group && place.group !== row.group) return false;
-  return !place.layer || patternOf(place.layer).test(row.layer);
-}
-
-function patternOf(layer) {
-  const escaped = layer.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", "\\d+");
-  return new RegExp(`^${escaped}$`);
-}
-
 /* `chosen` is the id of the finding whose rows are shown now. */
 export function findingList(container, document_, { chosen, onChoose }) {
   const found = (document_ || {}).findings || [];

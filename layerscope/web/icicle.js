@@ -18,9 +18,12 @@
  *   merged    true (where left out): equal blocks are one box, the largest first; false: each by
  *             itself, in the order of execution. A button in the bar goes to and fro.
  *   onSelect(layer or null), onZoom(layer), onSearch(text), onMerge(merged): told of what the user did.
- * returns {update(rows, options), select(layer), zoom(layer), search(text), merge(merged), box(layer),
- *   node(layer), zoomed(), merged(), colourOf(group), destroy()}; a layer may be given by its own name
- *   or by its kind's, and `node` has `layers`, the names of all it stands for. select, zoom and search called here tell nobody.
+ * returns {update(rows, options), select(layer), zoom(layer), search(text), mark(fits), merge(merged),
+ *   box(layer), node(layer), zoomed(), merged(), colourOf(group), destroy()}; a layer may be given by its
+ *   own name or by its kind's, and `node` has `layers`, the names of all it stands for. select, zoom,
+ *   search and mark called here tell nobody. mark(fits) marks the layers with a row for which fits(row)
+ *   holds and returns them, the largest amount of those rows first, as Enter in the search field then
+ *   goes through them.
  *
  * A plain module without imports, so that a page can hold it inline. It touches nothing outside
  * `container`, fetches nothing, styles through properties only (no style attributes, so it works
@@ -526,6 +529,25 @@ export function icicle(container, rows, options = {}) {
     draw();
   }
 
+  function mark(fits) {
+    field.value = "";
+    turn = -1;
+    const hits = [...tree.nodes.values()]
+      .map((node) => ({ node, meant: node.rows.filter(fits) }))
+      .filter(({ meant }) => meant.length)
+      .map(({ node, meant }) => {
+        const own = meant.map((row) => row.self ?? 0);
+        return { node, amount: measure.additive ? own.reduce((a, b) => a + b, 0) : Math.max(...own) };
+      })
+      .sort((a, b) => b.amount - a.amount);
+    matches = new Set(hits.map(({ node }) => node));
+    const amounts = hits.map(({ amount }) => amount);
+    const whole = measure.additive ? amounts.reduce((a, b) => a + b, 0) : Math.max(0, ...amounts);
+    found.textContent = `${hits.length} marked, ${measure.format(whole)}`;
+    draw();
+    return hits.map(({ node }) => node.layer);
+  }
+
   field.addEventListener("input", () => {
     find(field.value);
     if (options.onSearch) options.onSearch(field.value);
@@ -588,6 +610,7 @@ export function icicle(container, rows, options = {}) {
       field.value = text;
       find(text);
     },
+    mark,
     /* Where a layer is drawn now, in pixels of the window; null while it is not. */
     box: (layer) => {
       const place = canvas.getBoundingClientRect();

@@ -6,11 +6,12 @@ import { decoderSteps, phaseBar, roofline } from "./charts.js";
 import { changeColumns, runColumns } from "./columns.js";
 import { about, declare } from "./declared.js";
 import { download, make, options } from "./dom.js";
-import { findingList, restsOn } from "./findings.js";
+import { findingList } from "./findings.js";
 import * as format from "./format.js";
 import { cautions, headline, place } from "./headline.js";
 import { icicle } from "./icicle.js";
 import { openInPerfetto } from "./perfetto.js";
+import { restsOn } from "./places.js";
 import { sweepView } from "./sweep.js";
 import { table } from "./table.js";
 import { traceView } from "./trace_view.js";
@@ -262,11 +263,12 @@ function pickFinding(finding) {
     chosen.phase = parts.phase.value = "";
     chosen.zoom = null;
     if (tree) tree.zoom(null);
-    const first = run.table.rows.find((row) => finding.rests_on.some((place_) =>
-      place_.layer && restsOn(place_, row)));
-    chosen.layer = first ? first.layer : null;
   }
   draw();
+  if (finding && tree) {
+    const rowsMeant = tree.mark((row) => finding.rests_on.some((place_) => restsOn(place_, row)));
+    select(rowsMeant.length ? rowsMeant[0] : null, "finding");
+  }
 }
 
 function select(layer, from) {

@@ -1,6 +1,6 @@
 /* The report's own part of its module: the tables in #rows in, the icicle with its choices out.
  *
- * `icicle` stands above in the same module. The page works without all of this; what needs it is
+ * `icicle` and `restsOn` stand above in the same module. The page works without all of this; what needs it is
  * hidden until it runs. Data becomes text, never HTML.
  */
 const held = JSON.parse(document.getElementById("rows").textContent);
@@ -109,6 +109,14 @@ if (MEASURES.length) {
       redraw();
     });
   }
+  /* The nearest layer that all of these are in, or that one is; "" for the whole. */
+  const above = (layers) => {
+    if (!layers.length) return "";
+    const paths = layers.map((layer) => layer.split("."));
+    let length = 0;
+    while (paths.every((path) => path.length > length && path[length] === paths[0][length])) length += 1;
+    return paths[0].slice(0, length).join(".");
+  };
   const whole = () => {
     phaseChoice.value = "";
     view.search("");
@@ -122,13 +130,14 @@ if (MEASURES.length) {
     button.hidden = false;
     button.addEventListener("click", () => {
       whole();
-      const { layer, phase } = button.dataset;
-      if (phases.includes(phase)) phaseChoice.value = phase;
+      const places = JSON.parse(button.dataset.places);
+      const meant = new Set(places.map((place) => place.phase));
+      const [phase] = meant;
+      if (meant.size === 1 && phases.includes(phase)) phaseChoice.value = phase;
       redraw();
-      // A pattern stands for all blocks of a stack: show the stack, and mark what is meant.
-      const [stack, part] = layer.split(".*.");
-      if (layer) view.zoom(part ? stack : layer);
-      if (part) view.search(`.${part}`);
+      const layers = view.mark((row) => places.some((place) => restsOn(place, row)));
+      view.zoom(above(layers));
+      if (layers.length) view.select(layers[0]);
       document.getElementById("icicle").scrollIntoView({ block: "center" });
     });
   }

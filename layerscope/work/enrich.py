@@ -10,6 +10,7 @@ from typing import Literal
 from layerscope.account.compiled_regions import folded
 from layerscope.core.errors import AccountingError
 from layerscope.records import Account, Ceilings, CountedWork
+from layerscope.records.waits import Waits
 from layerscope.work.beaten_ceilings import believed, with_rooflines_again
 from layerscope.work.rates import rates_of
 from layerscope.work.roofline import with_roofline, with_work
@@ -29,6 +30,7 @@ def with_counted_work(
     ceilings: Ceilings | None,
     fp32_matmul: Literal["highest", "high"],
     compiled: Sequence[str] = (),
+    waits: Waits | None = None,
 ) -> Enriched:
     """Fill in FLOPs, bytes, memory and, where the ceilings are known, the roofline of each row.
 
@@ -53,7 +55,7 @@ def with_counted_work(
         doubted = believed(ceilings, rows, work, fp32_matmul, _fused_attention(account))
         ceilings, lines = doubted.ceilings, doubted.lines
     if ceilings is not None:
-        rows = with_roofline(rows, work, rates_of(ceilings, fp32_matmul))
+        rows = with_roofline(rows, work, rates_of(ceilings, fp32_matmul), waits)
     table = dataclasses.replace(
         table,
         rows=rows,

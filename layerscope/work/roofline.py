@@ -13,14 +13,10 @@ from dataclasses import dataclass, replace
 
 from layerscope.core.errors import AccountingError
 from layerscope.records.layer_table import LayerRow, parent_of
+from layerscope.records.waits import NO_WAIT, Waited, Waits
 from layerscope.records.work import CountedWork, WorkRow
 from layerscope.work.floor import Floor
 from layerscope.work.rates import Rates
-
-# A layer whose host time exceeds its device time makes the device wait. Below this much host time
-# per device event the host was busy launching; above, it did something else (a synchronisation,
-# Python, a library loading). Eager launches take 5-40 us each, with a profiler on.
-LAUNCH_HOST_NS_PER_EVENT = 100_000
 
 # A share above this is no rounding.
 MOST_SHARE = 1.005
@@ -66,16 +62,21 @@ def with_work(rows: Sequence[LayerRow], work: CountedWork, root: str) -> tuple[L
 
 
 def with_roofline(
-    rows: Sequence[LayerRow], work: CountedWork, rates: Rates
+    rows: Sequence[LayerRow], work: CountedWork, rates: Rates, waits: Waits | None = None
 ) -> tuple[LayerRow, ...]:
     """Fill in intensity, achieved rates, roofline and what bounds the row.
 
+    Without `waits`, as on a run without a device, nothing says which rows the device waited for.
     A row without work or without device time keeps blanks. On a CPU run the operators' own time
     stands for the device's.
     """
     done = {(row.layer, row.phase): row for row in work.rows}
     return tuple(
-        row if row.is_bucket else _row_with_roofline(row, done.get(_key(row)), rates)
+        row
+        if row.is_bucket
+        else _row_with_roofline(
+            row, done.get(_key(row)), rates, (waits or {}).get(_key(row), NO_WAIT)
+        )
         for row in rows
     )
 
@@ -90,26 +91,27 @@ def sum_ns(rows: Iterable[LayerRow]) -> int:
     return sum(device_ns(row) or 0 for row in rows)
 
 
-def bound_of(row: LayerRow, compute_ns: float | None, memory_ns: float) -> str:
+def bound_of(
+    row: LayerRow, compute_ns: float | None, memory_ns: float, waited: Waited = NO_WAIT
+) -> str:
     """What keeps a row from being faster.
 
-    - "launch": the host took longer than the device, and did so by launching: at most
-      `LAUNCH_HOST_NS_PER_EVENT` of host time per device event. On a CPU run: more host time
-      outside operators than inside.
-    - "idle": the host took longer than the device, for something other than launching.
-    - "compute", "memory": the device was the slower one; whichever ceiling takes longer.
+    - "launch": before its events the device stood idle for at least as long as they took, mostly
+      because the host launched them late. On a CPU run: more host time outside operators than inside.
+    - "idle": the device stood idle for as long, but waited for something other than a late launch.
+    - "compute", "memory": the device worked most of the time; whichever ceiling takes longer.
     - "": no device time, or no ceiling to hold it against.
+
+    Host time itself says nothing: a host that runs ahead of the device makes nothing wait.
     """
     busy = device_ns(row)
     if not busy:
         return ""
-    if row.cpu_self_ns is not None:
-        if row.gpu_self_ns is None:
-            if row.cpu_self_ns - busy > busy:
-                return "launch"
-        elif row.cpu_self_ns > busy:
-            per_event = row.cpu_self_ns / max(row.kernels, 1)
-            return "launch" if per_event <= LAUNCH_HOST_NS_PER_EVENT else "idle"
+    if row.gpu_self_ns is None:
+        if row.cpu_self_ns is not None and row.cpu_self_ns - busy > busy:
+            return "launch"
+    elif waited.idle_ns >= busy:
+        return "launch" if 2 * waited.late_ns >= waited.idle_ns else "idle"
     if compute_ns is None or (compute_ns == 0 and memory_ns == 0):
         return ""
     return "compute" if compute_ns >= memory_ns else "memory"
@@ -120,9 +122,9 @@ class PhaseUse:
     """How much of the device one phase used, against its device time.
 
     Attributes:
-        mfu: Σ FLOPs / matmul rate of their dtype, over device time; the share of the reachable
-            arithmetic that was used. None without a rate, without time or with products missing, or
-            where `reason` says.
+        of_matmul_rate: Σ FLOPs / measured matmul rate of their dtype, over device time: the share of
+            the reachable arithmetic that was used while a kernel ran. None without a rate, without
+            time or with products missing, or where `reason` says.
         traffic_use: operator traffic / copy rate over device time; above 1 where L2 served it.
         floor_use: the phase's floor over device time; None without a floor, or where `reason` says.
         reason: why a share above 1, which cannot be, is left out.
@@ -134,7 +136,7 @@ class PhaseUse:
     bytes_moved: int
     tflops_per_s: float | None
     gb_per_s: float | None
-    mfu: float | None
+    of_matmul_rate: float | None
     traffic_use: float | None
     floor_use: float | None
     reason: str = ""
@@ -164,10 +166,12 @@ def _use_of(
     by_row = [rates.compute_ns(row.flops_by_dtype) for row in counted]
     times = [value for value in by_row if value is not None]
     compute_ns = sum(times) if len(times) == len(by_row) and flops is not None else None
-    mfu = compute_ns / time_ns if time_ns and compute_ns is not None else None
+    used = compute_ns / time_ns if time_ns and compute_ns is not None else None
     floor_use = floor_ns / time_ns if time_ns and floor_ns is not None else None
     above = [
-        what for what, share in (("MFU", mfu), ("floor", floor_use)) if share and share > MOST_SHARE
+        what
+        for what, share in (("share of the matmul rate", used), ("floor", floor_use))
+        if share and share > MOST_SHARE
     ]
     return PhaseUse(
         phase=phase,
@@ -176,7 +180,7 @@ def _use_of(
         bytes_moved=moved,
         tflops_per_s=flops / time_ns / 1e3 if time_ns and flops is not None else None,
         gb_per_s=moved / time_ns if time_ns else None,
-        mfu=None if "MFU" in above else mfu,
+        of_matmul_rate=None if "share of the matmul rate" in above else used,
         traffic_use=rates.memory_ns(moved) / time_ns if time_ns else None,
         floor_use=None if "floor" in above else floor_use,
         reason=f"{' and '.join(above)} of {phase} above its time, an error of ours"
@@ -197,10 +201,12 @@ def _row_with_work(row: LayerRow, counted: WorkRow | None, flops_total: int | No
     )
 
 
-def _row_with_roofline(row: LayerRow, counted: WorkRow | None, rates: Rates) -> LayerRow:
+def _row_with_roofline(
+    row: LayerRow, counted: WorkRow | None, rates: Rates, waited: Waited
+) -> LayerRow:
     busy = device_ns(row)
     if counted is None or (counted.flops == 0 and not counted.bytes_self):
-        return replace(row, bound=bound_of(row, None, 0.0))
+        return replace(row, bound=bound_of(row, None, 0.0, waited))
     flops = counted.flops
     compute_ns = None if flops is None else rates.compute_ns(counted.flops_by_dtype)
     memory_ns = rates.memory_ns(counted.bytes_self)
@@ -212,7 +218,7 @@ def _row_with_roofline(row: LayerRow, counted: WorkRow | None, rates: Rates) -> 
         gb_per_s=counted.bytes_self / busy if busy else None,
         roofline_ns=roofline,
         roofline_fraction=roofline / busy if busy and roofline is not None else None,
-        bound=bound_of(row, compute_ns, memory_ns),
+        bound=bound_of(row, compute_ns, memory_ns, waited),
     )
 
 

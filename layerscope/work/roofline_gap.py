@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from layerscope.records.finding import NotJudged, Saving
 from layerscope.records.layer_table import LayerRow
-from layerscope.work.roofline import device_ns, sum_ns
+from layerscope.work.roofline import device_ns
 
 if TYPE_CHECKING:
     from layerscope.findings.evidence import Evidence
@@ -28,8 +29,12 @@ def roofline_of(rows: Sequence[LayerRow]) -> int:
 
 def down_to_roofline(evidence: Evidence, rows: Sequence[LayerRow], basis: str) -> Saving:
     """What these rows take beyond their roofline, of all device time."""
+    by_phase: Counter[str] = Counter()
+    for row in rows:
+        by_phase[row.phase] += (device_ns(row) or 0) - (row.roofline_ns or 0)
     return Saving(
-        saved_ns=sum_ns(rows) - roofline_of(rows),
+        saved_ns=by_phase.total(),
+        by_phase=dict(by_phase),
         whole_ns=evidence.whole_ns,
         of=evidence.time_of,
         by_ceilings=True,

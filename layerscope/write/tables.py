@@ -15,6 +15,7 @@ from layerscope.report.csv import (
     write_operators_csv,
     write_steps_csv,
 )
+from layerscope.report.memory import write_memory_csv
 from layerscope.report.parquet import write_layers_parquet
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
@@ -37,9 +38,9 @@ def write_tables(account: Account, folder: Path) -> dict[str, str]:
 
 
 def write_work(work: CountedWork, folder: Path) -> dict[str, str]:
-    """Write the counted work beside the tables: the account is made again from it."""
+    """Write the counted work beside the tables, from which the account is made again, and its memory."""
     write_json(folder / WORK_FILE, work, indented=False)
-    return {"work": WORK_FILE}
+    return {"work": WORK_FILE, **write_memory_csv(work, folder)}
 
 
 def write_answers(

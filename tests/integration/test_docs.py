@@ -10,9 +10,13 @@ from click.testing import CliRunner
 
 from layerscope.cli.main import cli
 from layerscope.core.columns import COLUMNS, columns_markdown
+from layerscope.records.kinds import KindTimes
+from layerscope.records.work import CountedWork
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
+from layerscope.report.kind_times import write_kinds_csv
 from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
+from layerscope.report.memory import write_memory_csv
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
 
@@ -94,6 +98,13 @@ def section(page: str, heading: str) -> str:
     return str(found)
 
 
+NO_WORK = CountedWork(
+    root="forward", rows=(), parts=(), flops=0, bytes_moved=0, uncounted=(), moved=(), views=0,
+    decoder_steps=0, memory_peak_bytes=None, memory_method="",
+)  # fmt: skip
+A_KIND = KindTimes(kind="a", phase="p", layers=1, calls=1, measure="device", batch_ns=(1, 2, 3))
+
+
 def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     write_kernels_csv((), tmp_path / "kernels.csv")
@@ -102,10 +113,12 @@ def test_every_column_that_is_written_is_explained(tmp_path: Path) -> None:
     write_attention_csv((), tmp_path / "attention.csv")
     write_predictions_csv((), tmp_path, scored=True)
     write_power_csv((), tmp_path)
-    written = {p.name: p.read_text().strip().split(",") for p in tmp_path.glob("*.csv")}
+    write_kinds_csv([A_KIND], tmp_path)
+    write_memory_csv(NO_WORK, tmp_path)
+    written = {p.name: p.read_text().splitlines()[0].split(",") for p in tmp_path.glob("*.csv")}
     written["layer_energy.csv"] = [name for name, _ in LAYER_ENERGY]
     written["layers.csv"] = [column.name for column in COLUMNS]
-    assert len(written) == 8
+    assert len(written) == 10
     for name, columns in written.items():
         rows = [
             line.split("|")[1] for line in section(page, f"`{name}`").splitlines() if "|" in line

@@ -8,6 +8,9 @@ import math
 from functools import cache
 from typing import Any
 
+from layerscope.joules.end_to_end_energy import end_to_end_of
+from layerscope.joules.repeats import Repeated, agreement
+from layerscope.report.energy_repeats import read_repeats
 from layerscope.stats.energy_summary import summarise_energy
 from published.data import RESULTS, Row, document, row, run, table, total
 from published.pages import Page, page
@@ -78,6 +81,7 @@ def the_energy(p: Page) -> None:
     p.says("| {}; {}; {:.0f} | {}; {}; {:.0f} | {} | {} |", *counts, *map(len, replayed[2:]))
     _checks(p)
     _repeats(p)
+    _all_repeats(p)
     _by_group(p, ends[2])
 
 
@@ -184,6 +188,8 @@ def _repeats(p: Page) -> None:
 def _by_group(p: Page, whole: float) -> None:
     file = "b16-groups/layer_energy-1.csv"
     device = total(rows_of(file), "device_us")
+    files = [RESULTS / HERE / "b16-groups" / f"layer_energy-{n}.csv" for n in (1, 2, 3)]
+    unsure = {one.name for one in read_repeats(files) if one.joules_against_time is None}
     groups: dict[tuple[str, str], list[Row]] = {}
     for line in rows_of(file):  # a group of modules called differently often has several units
         groups.setdefault((line["unit"].partition(" (")[0], line["phase"]), []).append(line)
@@ -197,6 +203,8 @@ def _by_group(p: Page, whole: float) -> None:
         power = sum(float(u["replay_w"]) * float(u["device_us"]) for u in units) / busy
         ratio = f"{share / time:.2f}"
         bold = f"**{ratio}**" if abs(share / time - 1) >= 0.135 else ratio
+        if any(unit["unit"] in unsure for unit in units):
+            bold = "repeats disagree"
         p.says(
             start + "{:.2f} ± {:.2f} | {:.1f} % | {:.1f} % | {} | {:.0f} % | {:.0f} |",
             joules,
@@ -226,12 +234,9 @@ def _by_group(p: Page, whole: float) -> None:
         10 * round(power["encoder.ffn"] / 10),
         10 * round(power["encoder.attention"] / 10),
     )
-    for name, phase, words in (
-        ("vision.mlp", "vision", "costs {:.2f} times"),
-        ("encoder.ffn", "encoder", "one of `encoder.ffn` {:.2f} times"),
-    ):
-        (unit,) = groups[name, phase]
-        p.says(words, float(unit["energy_j"]) / whole / (float(unit["device_us"]) / device))
+    (unit,) = groups["encoder.ffn", "encoder"]
+    times = float(unit["energy_j"]) / whole / (float(unit["device_us"]) / device)
+    p.says("A second of `encoder.ffn` costs {:.2f} times", times)
     p.says(
         "of its joules, at {:.0f} W",
         summarise_energy(run("h200/xl-b16-eager").energy, seed=0).idle_w,
@@ -256,3 +261,37 @@ def _at_batch_one(p: Page) -> None:
         "take {:.0f} J a batch where eager takes {:.0f}",
         *(float(modes[name]["j_per_sample"]) for name in ("cudagraphs", "eager")),
     )
+
+
+def _all_repeats(p: Page) -> None:
+    """Every group of the three repeats, with bars that an earlier run fixed."""
+    p.given("at least 1 % of the joules in a run", "on one side of 1")
+    said, bars = [], []
+    for batch in (16, 1):
+        record = run(f"h200/xl-b{batch}-eager")
+        whole = end_to_end_of(record.energy, record.trace, record.latency)
+        assert whole is not None
+        idle_half_w = whole.reach * whole.idle_error_w
+        bars.append(f"{idle_half_w:.2f} W at batch {batch}")
+        folder = RESULTS / HERE / f"b{batch}-groups"
+        files = [folder / f"layer_energy-{number}.csv" for number in (1, 2, 3)]
+        units = read_repeats(files, idle_half_w)
+        p.given(f"| batch {batch} | above idle")
+        for unit in units:
+            if max(one.energy_share for one in unit.runs) >= 0.01:
+                p.says("| {} | {} | {} of {} | {} | {} |", *_repeated(unit))
+        found, scatter = agreement(units), agreement(read_repeats(files))
+        said.append(
+            f"at batch {batch} {found.alike} of {found.pairs} pairs agree above idle, with a median "
+            f"half width of {100 * found.median_half:.1f} %; without idle power's error {scatter.alike}"
+        )
+    p.says("an earlier run of the batch size had it ({})", ", ".join(bars))
+    p.says("Of all 26 units {}; {}.", *said)
+
+
+def _repeated(unit: Repeated) -> tuple[object, ...]:
+    above = ", ".join(f"{one.above_j:.2f} ± {one.above_half_j:.2f}" for one in unit.runs)
+    equal = ", ".join(f"{joules:.2f}" for joules in unit.at_equal_wall_j)
+    ratios = unit.joules_against_time
+    told = ", ".join(f"{ratio:.2f}" for ratio in ratios) if ratios else "repeats disagree"
+    return unit.name, above, unit.pairs_alike, unit.pairs, equal, told

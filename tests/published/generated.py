@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from statistics import mean
 
+from layerscope.report.sweep.grids import NO_POWER_LAW
+from layerscope.stats.sweep_tables import LARGEST_MISS
 from published.data import Row, table
 from published.pages import Page, page
 from published.reference import tables
@@ -150,7 +152,8 @@ def _exponents(p: Page, rows: Sequence[Row], axis: str, layers: str | None) -> N
         mine = [r for r in rows if all(r[k] == v for k, v in fixed.items())]
         points = [(float(r[axis]), _time(r, what.replace("\\", ""), layers)) for r in mine]
         slope, miss = _fit(points)
-        p.says("| {} | {} | {:.2f} | {} | {:.0f}% |", along, what, slope, len(points), 100 * miss)
+        told = f"{slope:.2f}" if miss <= LARGEST_MISS else NO_POWER_LAW
+        p.says("| {} | {} | {} | {} | {:.0f}% |", along, what, told, len(points), 100 * miss)
 
 
 def _time(row: Row, what: str, layers: str | None) -> float:

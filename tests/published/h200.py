@@ -194,6 +194,16 @@ def _findings(p: Page) -> None:
         r"decode is launch-bound: the device is idle ([\d.]+) % of ([\d,]+) ms",
     )
     p.says("decode is launch-bound: idle {} % of its {} ms", idle, span)
+    traced = run(f"h200/{eager}").trace
+    assert traced is not None
+    whole_ms = traced.unprofiled_ns / 1e6
+    p.says(
+        "without the profiler the batch took {:.0f} ms, idle {:.0f} %",
+        whole_ms,
+        100 * (1 - device_ms(eager) / whole_ms),
+    )
+    (by,) = printed("h200/compare-fp32-matmul.txt", r"less device time by (\d+) %")
+    p.says('it says "less device time by {} %"', by)
     p.says(
         "`wo` in fp32 takes {:.1f} ms, {:.0f} % of all",
         wo_ms(eager),

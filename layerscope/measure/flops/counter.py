@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from layerscope.core.vocabulary import ROOT_GENERATE
 from layerscope.core.words import kind_and_first_line
+from layerscope.measure.flops.held_memory import Held, Holdings
 from layerscope.measure.flops.layer_stack import LayerStack
 from layerscope.measure.flops.ledger import WorkLedger
 from layerscope.measure.flops.memory import NoMeter, meter_for
 from layerscope.measure.flops.tensors import tensors_in
+from layerscope.measure.flops.unfused_attention import Reasons, watch_attention
 from layerscope.private.names import require
 from layerscope.private.operators import (
     COUNTED,
@@ -40,9 +42,15 @@ def _decomposes(operator: Any) -> bool:
 
 
 def _mode_over(
-    ledger: WorkLedger, saw: Callable[[Any], None], fault: Callable[[Exception], None] | None = None
+    ledger: WorkLedger,
+    saw: Callable[[Any], None],
+    holdings: Holdings,
+    fault: Callable[[Exception], None] | None = None,
 ) -> Any:
-    """The dispatch mode that runs each operator and books it; `fault` takes what booking raises."""
+    """The dispatch mode that runs each operator and books it, its work and its memory.
+
+    `fault` takes what booking raises.
+    """
     import torch
 
     plain, is_wrapper_class, base = operator_class(), wrapper_test(), dispatch_mode()
@@ -66,10 +74,12 @@ def _mode_over(
                     result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
+            holdings.existed(tensors_in((args, kwargs)))
             result = func(*args, **kwargs)
             try:
                 for tensor in tensors_in(result):
                     saw(tensor)
+                holdings.made(tensors_in(result))
                 ledger.book(func, args, kwargs, result)
             except Exception as error:
                 if fault is None:
@@ -109,7 +119,20 @@ def count_work(
     meter = meter_for(model)
     stack = LayerStack(model, root, meter)
     ledger = WorkLedger(model, stack)
-    with torch.compiler.set_stance("force_eager"), stack.attached(), _mode_over(ledger, meter.saw):
+    tensors = (*model.parameters(), *model.buffers())
+    holdings = Holdings({tensor.device.type for tensor in tensors} or {"cpu"}, stack.held)
+    holdings.existed(tensors)
+    mode = _mode_over(ledger, meter.saw, holdings)
+
+    def attention(reasons: Reasons) -> None:
+        stack.top.unfused.update(dict.fromkeys(reasons))
+
+    with (
+        torch.compiler.set_stance("force_eager"),
+        stack.attached(),
+        watch_attention(attention),
+        mode,
+    ):
         run()
     return _counted(stack, ledger, root, meter.method)
 
@@ -148,7 +171,8 @@ def overhear_work(
         stack = LayerStack(model, root, meter)
         ledger = WorkLedger(model, stack)
         exits.enter_context(stack.attached(faults.append))
-        exits.enter_context(_mode_over(ledger, meter.saw, faults.append))
+        holdings = Holdings((), stack.held)  # of no device: whoever asked did not ask for memory
+        exits.enter_context(_mode_over(ledger, meter.saw, holdings, faults.append))
     except Exception as error:
         exits.close()
         return Overheard(run(), None, kind_and_first_line(error))
@@ -168,10 +192,14 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
     keys = [(frame.layer, places[frame.segment].phase) for frame in stack.done]
     calls: Counter[tuple[str, str]] = Counter()
     peaks: dict[tuple[str, str], int] = {}
+    held: dict[tuple[str, str], Held] = defaultdict(Held)
+    unfused: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for key, frame in zip(keys, stack.done, strict=True):
         # The whole model's own forward runs inside the root and shares its row: one call, not two.
         calls[key] += 1 if frame.layer != root or frame.module is None else 0
         peaks[key] = max(peaks.get(key, 0), frame.memory_peak)
+        held[key].join(frame.held)
+        unfused[key].update(frame.unfused)
     done = ledger.rows_at(places)
     rows = tuple(
         WorkRow(
@@ -185,6 +213,11 @@ def _counted(stack: LayerStack, ledger: WorkLedger, root: str, method: str) -> C
             operators=done[key].operators,
             heavy=dict(done[key].heavy),
             memory_peak_bytes=peaks[key] if method else None,
+            allocated_bytes=held[key].allocated if method else None,
+            retained_bytes=held[key].retained if method else None,
+            largest_bytes=held[key].largest if method else None,
+            freed_bytes=held[key].freed if method else None,
+            unfused=tuple(unfused[key]),
         )
         for key, count in calls.items()
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from layerscope.core.roles import REST, STEP_PHASES, decoders
 from layerscope.core.steps import NONE, Calls, Steps
 from layerscope.core.vocabulary import PHASE_FORWARD, ROOT_FORWARD
 from layerscope.instrument.decoder_steps import DecoderLoop
+from layerscope.measure.flops.held_memory import Held
 from layerscope.models.plain_names import plain_fqn
 from layerscope.models.roles import model_and_wrappers, roles_of
 from layerscope.private.generation import inside_prefill
@@ -36,6 +37,8 @@ class Frame:
         segment: of the run: its calls are of one phase and one step, which are known at the end.
         is_head: whether it is part of the head.
         module: the module object called: the token that its frame is popped by; None: the root.
+        held: memory that it makes and frees itself.
+        unfused: why SDPA, called by it, took no fused kernel, each reason once.
     """
 
     layer: str
@@ -44,6 +47,8 @@ class Frame:
     is_head: bool
     module: Any
     memory_peak: int = 0
+    held: Held = field(default_factory=Held)
+    unfused: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class LayerStack:
     def top(self) -> Frame:
         """The call running now; the root when no module runs."""
         return self.frames[-1]
+
+    def held(self) -> Held | None:
+        """Memory of the call running now; None when nothing runs any more."""
+        return self.frames[-1].held if self.frames else None
 
     @contextmanager
     def attached(self, fault: Callable[[Exception], None] | None = None) -> Iterator[LayerStack]:
@@ -211,8 +220,11 @@ class LayerStack:
         if not any(frame.module is module for frame in self.frames):
             return
         self._mark_memory()
-        while self.frames.pop().module is not module:
-            pass
+        while True:
+            frame = self.frames.pop()
+            frame.held.retained = frame.held.alive
+            if frame.module is module:
+                break
 
     def _mark_memory(self) -> None:
         """Credit the peak since the last mark to every open frame, and start the next stretch."""

@@ -108,9 +108,13 @@ def _activity(sent: SentRun) -> str:
     )
 
 
+# What the page's one module is made of, in this order.
+_INLINE = ("icicle.js", "places.js", "report.js")
+
+
 def _script() -> str:
     """The icicle and what drives it, as one module: it is inline, so it can import nothing."""
-    parts = [(_WEB / name).read_text(encoding="utf-8") for name in ("icicle.js", "report.js")]
+    parts = [(_WEB / name).read_text(encoding="utf-8") for name in _INLINE]
     return "\n".join(parts)
 
 

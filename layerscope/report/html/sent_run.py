@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records import Account, CountedWork, RunRecord
-from layerscope.records.finding import Finding, NotJudged, RestsOn
+from layerscope.records.finding import Finding, NotJudged, narrowest
 from layerscope.report.use import Use, use_of
 
 
@@ -58,11 +59,12 @@ class SentRun:
             return f"{model}, captured"
         return f"{model}, batch {config.batch_size}, {config.image_size} px"
 
-    def place_of(self, finding: Finding) -> RestsOn | None:
-        """The first layer or phase a finding rests on; None where there is nothing to point at."""
+    def places_of(self, finding: Finding) -> str:
+        """All places with rows that a finding rests on, as JSON; "" without any."""
         if self.account is None:
-            return None
-        return next((place for place in finding.rests_on if place.layer or place.phase), None)
+            return ""
+        places = [asdict(place) for place in narrowest(finding.rests_on)]
+        return json.dumps(places) if places else ""
 
     def warnings(self) -> Iterator[str]:
         """What the record and the account warn of, each once."""

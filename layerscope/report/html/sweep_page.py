@@ -26,6 +26,7 @@ from layerscope.report.sweep.markdown import front_text
 from layerscope.report.sweep.sent_sweep import SentSweep
 from layerscope.report.sweep.shares import cells_by_group, cells_by_phase
 from layerscope.report.what_ran import what_ran
+from layerscope.stats.front import known_less, same_data
 from layerscope.stats.sweep_tables import value
 
 # Some mail servers refuse more than 3 MB; the script takes 30 kB of what is left free.
@@ -105,15 +106,46 @@ def _best(sent: SentSweep) -> Iterator[_Best]:
             reason = reason or "no cell has run"
             yield _Best(name=name, value="", of="", reason=reason)
             continue
-        row = min(having, key=lambda row: value(row, number) or 0.0)
-        unit = {"wer": "", "energy": " J"}.get(number, " s")
-        shown = f"{value(row, number):.4g}{unit}"
-        whole = (
-            ""
-            if number != "latency_per_sample"
-            else (f"; {estimate_text(row.latency_s)} s per batch of {row.config.batch_size}")
-        )
-        yield _Best(name=name, value=shown, of=f"{name_of(row, sent.axes)}{whole}", reason="")
+        for same in _by_data(having):
+            yield _best_of(sent, name, number, same, several=len(_by_data(having)) > 1)
+
+
+def _by_data(rows: list[SweepRow]) -> list[list[SweepRow]]:
+    """Cells of one data set each: what is least in one says nothing of another."""
+    found: list[list[SweepRow]] = []
+    for row in rows:
+        for group in found:
+            if same_data(group[0], row):
+                group.append(row)
+                break
+        else:
+            found.append([row])
+    return found
+
+
+def _best_of(
+    sent: SentSweep, name: str, number: str, rows: list[SweepRow], *, several: bool
+) -> _Best:
+    """The least of cells of one data set, with those that it cannot be told apart from."""
+    row = min(rows, key=lambda row: value(row, number) or 0.0)
+    unit = {"wer": "", "energy": " J"}.get(number, " s")
+    shown = f"{value(row, number):.4g}{unit}"
+    whole = ""
+    if number == "latency_per_sample":
+        whole = f"; {estimate_text(row.latency_s)} s per batch of {row.config.batch_size}"
+    like = [other for other in rows if other is not row and not known_less(row, other, number)]
+    if like:
+        names = "; ".join(name_of(other, sent.axes) for other in like[:_ALIKE_NAMED])
+        more = f" and {len(like) - _ALIKE_NAMED} more" if len(like) > _ALIKE_NAMED else ""
+        whole += f"; cannot be told apart from {names}{more}"
+    of_data = f", {row.config.dataset}" if several else ""
+    return _Best(
+        name=f"{name}{of_data}", value=shown, of=f"{name_of(row, sent.axes)}{whole}", reason=""
+    )
+
+
+# Cells as good as the best that are named; of more their number is said.
+_ALIKE_NAMED = 3
 
 
 def _cells(rows: Sequence[SweepRow], sent: SentSweep) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from layerscope.published.reference import Judgement
+from layerscope.published.reference import VERDICTS, Judgement
 from layerscope.records.sweep import Estimate, SweepRow
 from layerscope.report.csv_lines import cell_text, write_csv
 from layerscope.report.markdown import escape
@@ -57,7 +57,7 @@ def beside_markdown(
 ) -> str:
     """The grid, the count of verdicts, and how the published numbers were most likely measured."""
     counts = Counter(item.verdict for item in found)
-    said = ", ".join(f"{counts[v]} {v}" for v in ("agrees", "differs", "not comparable"))
+    said = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
     lines = [f"- {escape(key)}: {escape(text)}" for key, text in inferred.items()]
     return "\n\n".join(
         [

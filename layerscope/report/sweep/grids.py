@@ -47,6 +47,10 @@ def sweep_grid(rows: Sequence[SweepRow], axes: Sequence[str], title: str = "cell
     )
 
 
+# Stands where a fit misses a point by so much that its exponent would say nothing.
+NO_POWER_LAW = "no power law"
+
+
 def exponent_grid(found: Sequence[Exponent], groups: int = 6) -> Grid:
     """Scaling exponents of latency and of the largest groups, per line of cells."""
     lines = []
@@ -59,9 +63,8 @@ def exponent_grid(found: Sequence[Exponent], groups: int = 6) -> Grid:
         shown[item.axis, fixed] = count + 1
         # Two points lie on every line: their fit says nothing of how well a power law holds.
         off = _ABSENT if item.points < 3 else f"{item.residual:.0%}"
-        lines.append(
-            (f"{item.axis} {fixed}".strip(), item.of, f"{item.exponent:.2f}", str(item.points), off)
-        )
+        slope = f"{item.exponent:.2f}" if item.holds else NO_POWER_LAW
+        lines.append((f"{item.axis} {fixed}".strip(), item.of, slope, str(item.points), off))
     return Grid(
         title="scaling exponents: 1 doubles with the axis, 0 does not notice it",
         header=("along", "time of", "exponent", "cells", "largest miss"),

@@ -11,7 +11,8 @@ from layerscope.records.sweep import SweepRow
 from layerscope.report.markdown import escape
 from layerscope.report.page import Grid
 from layerscope.report.sweep.grids import BRACKETS, exponent_grid, name_of, reasons, sweep_grid
-from layerscope.stats.sweep_tables import Exponent, Front
+from layerscope.stats.front import Front
+from layerscope.stats.sweep_tables import Exponent
 
 
 def sweep_markdown(
@@ -46,7 +47,11 @@ def front_text(front: Front, rows: Sequence[SweepRow], axes: Sequence[str]) -> s
         return f"Pareto front: none, {front.reason}."
     names = [name_of(row, axes) for row in rows if row.cell in front.cells]
     aside = f" ({front.reason})" if front.reason else ""
-    return f"Pareto front of {', '.join(front.objectives)}{aside}: {'; '.join(names)}."
+    each = ", of each data set by itself," if len(front.datasets) > 1 else ""
+    return (
+        f"Pareto front of {', '.join(front.objectives)}{each}{aside}: {'; '.join(names)}; what "
+        "intervals do not tell apart stands on it together."
+    )
 
 
 def grid_markdown(grid: Grid) -> str:

@@ -10,7 +10,8 @@ from layerscope.records import LayerRow, RunRecord
 from layerscope.records.finding import Finding
 from layerscope.records.sweep import SweepConfig, SweepRow
 from layerscope.report.html.sent_run import Picture
-from layerscope.stats.sweep_tables import Exponent, Front, sizes_without_effect
+from layerscope.stats.front import Front
+from layerscope.stats.sweep_tables import Exponent, sizes_without_effect
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,7 +232,7 @@ def _around(out: Path) -> tuple[Probe, ...]:
         ),
         Probe(
             name="ceilings",
-            costs="rooflines, MFU and the floor: the first run measures these rates itself, in some "
+            costs="rooflines and the floor: the first run measures these rates itself, in some "
             "seconds",
             look=ceilings.kept_ceilings,
         ),

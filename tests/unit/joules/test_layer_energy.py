@@ -18,6 +18,7 @@ from layerscope.measure.replay.choose import choose_units, spread
 from layerscope.records.energy_record import (
     CounterEdge,
     CounterWindow,
+    DeviceState,
     EnergyBatch,
     EnergyRecord,
     EnergyWindow,
@@ -185,6 +186,73 @@ def test_the_model_on_paper() -> None:
     assert part.ratio == pytest.approx(22 / 22.5)
     assert part.raw_ratio == pytest.approx((22 + 100 * 0.09) / (22.5 + 100 * 0.09))
     assert part.covered == pytest.approx(80 / 90)
+
+
+def test_joules_are_split_into_those_above_idle_and_those_of_the_time() -> None:
+    """Block 0: 12 J above idle, and 100 W over its 60 ms."""
+    block = next(u for u in found(BLOCK_0, BLOCK_1).units if u.name == "tower.layers.0")
+    assert block.above_idle_j == pytest.approx(12)
+    assert block.idle_j == pytest.approx(6)
+    assert block.raw_j == pytest.approx(18)
+
+
+def test_a_layer_carries_the_error_of_the_whole() -> None:
+    """Batches of 40 and 44 J: 42 with a standard error of 2, t of one degree of freedom 12.706."""
+    energy = EnergyRecord(
+        windows=(window(160.0, 0.8, 1, batches=4), window(176.0, 0.8, 1, batches=4))
+    )
+    block = next(u for u in found(BLOCK_0, BLOCK_1, energy=energy).units if u.name[-1] == "0")
+    assert block.half_j == pytest.approx((block.energy_j or 0) * 12.706 * 2 / 42, rel=1e-6)
+    assert block.above_idle_half_j == pytest.approx(0, abs=1e-6)  # replay knows nothing of it
+
+
+def test_a_layer_carries_the_error_of_the_time_and_of_idle_power() -> None:
+    """Batches of 0.2 and 0.3 s, rest at 100 and 110 W: 0.25 ± 0.05 s, 105 ± 5 W, times 12.706."""
+    energy = EnergyRecord(
+        windows=(
+            window(160.0, 0.8, 1, batches=4),
+            window(240.0, 1.2, 1, batches=4, rest_w=110.0),
+        )
+    )
+    block = next(u for u in found(BLOCK_0, BLOCK_1, energy=energy).units if u.name[-1] == "0")
+    whole = found(BLOCK_0, BLOCK_1, energy=energy).end_to_end
+    assert whole is not None
+    assert (whole.wall_error_s, whole.idle_error_w) == (pytest.approx(0.05), pytest.approx(5))
+    # Above idle a pass of 30 ms is wrong by 63.5 W x 30 ms, all windows alike.
+    assert block.above_idle_half_j == pytest.approx(12.706 * 5 * 0.03)
+    of_time = 105 * block.wall_s * 12.706 * 0.05 / 0.25
+    assert block.idle_half_j == pytest.approx(
+        ((12.706 * 5 * block.wall_s) ** 2 + of_time**2) ** 0.5
+    )
+
+
+def doubts(*units: ReplayUnit) -> list[str]:
+    return [note for note in found(*units).notes if "cap" in note or "longer" in note]
+
+
+def test_more_than_the_board_may_draw_is_a_doubt() -> None:
+    """12 J in each of 30 passes: block 0's joules over its 60 ms are 253 W; the board may draw 250."""
+    limited = [
+        replace(w, states=(DeviceState(device="0", time_ns=0, power_limit_w=250.0),))
+        for w in BLOCK_0.windows
+    ]
+    (said,) = doubts(replace(BLOCK_0, windows=tuple(limited)), BLOCK_1)
+    assert said.startswith(
+        "1 unit above the board's cap of 250 W over their part of the run, most tower"
+    )
+    assert "253 W" in said
+    assert doubts(BLOCK_0, BLOCK_1) == []  # nobody said what the board may draw
+
+
+def test_a_replay_slower_than_the_run_is_a_doubt() -> None:
+    """34.5 ms a pass alone, 30 ms of device time in the run: 15 % longer."""
+    slow = unit("tower.layers.0", (window(0.69 * 500, 0.69, 20),) * 2)
+    (said,) = doubts(slow, BLOCK_1)
+    assert said.startswith(
+        "1 unit took over 10% longer replayed than in the run, most tower.layers.0: 15%"
+    )
+    waits = replace(slow, how="plain")
+    assert doubts(waits, BLOCK_1) == []  # it waits for launches in the run, too
 
 
 def test_the_table_s_columns_sum_to_the_whole_and_name_their_source() -> None:

@@ -117,17 +117,29 @@ def test_untrained_weights_keep_the_ratio_and_lose_wer_and_flops() -> None:
 
 def test_random_inputs_of_exact_length_are_named() -> None:
     rows = [
-        xl({"image_size": 224, "seed": s}, latency=0.5, reach=0.1, trained=False, text_length=200,
+        xl({"image_size": 224, "seed": s}, latency=0.5, reach=0.03, trained=False, text_length=200,
            config={"dataset": "synthetic-random"})
         for s in (0, 1)
     ]  # fmt: skip
-    rows.append(xl({"image_size": 336, "seed": 0}, latency=0.5, reach=0.1, trained=False,
+    rows.append(xl({"image_size": 336, "seed": 0}, latency=0.5, reach=0.03, trained=False,
                    text_length=200, config={"dataset": "synthetic-random"}))  # fmt: skip
     link = ReferenceLink(table="image_size", dataset="TextVQA")
     found = judge(rows, ("image_size", "seed"), link, TABLES)
     last = next(i for i in found if i.cell == "image_size=336 seed=0" and i.quantity == "latency")
     assert (last.verdict, last.our_ratio is not None) == ("agrees", True)
     assert last.reason.endswith("and every input is 200 tokens long")
+
+
+@pytest.mark.parametrize(("reach", "verdict"), [(0.03, "agrees"), (0.1, "cannot be told apart")])
+def test_a_wide_interval_agrees_with_nothing(reach: float, verdict: str) -> None:
+    """0.5 ± 0.03 over itself reaches 9 % from 1; ± 0.1 reaches 33 %: 0.75 would be inside, too."""
+    rows = [xl({"image_size": size}, latency=0.5, reach=reach) for size in (224, 336)]
+    found = judge(
+        rows, ("image_size",), ReferenceLink(table="image_size", dataset="TextVQA"), TABLES
+    )
+    (last,) = [i for i in found if i.cell == "image_size=336" and i.quantity == "latency"]
+    assert last.verdict == verdict
+    assert ("reaches more than 10%" in last.reason) == (verdict != "agrees")
 
 
 def test_wer_and_flops_are_judged_as_they_stand() -> None:
@@ -145,7 +157,7 @@ def test_wer_and_flops_are_judged_as_they_stand() -> None:
 
 def test_another_size_than_the_published_model_saw() -> None:
     rows = [
-        xl({"image_size": size}, latency=0.5, reach=0.01, pixels=size, energy=1.0)
+        xl({"image_size": size}, latency=0.5, reach=0.03, pixels=size, energy=1.0)
         for size in (224, 448)
     ]
     found = judged(rows, "image_size", ("image_size",))
@@ -153,7 +165,7 @@ def test_another_size_than_the_published_model_saw() -> None:
 
 
 def test_another_model_is_never_judged_but_stands_beside() -> None:
-    rows = [row({"batch_size": b}, latency=float(b), reach=0.01) for b in (1, 4)]
+    rows = [row({"batch_size": b}, latency=float(b), reach=0.03) for b in (1, 4)]
     found = judged(rows, "batch_size", ("batch_size",))
     assert {item.verdict for item in found.values()} == {"not comparable"}
     assert all("another model" in item.reason for item in found.values())

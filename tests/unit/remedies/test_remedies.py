@@ -139,7 +139,7 @@ def an_account(rows: tuple[LayerRow, ...]) -> Account:
     return Account(table=table, kernels=(), operators=(), steps=(), source="by hand")
 
 
-def test_cuda_graphs_save_at_most_the_waiting_of_the_unprofiled_batch() -> None:
+def test_cuda_graphs_save_about_the_waiting_of_the_unprofiled_batch() -> None:
     """Of 250 ms unprofiled the device works 100: 150 remain, whatever the profiled gaps are."""
     run = Run.open(ROOT / "docs" / "results" / "h200" / "xl-b1-eager")
     assert run.record is not None
@@ -151,7 +151,7 @@ def test_cuda_graphs_save_at_most_the_waiting_of_the_unprofiled_batch() -> None:
     )  # fmt: skip
     saving = predicted("cudagraphs", evidence)
     assert (saving.saved_ns, saving.whole_ns, saving.of) == (150 * MS, 250 * MS, "latency")
-    assert saving.at_most
+    assert not saving.at_most  # its kernels are faster, too
     idle.devices = 2
     assert "on one device" in predicted("cudagraphs", evidence).basis
 

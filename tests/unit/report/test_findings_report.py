@@ -52,7 +52,7 @@ def test_the_screen_says_saving_and_unknowns() -> None:
     assert file.getvalue() == (
         "\nfindings\n"
         "1. decode is launch-bound [bold].\n"
-        "   could save at most 250.000 ms (25.0 % of latency): the gaps of the trace\n"
+        "   could save about 250.000 ms (25.0 % of latency): the gaps of the trace\n"
         "   try: --optimization cudagraphs\n"
         "not judged: recompiles (not counted)\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import strategies as st
 from support.sweep_rows import row
 
 from layerscope.core.errors import UsageError
-from layerscope.records.sweep import SweepRow
+from layerscope.records.sweep import Estimate, SweepRow
+from layerscope.stats.front import known_less, pareto
 from layerscope.stats.sweep_tables import (
     NUMBERS,
     exponents,
     fit,
     layer_keys,
-    pareto,
     sizes_without_effect,
     value,
 )
@@ -119,6 +120,58 @@ def test_an_objective_nobody_has_is_named() -> None:
     nothing = pareto([row({"batch_size": 1}, latency=1.0)])
     assert nothing.cells == ()
     assert "wer or energy" in nothing.reason
+
+
+def test_what_intervals_do_not_tell_apart_stands_on_the_front_together() -> None:
+    """1.0 and 1.1 s with ±0.2: apart by value, not beyond their intervals; 2.0 s is."""
+    rows = [
+        row({"seed": i, "batch_size": 1}, latency=t, energy=1.0, wer=0.5, reach=0.2)
+        for i, t in enumerate((1.0, 1.1, 2.0))
+    ]
+    assert pareto(rows).cells == (rows[0].cell, rows[1].cell)
+    assert known_less(rows[0], rows[2], "latency_per_sample")
+    assert not known_less(rows[0], rows[1], "latency")
+    assert not known_less(rows[2], rows[0], "latency")
+
+
+def test_an_interval_of_a_batch_is_divided_like_its_latency() -> None:
+    """Per sample 0.25 ± 0.05 and 0.34 ± 0.05 overlap at 0.3; per batch 1 and 1.36 ± 0.2 do, too."""
+    one, other = (row({"batch_size": 4}, latency=t, reach=0.2) for t in (1.0, 1.36))
+    assert not known_less(one, other, "latency_per_sample")
+    far = row({"batch_size": 4}, latency=1.5, reach=0.2)
+    assert known_less(one, far, "latency_per_sample")
+
+
+def test_without_intervals_a_difference_must_exceed_the_noise_between_runs() -> None:
+    base, near, far = (
+        replace(row({"batch_size": 1}), latency_s=Estimate(value=t)) for t in (1.0, 1.02, 1.04)
+    )
+    assert not known_less(base, near, "latency")
+    assert known_less(base, far, "latency")
+    counts = [row({"batch_size": 1}, flops=f) for f in (100, 101)]
+    assert known_less(*counts, "flops")  # a count has no noise
+
+
+def test_a_front_never_mixes_data_sets() -> None:
+    """The second is slower, but of other data: nothing beats it."""
+    rows = [
+        row({"dataset": name, "batch_size": 1}, latency=t, energy=1.0, wer=0.1)
+        for name, t in (
+            ("synthetic-coco", 1.0),
+            ("synthetic-textvqa", 9.0),
+            ("synthetic-coco", 2.0),
+        )
+    ]
+    front = pareto(rows)
+    assert front.cells == ("dataset=synthetic-coco batch_size=1", rows[1].cell)
+    assert front.datasets == ("synthetic-coco", "synthetic-textvqa")
+
+
+def test_an_exponent_whose_fit_misses_by_more_than_a_quarter_says_nothing() -> None:
+    straight = [row({"batch_size": b}, latency=1.0 * b) for b in (1, 2, 4)]
+    bent = [row({"batch_size": b}, latency=t) for b, t in ((1, 1.0), (2, 9.0), (4, 4.0))]
+    assert [e.holds for e in exponents(straight, ("batch_size",))] == [True]
+    assert [e.holds for e in exponents(bent, ("batch_size",))] == [False]
 
 
 points = st.lists(st.tuples(*[st.integers(1, 5)] * 3), min_size=1, max_size=12)

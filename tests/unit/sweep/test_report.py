@@ -20,7 +20,8 @@ from layerscope.report.sweep.grids import (
 )
 from layerscope.report.sweep.markdown import sweep_markdown
 from layerscope.runs.sweep_folder import SweepFolder, invalidated
-from layerscope.stats.sweep_tables import exponents, pareto
+from layerscope.stats.front import pareto
+from layerscope.stats.sweep_tables import exponents
 from layerscope.sweep.estimate import batches_of, windows_s
 from layerscope.sweep.estimate import estimate_text as time_text
 

@@ -82,7 +82,7 @@ def test_a_run_held_against_a_poisoned_ceiling_says_so_instead_of_mfu_834() -> N
     assert "float32 raised from 0.00140 TFLOP/s to 0.0110 TFLOP/s" in found.lines[0]
     rates = rates_of(found.ceilings, "highest")
     (use,) = phase_use(rows, work, rates, floor_of(work.parts, rates))
-    assert use.mfu == pytest.approx(1.0)
+    assert use.of_matmul_rate == pytest.approx(1.0)
 
 
 def test_fp32_rows_under_tf32_raise_tf32() -> None:
@@ -263,5 +263,5 @@ def test_a_share_above_one_is_left_out_with_the_reason() -> None:
     work = work_of(*rows)
     rates = rates_of(ceilings(), "highest")
     (use,) = phase_use(rows, work, rates, floor_of((), rates))
-    assert use.mfu is None
-    assert use.reason == "MFU of vision above its time, an error of ours"
+    assert use.of_matmul_rate is None
+    assert use.reason == "share of the matmul rate of vision above its time, an error of ours"

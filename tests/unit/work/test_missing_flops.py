@@ -92,7 +92,12 @@ def test_rates_without_the_flops_are_blank_and_bytes_stay() -> None:
     assert blank.bound == ""
     assert blank.gb_per_s == 0.5
     (use,) = phase_use(rows, WORK, RATES, floor_of(WORK.parts, RATES))
-    assert (use.flops, use.tflops_per_s, use.mfu, use.floor_use) == (None, None, None, None)
+    assert (use.flops, use.tflops_per_s, use.of_matmul_rate, use.floor_use) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_the_floor_says_which_operator_keeps_it_from_being_known() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from layerscope.core.errors import AccountingError
 from layerscope.records.layer_table import LayerRow, LayerTable, Whole
+from layerscope.records.waits import Waited
 from layerscope.records.work import Ceilings, CountedWork, PartWork, WorkRow
 from layerscope.work.floor import as_dtype, floor_of
 from layerscope.work.rates import Rates, rates_of
@@ -145,17 +146,28 @@ def test_rows_without_time_or_rate_keep_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host_ns", "kernels", "bound"),
+    ("idle_ns", "late_ns", "bound"),
     [
-        (1000, 1, "compute"),  # the host is not the slower one
-        (1001, 1, "launch"),
-        (200_000, 2, "launch"),  # 100 us a launch: the limit
-        (200_001, 2, "idle"),
-        (None, 2, "compute"),
+        (0, 0, "compute"),
+        (999, 999, "compute"),  # the device worked longer than it waited
+        (1000, 1000, "launch"),
+        (1000, 500, "launch"),
+        (1000, 499, "idle"),  # mostly for something that had been launched in time
     ],
 )
-def test_bound_by_the_host(host_ns: int | None, kernels: int, bound: str) -> None:
-    assert bound_of(row("a", cpu_self_ns=host_ns, kernels=kernels), 2.0, 1.0) == bound
+def test_bound_by_the_measured_gap(idle_ns: int, late_ns: int, bound: str) -> None:
+    """1,000 ns of work: the host's own time, a tenth or a hundred times of it, says nothing."""
+    waited = Waited(idle_ns=idle_ns, late_ns=late_ns)
+    for host_ns in (100, 100_000, None):
+        assert bound_of(row("a", cpu_self_ns=host_ns), 2.0, 1.0, waited) == bound
+
+
+def test_a_host_that_runs_ahead_bounds_nothing() -> None:
+    """The host takes 5,000 ns a row, the device 1,000; only before `b` had the device run dry."""
+    rows = (row("a", cpu_self_ns=5000), row("b", cpu_self_ns=5000))
+    work = counted(did("a", 50, 1), did("b", 50, 1))
+    waits = {("b", "encoder"): Waited(idle_ns=4000, late_ns=4000)}
+    assert [r.bound for r in with_roofline(rows, work, RATES, waits)] == ["compute", "launch"]
 
 
 def test_bound_on_a_cpu_run_uses_operator_time() -> None:
@@ -225,7 +237,7 @@ def test_phase_use() -> None:
     rows = (row("a"), row("b", phase="decode", gpu_self_ns=200), row("(outside model)"))
     encoder, decode = phase_use(rows, work, RATES, floor_of(work.parts, RATES))
     assert (encoder.phase, encoder.device_ns, encoder.flops) == ("encoder", 1000, 600)
-    assert (encoder.mfu, encoder.traffic_use) == (0.6, 0.2)
+    assert (encoder.of_matmul_rate, encoder.traffic_use) == (0.6, 0.2)
     assert encoder.floor_use == pytest.approx(0.6)
-    assert (decode.mfu, decode.traffic_use, decode.floor_use) == (0.5, 0.5, None)
+    assert (decode.of_matmul_rate, decode.traffic_use, decode.floor_use) == (0.5, 0.5, None)
     assert decode.gb_per_s == 0.25
