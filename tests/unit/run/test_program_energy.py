@@ -6,11 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 from unit.measure.fake_energy import FakeCounter, FakeMachine
 
+from layerscope.differences.headline import headline_changes
 from layerscope.measure.energy.meter import MeterLost
+from layerscope.records import EnergyAbsent, RunRecord, load
 from layerscope.records.program_energy import EnergyReading, ProgramEnergy
+from layerscope.report.end_to_end import end_to_end
+from layerscope.report.html.headline import headlines
+from layerscope.run.program.asked import Asked
 from layerscope.run.program.counters import step_of
+from layerscope.run.program.finish import finish
+from layerscope.run.program.looking import Looking
+from layerscope.run.program.spool import Spool
 from layerscope.run.program.steady import Read, SteadyCalls
 from layerscope.stats.program_energy import CallEnergy, joules_by_part, summarise_program_energy
 
@@ -195,3 +204,79 @@ def test_calls_that_overlap_are_nobody_s() -> None:
         program.machine.advance(0.1, WORK_W)
         program.steady.ends()
     assert "0 calls" in str(program.found().reason)
+
+
+def steady(call_j: float, step_s: float = 0.02) -> ProgramEnergy:
+    """Ten seconds of calls of a second each, which differ by a per mille."""
+    readings = tuple(
+        EnergyReading(
+            time_ns=n * 1_000_000_000,
+            joules=(n * call_j * (1 + 0.001 * (n % 2)),),
+            calls=n,
+            in_calls_ns=n * 1_000_000_000,
+        )
+        for n in range(11)
+    )
+    return ProgramEnergy(
+        sources=("a counter",), stretches=(readings,), calls=10, near=10, others="",
+        counter_step_s=step_s,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """Of a program's call, as `layerscope run` saves it."""
+    spool, out = tmp_path_factory.mktemp("spool"), tmp_path_factory.mktemp("out")
+    asked = Asked(spool=str(spool), step=1)
+    looking = Looking(asked, Spool(asked, 7), lambda _: EnergyAbsent(reason="no counter here"))
+    looking._every.put()
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    try:
+        with torch.no_grad():
+            model(torch.ones(1, 4))
+            model(torch.ones(1, 4))
+    finally:
+        looking.end()
+        looking._every.give_up()
+        looking._classes.put_back()
+    (folder,) = finish(spool, out, "serve.py", 1).folders
+    return load(folder)
+
+
+def with_energy(record: RunRecord, energy: ProgramEnergy) -> RunRecord:
+    assert record.captured is not None
+    assert record.captured.program is not None
+    program = replace(record.captured.program, energy=energy)
+    found = summarise_program_energy(energy)
+    reported = replace(record.report.energy, value=found.joules_per_call, reason=found.reason)
+    return replace(
+        record,
+        captured=replace(record.captured, program=program),
+        report=replace(record.report, energy=reported),
+    )
+
+
+def test_the_reports_of_a_program_show_joules_per_call(record: RunRecord) -> None:
+    assert record.report.energy.reason == "no counter here"
+    assert record.report.flops.reason == "not counted; layerscope run --count counts a later call"
+    assert dict(end_to_end(record)).get("energy") is None
+    shown = with_energy(record, steady(120.0))
+    lines = list(end_to_end(shown))
+    (text,) = (text for label, text in lines if label == "energy")
+    assert text.startswith("120 J/call [119.5, 120.5]")
+    assert "mean 120 W over 10 untraced calls in 10 s" in text
+    assert any("its steps may account for 0.4%" in text for _, text in lines)
+    energy = headlines(shown)[1]
+    assert energy.value == "120 J/call"
+    assert "10 calls; 95 % interval 119" in energy.interval
+
+
+def test_programs_are_compared_by_joules_per_call(record: RunRecord) -> None:
+    base, other = with_energy(record, steady(120.0)), with_energy(record, steady(180.0))
+    change = {c.metric: c for c in headline_changes(base, other)}["energy"]
+    assert change.unit == "J/call"
+    assert change.verdict.startswith("more energy by 50 %")
+    assert change.relative == pytest.approx(0.5, rel=0.01)
+    absent = {c.metric: c for c in headline_changes(base, record)}["energy"]
+    assert absent.absent == "OTHER: no counter here"
+    assert absent.verdict == "not judged"
