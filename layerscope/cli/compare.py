@@ -19,7 +19,10 @@ _TOP = 15
 Form = Literal["screen", "markdown", "json"]
 
 
-@verb("compare")
+@verb(
+    "compare",
+    "layerscope compare traces/BEFORE traces/AFTER --fail-on 'latency>5%'",
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
 @click.option("--anyway", is_flag=True, help="Compare although the environments are unlike.")

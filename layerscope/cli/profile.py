@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from layerscope.cli.options import read_options, run_options
-from layerscope.cli.verb import verb
+from layerscope.cli.verb import under, verb
 
 if TYPE_CHECKING:
     from layerscope.passes.profile import FinishedRun
@@ -16,16 +16,30 @@ if TYPE_CHECKING:
 Form = Literal["first", "verbose", "quiet", "json"]
 
 
-@verb("profile")
+@verb(
+    "profile",
+    "layerscope profile --model tiny --device cpu --batch 2 --samples 4",
+    "layerscope profile --model Qwen/Qwen2.5-VL-3B-Instruct --batch 4 --optimize tf32",
+)
 @run_options()
-@click.option(
-    "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
+@under(
+    "Output",
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Exit 3 where an optimization fell back without being told to.",
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print all that is known, not only what matters first.",
+    ),
+    click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print a machine-readable summary instead."
+    ),
 )
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print all that is known, not only what matters first."
-)
-@click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
 def command(
     config_file: str | None,
     strict: bool,
@@ -37,9 +51,12 @@ def command(
     """Run a model on batches of samples and account for its time, layer by layer."""
     from layerscope.config.resolve import resolve
     from layerscope.core.errors import UsageError
+    from layerscope.core.words import listed
 
-    if quiet + as_json + verbose > 1:
-        raise UsageError("--quiet, --json and --verbose: choose one.")
+    forms = {"--quiet": quiet, "--json": as_json, "--verbose": verbose}
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"{listed(asked)}: choose one.")
     form: Form = "quiet" if quiet else "json" if as_json else "verbose" if verbose else "first"
     said, where = read_options(config_file, given)
     # Once without torch: a wrong value must not cost the seconds that importing torch takes.

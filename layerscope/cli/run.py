@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from layerscope.cli.verb import HELP_OPTIONS
+from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
     from layerscope.run.program.finish import Finished
 
 
-@click.command(
-    "run",
-    context_settings={"help_option_names": HELP_OPTIONS, "allow_interspersed_args": False},
-)
+@verb("run", "layerscope run -- python chat.py --port 8000", interspersed=False)
 @click.option(
     "--step",
     default=3,

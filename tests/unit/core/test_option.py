@@ -47,7 +47,7 @@ def test_every_field_of_a_run_is_an_option_of_profile() -> None:
     command = cli.get_command(None, "profile")  # type: ignore[attr-defined, arg-type]
     fields = {item.name for item in dataclasses.fields(RunConfig)}
     assert {setting.name for setting in settings_of(RunConfig)} == fields
-    own = {"config_file", "strict", "quiet", "as_json"}
+    own = {"config_file", "strict", "verbose", "quiet", "as_json"}
     assert {parameter.name for parameter in command.params} == fields | own
 
 
