@@ -94,22 +94,15 @@ def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
 
 def _read(path: Path) -> tuple[Subject, Evidence | None]:
     """A run's record and layer table, or a bare trace's table; and what findings rest on."""
-    from layerscope.core.errors import DataError
-    from layerscope.differences import Subject
     from layerscope.findings import Evidence
+    from layerscope.runs.diff import subject_of
     from layerscope.runs.run import Run
 
     run = Run.open(path)
-    record = run.written
-    if record is None:
-        return Subject(name=str(path), table=run.account.table), None
-    try:
-        account = run.account
-    except DataError as problem:
-        # The headline can be compared without layers; that they are missing is said.
-        return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
-    subject = Subject(name=str(path), record=record, table=account.table)
-    return subject, Evidence(account=account, record=record)
+    subject = subject_of(run, str(path))
+    if subject.record is None or subject.table is None:
+        return subject, None
+    return subject, Evidence(account=run.account, record=subject.record)
 
 
 def _refuse_unlike(comparison: Comparison) -> None:
