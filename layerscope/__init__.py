@@ -6,11 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "Sweep", "__version__", "capture", "count_flops", "open_run", "watch_compile"]
+__all__ = [
+    "Run", "Sweep", "__version__", "capture", "count_flops", "diff", "open_run", "watch_compile",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from layerscope.measure.flops.by_module import count_flops
     from layerscope.run.capture import capture, watch_compile
+    from layerscope.runs.diff import diff
     from layerscope.runs.run import Run, open_run
     from layerscope.runs.sweep import Sweep
 
@@ -20,6 +23,7 @@ _HOMES = {
     "Sweep": "layerscope.runs.sweep",
     "capture": "layerscope.run.capture",
     "count_flops": "layerscope.measure.flops.by_module",
+    "diff": "layerscope.runs.diff",
     "open_run": "layerscope.runs.run",
     "watch_compile": "layerscope.run.capture",
 }

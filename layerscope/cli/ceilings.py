@@ -9,7 +9,10 @@ import click
 from layerscope.cli.verb import verb
 
 
-@verb("ceilings")
+@verb(
+    "ceilings",
+    "layerscope ceilings --device cpu --json",
+)
 @click.option("--remeasure", is_flag=True, help="Measure now, although ceilings are kept.")
 @click.option(
     "--export",

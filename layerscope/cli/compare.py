@@ -19,7 +19,10 @@ _TOP = 15
 Form = Literal["screen", "markdown", "json"]
 
 
-@verb("compare")
+@verb(
+    "compare",
+    "layerscope compare traces/BEFORE traces/AFTER --fail-on 'latency>5%'",
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
 @click.option("--anyway", is_flag=True, help="Compare although the environments are unlike.")
@@ -91,30 +94,15 @@ def _show_scaling(base: Evidence | None, other: Evidence | None) -> None:
 
 def _read(path: Path) -> tuple[Subject, Evidence | None]:
     """A run's record and layer table, or a bare trace's table; and what findings rest on."""
-    from layerscope.core.errors import DataError
-    from layerscope.differences import Subject
     from layerscope.findings import Evidence
-    from layerscope.records.kinds import device_sums
+    from layerscope.runs.diff import subject_of
     from layerscope.runs.run import Run
 
     run = Run.open(path)
-    record = run.written
-    if record is None:
-        return Subject(name=str(path), table=run.account.table), None
-    try:
-        account = run.account
-    except DataError as problem:
-        # The headline can be compared without layers; that they are missing is said.
-        return Subject(name=str(path), record=record, table=None, table_absent=str(problem)), None
-    traced = device_sums(run.kinds)
-    subject = Subject(
-        name=str(path),
-        record=record,
-        table=account.table,
-        traced_ns=traced,
-        energy=run.energy_by_unit,
-    )
-    return subject, Evidence(account=account, record=record)
+    subject = subject_of(run, str(path))
+    if subject.record is None or subject.table is None:
+        return subject, None
+    return subject, Evidence(account=run.account, record=subject.record)
 
 
 def _refuse_unlike(comparison: Comparison) -> None:

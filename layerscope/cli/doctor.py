@@ -11,7 +11,10 @@ from layerscope.cli.verb import verb
 _CANNOT_PROFILE = 3  # an environment problem, as EnvironmentProblem.exit_code
 
 
-@verb("doctor")
+@verb(
+    "doctor",
+    "layerscope doctor --out /data/traces",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the checks for programs instead.")
 @click.option(
     "--out",

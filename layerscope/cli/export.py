@@ -9,7 +9,10 @@ import click
 from layerscope.cli.verb import verb
 
 
-@verb("export")
+@verb(
+    "export",
+    "layerscope export traces/RUN --perfetto",
+)
 @click.argument("run_or_trace", type=click.Path(path_type=Path))
 @click.option(
     "--tb-profiler",

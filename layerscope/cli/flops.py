@@ -18,7 +18,10 @@ _FIELDS = (
 _HELPS = {"batch_size": "Samples in the one batch that runs. Default: 1."}
 
 
-@verb("flops")
+@verb(
+    "flops",
+    "layerscope flops --model tiny --device cpu",
+)
 @run_options(_FIELDS, _HELPS)
 @click.option("--no-fvcore", is_flag=True, help="Leave out fvcore, which traces every part.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for programs instead.")

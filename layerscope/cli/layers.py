@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from layerscope.cli.verb import verb
+from layerscope.cli.verb import under, verb
 
 if TYPE_CHECKING:
     from layerscope.report.console import Form
@@ -15,20 +15,33 @@ if TYPE_CHECKING:
     from layerscope.runs.run import Run
 
 
-@verb("layers")
-@click.argument("run_or_trace", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--phase", help="Only this phase: vision, encoder, prefill, decode, …")
-@click.option("--group", is_flag=True, help="Sums by group instead of layers.")
-@click.option("--depth", type=click.IntRange(min=0), help="Only layers this far below the root.")
-@click.option("--sort", help="A column of layers.csv; largest first. Default: self time.")
-@click.option(
-    "--per-block", is_flag=True, help="Each layer by itself instead of equal blocks as one."
+@verb(
+    "layers",
+    "layerscope layers traces/RUN --phase decode --top 10",
+    "layerscope layers traces/RUN --tree --depth 4",
+    "layerscope layers trace.json.gz --per-block --sort cpu_self_us",
 )
-@click.option("--tree", is_flag=True, help="As a tree, with what each branch takes in all.")
-@click.option("--top", type=click.IntRange(min=1), help="At most this many rows.")
-@click.option("--device", help="Only the events of this device: 0, 1, …")
-@click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here."
+@click.argument("run_or_trace", nargs=-1, required=True, type=click.Path(path_type=Path))
+@under(
+    "What is shown",
+    click.option("--phase", help="Only this phase: vision, encoder, prefill, decode, …"),
+    click.option(
+        "--depth", type=click.IntRange(min=0), help="Only layers this far below the root."
+    ),
+    click.option("--top", type=click.IntRange(min=1), help="At most this many rows."),
+    click.option("--sort", help="A column of layers.csv; largest first. Default: self time."),
+    click.option("--device", help="Only the events of this device: 0, 1, …"),
+)
+@under(
+    "How it is shown",
+    click.option(
+        "--per-block", is_flag=True, help="Each layer by itself instead of equal blocks as one."
+    ),
+    click.option("--tree", is_flag=True, help="As a tree, with what each branch takes in all."),
+    click.option("--group", is_flag=True, help="Sums by group instead of layers."),
+    click.option(
+        "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write layers.csv here."
+    ),
 )
 def command(
     run_or_trace: tuple[Path, ...],

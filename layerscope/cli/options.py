@@ -11,8 +11,12 @@ from typing import Any
 
 import click
 
+from layerscope.cli.verb import under
 from layerscope.core.option import Setting, settings_of
 from layerscope.core.run_config import RunConfig
+
+_CONFIG = "YAML file with any of these, or the name of a shipped one."
+_WITH_CONFIG = "Model"
 
 
 def run_options(
@@ -31,12 +35,20 @@ def run_options(
     if unknown:
         raise ValueError(f"no option for {', '.join(sorted(unknown))}")
     shown = sorted((settings[name] for name in settings if name in wanted), key=_place)
+    order = list(dict.fromkeys(setting.option.group for setting in settings.values()))
+    shown.sort(key=lambda setting: order.index(setting.option.group))
 
     def decorate(command: Any) -> Any:
-        for setting in reversed(shown):
-            command = _option(setting, said.get(setting.name, setting.help))(command)
-        config_help = "YAML file, or the name of a shipped configuration."
-        return click.option("--config", "config_file", help=config_help)(command)
+        for title in reversed(dict.fromkeys(setting.option.group for setting in shown)):
+            options = [
+                _option(setting, said.get(setting.name, setting.help))
+                for setting in shown
+                if setting.option.group == title
+            ]
+            if title == _WITH_CONFIG:
+                options.insert(0, click.option("--config", "config_file", help=_CONFIG))
+            command = under(title, *options)(command)
+        return command
 
     return decorate
 

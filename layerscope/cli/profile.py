@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from layerscope.cli.options import read_options, run_options
-from layerscope.cli.verb import verb
+from layerscope.cli.verb import under, verb
 
 if TYPE_CHECKING:
     from layerscope.config.resolve import Resolved
@@ -27,23 +27,40 @@ class _Asked:
     quick_run: Path | None = None
 
 
-@verb("profile")
+@verb(
+    "profile",
+    "layerscope profile --model tiny --device cpu --batch 2 --samples 4",
+    "layerscope profile --model Qwen/Qwen2.5-VL-3B-Instruct --batch 4 --optimize tf32",
+)
 @run_options()
-@click.option(
-    "--strict", is_flag=True, help="Exit 3 where an optimization fell back without being told to."
+@under(
+    "Output",
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Exit 3 where an optimization fell back without being told to.",
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print all that is known, not only what matters first.",
+    ),
+    click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print a machine-readable summary instead."
+    ),
+    click.option("--timings", is_flag=True, help="Print where the command's own time went, too."),
 )
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print all that is known, not only what matters first."
-)
-@click.option("--quiet", is_flag=True, help="Print only the accounting line and the folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary instead.")
-@click.option("--timings", is_flag=True, help="Print where the command's own time went, too.")
-@click.option(
-    "--complete",
-    "quick_run",
-    metavar="RUN",
-    type=click.Path(path_type=Path),
-    help="Measure a run of --quick whole, with its configuration, in its place.",
+@under(
+    "Measuring",
+    click.option(
+        "--complete",
+        "quick_run",
+        metavar="RUN",
+        type=click.Path(path_type=Path),
+        help="Measure a run of --quick whole, with its configuration, in its place.",
+    ),
 )
 def command(
     config_file: str | None,
@@ -72,11 +89,14 @@ def command(
 def _form(given: dict[str, Any]) -> Form:
     """How the result is shown; takes the options that say so out of those of the run."""
     from layerscope.core.errors import UsageError
+    from layerscope.core.words import listed
 
-    verbose, quiet, as_json = (given.pop(name) for name in ("verbose", "quiet", "as_json"))
-    if quiet + as_json + verbose > 1:
-        raise UsageError("--quiet, --json and --verbose: choose one.")
-    return "quiet" if quiet else "json" if as_json else "verbose" if verbose else "first"
+    shown = {"--quiet": "quiet", "--json": "as_json", "--verbose": "verbose"}
+    asked = [name for name, key in shown.items() if given.pop(key)]
+    if len(asked) > 1:
+        raise UsageError(f"{listed(asked)}: choose one.")
+    forms: dict[str, Form] = {"--quiet": "quiet", "--json": "json", "--verbose": "verbose"}
+    return forms[asked[0]] if asked else "first"
 
 
 def _only_to_complete(quick_run: Path, config_file: str | None, given: dict[str, Any]) -> None:

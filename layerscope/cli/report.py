@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
+from layerscope.cli.browser import open_file
 from layerscope.cli.verb import verb
 
 _SCREEN = "-"
 _MOST_BYTES = 3_000_000
 
 
-@verb("report")
+@verb(
+    "report",
+    "layerscope report traces/RUN --html report.html --open",
+    "layerscope report traces/RUN --markdown comment.md",
+)
 @click.argument("run", metavar="RUN_OR_SWEEP", type=click.Path(path_type=Path))
 @click.option(
     "--html",
@@ -29,7 +34,8 @@ _MOST_BYTES = 3_000_000
     help="Markdown for a pull request comment, to FILE or, without one, to the screen. Stands after "
     "RUN_OR_SWEEP.",
 )
-def command(run: Path, html_file: Path | None, markdown_file: str | None) -> None:
+@click.option("--open", "opens", is_flag=True, help="With --html: open the page in the browser.")
+def command(run: Path, html_file: Path | None, markdown_file: str | None, *, opens: bool) -> None:
     """Report on RUN_OR_SWEEP, the folder of a run or of a sweep, from its files alone.
 
     Ends with exit code 5, the report written, if an account does not add up.
@@ -39,6 +45,8 @@ def command(run: Path, html_file: Path | None, markdown_file: str | None) -> Non
 
     if html_file is None and markdown_file is None:
         raise UsageError("nothing to write: give --html FILE, --markdown, or both.")
+    if opens and html_file is None:
+        raise UsageError("--open: give --html FILE, the page to open.")
     _refuse_what_is_neither(run)
     sweep = (run / PLAN_FILE).exists()
     page, comment, failures = (_of_sweep if sweep else _of_run)(
@@ -48,6 +56,8 @@ def command(run: Path, html_file: Path | None, markdown_file: str | None) -> Non
         _write(html_file, page)
         click.echo(f"{html_file}: {len(page.encode()) / 1e6:.2f} MB, one file", err=True)
         _say_large(html_file)
+        if opens:
+            open_file(html_file)
     if markdown_file == _SCREEN:
         click.echo(comment, nl=False)
     elif markdown_file is not None:

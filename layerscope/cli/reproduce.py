@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-@verb("reproduce")
+@verb(
+    "reproduce",
+    "layerscope reproduce --variant tiny --plan-only",
+)
 @click.option(
     "--variant",
     type=click.Choice(["reference", "random", "tiny"]),

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from layerscope.cli.verb import HELP_OPTIONS
+from layerscope.cli.verb import verb
 
 if TYPE_CHECKING:
     from layerscope.run.program.finish import Finished
 
 
-@click.command(
-    "run",
-    context_settings={"help_option_names": HELP_OPTIONS, "allow_interspersed_args": False},
-)
+@verb("run", "layerscope run -- python chat.py --port 8000", interspersed=False)
 @click.option(
     "--step",
     default=3,
@@ -107,12 +104,15 @@ def _say(finished: Finished) -> None:
     from rich.console import Console
 
     from layerscope.core.files import TRACE_FILE
-    from layerscope.report.console import render_account
+    from layerscope.report.console import Traced, render_run
     from layerscope.runs.run import Run
 
     screen = Console(stderr=True)
     if finished.folders:
-        render_account(Run.open(finished.folders[-1]).account, screen)
+        run = Run.open(finished.folders[-1])
+        assert run.written is not None  # its folder was written just now
+        traced = Traced(account=run.account, findings=run.findings)
+        render_run(run.written, traced, screen, folder=finished.folders[-1])
     for folder in finished.folders:
         click.echo(f"layerscope: run folder {folder}", err=True)
     for note in finished.notes:

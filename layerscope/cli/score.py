@@ -9,7 +9,10 @@ import click
 from layerscope.cli.verb import verb
 
 
-@verb("score")
+@verb(
+    "score",
+    "layerscope score traces/RUN/predictions.csv --normalisation vqa",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--normalisation",

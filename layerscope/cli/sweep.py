@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-@verb("sweep")
+@verb(
+    "sweep",
+    "layerscope sweep reference/tiny/batch_size --plan-only",
+    "layerscope sweep my-sweep.yaml --where 'wer<0.3' --minimize energy",
+)
 @click.argument("config_file", metavar="CONFIG")
 @click.option(
     "--out",

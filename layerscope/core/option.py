@@ -25,12 +25,14 @@ class Option:
         names: with their dashes; empty: the field's own name.
         metavar: stands for the value in the help; None: the value's type.
         alone: value of the option given without one; None: it cannot be.
+        group: heading that it stands under in the help.
     """
 
     help: str | Callable[[], str]
     names: tuple[str, ...] = ()
     metavar: str | None = None
     alone: str | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ def option(
     *names: str,
     metavar: str | None = None,
     alone: str | None = None,
+    group: str = "",
 ) -> dict[str, Option]:
     """The metadata of a field, for `dataclasses.field(metadata=…)`."""
-    return {_KEY: Option(help_text, names, metavar, alone)}
+    return {_KEY: Option(help_text, names, metavar, alone, group)}
 
 
 def settings_of(record: type) -> tuple[Setting, ...]:

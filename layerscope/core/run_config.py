@@ -75,121 +75,162 @@ class RunConfig:
     """
 
     model: str = field(
-        metadata=option("Hub id, local folder, or tiny (bundled). Default: the XL model on CUDA.")
+        metadata=option(
+            "Hub id, local folder, or tiny (bundled). Default: the XL model on CUDA.", group="Model"
+        )
     )
     weights: Weights = field(
         default="pretrained",
-        metadata=option("Load a checkpoint, or build the architecture with seeded random weights."),
+        metadata=option(
+            "Load a checkpoint, or build the architecture with seeded random weights.",
+            group="Model",
+        ),
     )
-    revision: str | None = field(default=None, metadata=option("Hub revision of the model."))
+    revision: str | None = field(
+        default=None, metadata=option("Hub revision of the model.", group="Model")
+    )
     dtype_layout: DtypeLayout = field(
         default="from_pretrained",
-        metadata=option("Dtypes as from_pretrained gives them, or one dtype for all (a variant)."),
+        metadata=option(
+            "Dtypes as from_pretrained gives them, or one dtype for all (a variant).", group="Model"
+        ),
     )
     processor: str | None = field(
         default=None,
-        metadata=option("Folder or hub id of the processor, where the model has none."),
+        metadata=option(
+            "Folder or hub id of the processor, where the model has none.", group="Model"
+        ),
     )
     batch_size: Positive = field(
-        default=16, metadata=option("Samples per batch.", "--batch", "--batch-size")
+        default=16, metadata=option("Samples per batch.", "--batch", "--batch-size", group="Sizes")
     )
     image_size: Positive = field(
-        default=224, metadata=option("Pixels per side that the model sees.")
+        default=224, metadata=option("Pixels per side that the model sees.", group="Sizes")
     )
     image_tokens: Positive | None = field(
         default=None,
         metadata=option(
             "Tokens that an image becomes, at most, for models that cut images of any size into "
-            "patches (Qwen-VL) or tiles (InternVL); sets --image-size."
+            "patches (Qwen-VL) or tiles (InternVL); sets --image-size.",
+            group="Sizes",
         ),
     )
     image_size_mode: ImageSizeMode = field(
         default="model",
         metadata=option(
             "What --image-size means: the model's input, or the source image's size; processor: each "
-            "image as the model's processor sizes it."
+            "image as the model's processor sizes it.",
+            group="Sizes",
         ),
     )
-    max_input_len: Positive = field(default=200, metadata=option("Text tokens on both tokenizers."))
-    max_new_tokens: Positive = field(default=20, metadata=option("New tokens per sample at most."))
-    min_new_tokens: NonNegative = field(
-        default=0, metadata=option("New tokens per sample at least.")
+    max_input_len: Positive = field(
+        default=200, metadata=option("Text tokens on both tokenizers.", group="Sizes")
     )
-    num_beams: Positive = field(default=1, metadata=option("Beams; 1 is greedy."))
+    max_new_tokens: Positive = field(
+        default=20, metadata=option("New tokens per sample at most.", group="Sizes")
+    )
+    min_new_tokens: NonNegative = field(
+        default=0, metadata=option("New tokens per sample at least.", group="Sizes")
+    )
+    num_beams: Positive = field(default=1, metadata=option("Beams; 1 is greedy.", group="Sizes"))
     dataset: str = field(
         metadata=option(
             "textvqa, scienceqa, coco, synthetic-textvqa, synthetic-scienceqa, synthetic-coco or "
-            "synthetic-random."
+            "synthetic-random.",
+            group="Data",
         )
     )
     images: str | None = field(
         default=None,
         metadata=option(
-            "Folder with images of your own, each under the one --prompt.", metavar="DIR"
+            "Folder with images of your own, each under the one --prompt.",
+            metavar="DIR",
+            group="Data",
         ),
     )
     data_dir: str | None = field(
-        default=None, metadata=option("Folder with the data set's Parquet files.")
+        default=None, metadata=option("Folder with the data set's Parquet files.", group="Data")
     )
     data_revision: str | None = field(
-        default=None, metadata=option("Hub commit of the data set. Default: pinned, or newest.")
+        default=None,
+        metadata=option("Hub commit of the data set. Default: pinned, or newest.", group="Data"),
     )
     prompt: str | None = field(
         default=None,
         metadata=option(
-            "Template instead of the data set's own; {question}, {options}, {context} are filled in."
+            "Template instead of the data set's own; {question}, {options}, {context} are filled in.",
+            group="Data",
         ),
     )
     answer_form: AnswerForm = field(
-        default="text", metadata=option("ScienceQA: score the letter or the text of the answer.")
+        default="text",
+        metadata=option("ScienceQA: score the letter or the text of the answer.", group="Data"),
     )
     normalisation: Normalisation = field(
         default="none",
-        metadata=option("What is done to answers before WER compares words. Default: none."),
+        metadata=option(
+            "What is done to answers before WER compares words. Default: none.", group="Data"
+        ),
     )
-    samples: Positive = field(default=64, metadata=option("Samples of the data set."))
+    samples: Positive = field(default=64, metadata=option("Samples of the data set.", group="Data"))
     warmup: NonNegative = field(
-        default=2, metadata=option("Batches run before anything is measured.")
+        default=2, metadata=option("Batches run before anything is measured.", group="Measuring")
     )
     measure_limit_s: Seconds = field(
         default=10.0,
-        metadata=option("Longest time batches are repeated for a narrower latency interval."),
+        metadata=option(
+            "Longest time batches are repeated for a narrower latency interval.", group="Measuring"
+        ),
     )
-    device: Device = field(metadata=option("Default: cuda where there is one."))
+    device: Device = field(metadata=option("Default: cuda where there is one.", group="Model"))
     dtype: Dtype = field(
         metadata=option(
-            "Default: on CUDA the half the checkpoint is in, else fp16; fp32 on the CPU."
+            "Default: on CUDA the half the checkpoint is in, else fp16; fp32 on the CPU.",
+            group="Model",
         )
     )
-    optimization: Optimization = field(default="eager", metadata=option("How the model runs."))
-    attention: Attention = field(default="sdpa", metadata=option("Attention implementation."))
+    optimization: Optimization = field(
+        default="eager", metadata=option("How the model runs.", group="Optimizations")
+    )
+    attention: Attention = field(
+        default="sdpa", metadata=option("Attention implementation.", group="Optimizations")
+    )
     fp32_matmul: Fp32Matmul = field(
         default="highest",
-        metadata=option("torch.set_float32_matmul_precision; high lets fp32 layers use TF32."),
+        metadata=option(
+            "torch.set_float32_matmul_precision; high lets fp32 layers use TF32.",
+            group="Optimizations",
+        ),
     )
     coordinate_descent_tuning: bool = field(
         default=False,
         metadata=option(
             "Have inductor generate matrix-vector products and tune them on the device: decode "
-            "steps of one sequence; takes minutes. With --optimization compile or cudagraphs."
+            "steps of one sequence; takes minutes. With --optimization compile or cudagraphs.",
+            group="Optimizations",
         ),
     )
-    optimize: str = field(default=EAGER, metadata=option(_optimize_help, metavar="NAMES"))
+    optimize: str = field(
+        default=EAGER, metadata=option(_optimize_help, metavar="NAMES", group="Optimizations")
+    )
     quick: bool = field(
         default=False,
         metadata=option(
             "First answers: account, latency and findings. No energy, no time to first token, no "
-            "figures; --complete measures them later."
+            "figures; --complete measures them later.",
+            group="Measuring",
         ),
     )
     trace: bool = field(
-        default=True, metadata=option("Only the end-to-end numbers, no account by layer.")
+        default=True,
+        metadata=option("Only the end-to-end numbers, no account by layer.", group="Measuring"),
     )
     traced_batches: Positive | None = field(
         default=None,
         metadata=option(
             "Traces in all of the batch that is traced. The account is the first one's; the others "
-            "say how far its device time varies. Default: 3 on CUDA, 1 on the CPU."
+            "say how far its device time varies. Default: 3 on CUDA, 1 on the CPU.",
+            group="Measuring",
         ),
     )
     energy_per_layer: str | None = field(
@@ -200,14 +241,18 @@ class RunConfig:
             "to also measure with the cache overwritten before each call.",
             metavar="[WORDS]",
             alone="blocks",
+            group="Measuring",
         ),
     )
-    energy_limit_s: Seconds = field(default=420.0, metadata=option("Longest time of that replay."))
+    energy_limit_s: Seconds = field(
+        default=420.0, metadata=option("Longest time of that replay.", group="Measuring")
+    )
     seed: NonNegative = field(
-        default=0, metadata=option("Seed of synthetic data and random weights.")
+        default=0, metadata=option("Seed of synthetic data and random weights.", group="Data")
     )
     out: str = field(
-        default="traces", metadata=option("Folder that receives the run folder. Default: traces.")
+        default="traces",
+        metadata=option("Folder that receives the run folder. Default: traces.", group="Output"),
     )
 
     def __post_init__(self) -> None:

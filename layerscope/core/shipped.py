@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 from layerscope.core.errors import UsageError
@@ -33,6 +35,23 @@ def shipped_config(kind: str, name: str) -> Path:
         known = ", ".join(shipped_names(kind)) or "none"
         raise UsageError(f"{name}: no shipped configuration of that name; there are: {known}.")
     return path
+
+
+def shipped_line(name: str) -> str:
+    """What a shipped configuration is, in a line: the first sentence of the comment at its head.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    text = shipped_config("", name).read_text(encoding="utf-8")
+    comment = " ".join(
+        line.removeprefix("#").strip()
+        for line in itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    )
+    # A dot inside a name or a number ends no sentence; what stands in brackets is for the file's reader.
+    sentence = re.split(r"\.(?= |$)", comment, maxsplit=1)[0]
+    said = re.sub(r" \([^()]*(\([^()]*\)[^()]*)*\)$", "", sentence)
+    return said.removeprefix("The architecture of ")
 
 
 def find_config(given: str) -> Path:

@@ -90,11 +90,23 @@ def group_grid(table: LayerTable, phase: str | None = None) -> Grid:
     return _part_grid(table, ordered, "group", f"by group{of}, self time")
 
 
-def top_grid(table: LayerTable, top: int, *, per_block: bool = False) -> Grid:
-    """The kinds of layers with the most self time, one row per (kind, phase); buckets are no layers."""
-    rows = [row for row in table.rows if not row.is_bucket]
+def top_grid(
+    table: LayerTable,
+    top: int,
+    *,
+    per_block: bool = False,
+    kinds: Sequence[Kind] | None = None,
+) -> Grid:
+    """The kinds of layers with the most self time, one row per (kind, phase); buckets are no layers.
+
+    Args:
+        per_block: each layer by itself.
+        kinds: some of the table's, already folded; None: all.
+    """
     own = self_column(table)
-    kinds = one_by_one(rows) if per_block else kinds_in(rows)
+    if kinds is None:
+        kinds = (one_by_one if per_block else kinds_in)(table.rows)
+    kinds = [kind for kind in kinds if not kind.row.is_bucket]
     held = [kind for kind in sorted_kinds(kinds, table, own) if value_of(own, kind.row, table)]
     shown = held[:top]
     what = "layers" if per_block else "kinds of layers"

@@ -36,6 +36,15 @@ def accounting_line(table: LayerTable) -> str:
     return "no time accounted for: the trace holds neither a device event nor a range"
 
 
+def energy_line(table: LayerTable) -> str:
+    """Rule 6 in a line: the joules of one batch are those of its rows."""
+    joules = (table.whole.energy_nj or 0) / 1e9
+    return (
+        f"energy {joules:,.9f} J, one batch end to end = sum of the rows; "
+        f"difference {table.energy_difference_nj} nJ"
+    )
+
+
 def _line(
     table: LayerTable,
     what: str,

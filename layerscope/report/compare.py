@@ -123,6 +123,15 @@ def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
     return json_text(built)
 
 
+def comparison_grids(comparison: Comparison, top: int = 15) -> list[Grid]:
+    """The tables of a comparison: the headline, phases, the kinds of layers that changed most."""
+    grids = [_headline_grid(comparison.metrics)] if comparison.metrics else []
+    if comparison.layers is not None:
+        layers = comparison.layers
+        grids += [_phase_grid(layers), _layer_grid(layers, top, per_block=False)]
+    return grids
+
+
 def _unlike(comparison: Comparison) -> list[tuple[str, str]]:
     """One line a kind, the noted ones together."""
     found: dict[str, list[str]] = {}

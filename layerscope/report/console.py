@@ -25,7 +25,7 @@ from layerscope.report.account_grids import (
     phase_grid,
     rank_grid,
 )
-from layerscope.report.accounting_line import accounting_line
+from layerscope.report.accounting_line import accounting_line, energy_line
 from layerscope.report.attention import attention_line
 from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import render_findings
@@ -198,10 +198,7 @@ def _accounting(page: Page, table: LayerTable) -> None:
     failed = bool(table.failures())
     page.line(accounting_line(table), style="bold red" if failed else "bold green")
     if table.whole.energy_nj is not None:
-        page.line(
-            f"energy {table.whole.energy_nj / 1e9:,.9f} J, one batch end to end = sum of the rows; "
-            f"difference {table.energy_difference_nj} nJ"
-        )
+        page.line(energy_line(table))
     _activity(page, table)
     _failures(page, table)
 

@@ -16,7 +16,7 @@ from layerscope.records.finding import Findings
 from layerscope.records.interval import Interval
 from layerscope.records.run_record import Reported, RunRecord
 from layerscope.report.account_grids import top_grid
-from layerscope.report.accounting_line import accounting_line
+from layerscope.report.accounting_line import accounting_line, energy_line
 from layerscope.report.page import Page
 from layerscope.report.quantities import per_batch, per_sample
 from layerscope.report.what_ran import in_short
@@ -54,6 +54,8 @@ def first_screen(
         of = "" if time is None else f"; {ms_three(time)} ms of {what} time in all"
         page.grid(grid, title=f"{grid.title}{of}", ruled=False)
         page.line(accounting_line(table), style="green" if not table.failures() else "")
+        if whole.energy_nj is not None:
+            page.line(energy_line(table))
         for failure in table.failures():
             page.line(f"accounting: failed: {failure}", style="bold red")
     said = len(dict.fromkeys((*record.warnings, *(table.warnings if table is not None else ()))))
@@ -67,7 +69,12 @@ def _model(record: RunRecord) -> str:
     config = record.config
     if config is None:
         return f"{model}, captured"
-    return f"{model} · batch {config.batch_size} · {config.image_size} px"
+    size = f"{config.image_size} px"
+    if config.image_tokens is not None:
+        size = f"{config.image_tokens} image tokens"
+    elif config.image_size_mode == "processor":
+        size = "images of their own sizes"
+    return f"{model} · batch {config.batch_size} · {size}"
 
 
 def four_numbers(record: RunRecord) -> Iterator[tuple[str, str, str]]:

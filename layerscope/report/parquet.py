@@ -5,6 +5,8 @@ Microseconds are float64, each the float nearest to the decimal that `layers.csv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from layerscope.core.errors import EnvironmentProblem
 from layerscope.core.microseconds import us_number
 from layerscope.core.units import MIB
 from layerscope.core.whole_file import whole_file
-from layerscope.records.layer_table import LayerTable
+from layerscope.records.layer_table import LayerRow, LayerTable
 from layerscope.report.columns import value_of
 
 _TYPE_NAMES = {"text": "string", "integer": "int64"}
@@ -40,21 +42,36 @@ def write_layers_parquet(table: LayerTable, path: Path) -> None:
         raise EnvironmentProblem(f"{path}: cannot write the table ({reason}).") from None
 
 
-def layers_frame(table: LayerTable) -> Any:
-    """The same columns as a pandas DataFrame.
+def layers_frame(table: LayerTable, rows: Sequence[LayerRow] | None = None) -> Any:
+    """The same columns as a pandas DataFrame, of these rows of the table or of all.
 
     Raises:
         EnvironmentProblem: pyarrow or pandas is not installed.
     """
     try:
-        return _typed_columns(table).to_pandas()
+        return _typed_columns(table, rows).to_pandas()
     except ImportError as error:
         raise EnvironmentProblem(
             f"a DataFrame needs pyarrow and pandas ({error}); pip install pyarrow pandas."
         ) from None
 
 
-def _typed_columns(table: LayerTable) -> Any:
+def layers_polars(table: LayerTable, rows: Sequence[LayerRow] | None = None) -> Any:
+    """The same as a polars DataFrame.
+
+    Raises:
+        EnvironmentProblem: pyarrow or polars is not installed.
+    """
+    try:
+        # By name: on request alone, since reading a run needs no library of data frames.
+        return import_module("polars").from_arrow(_typed_columns(table, rows))
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"a polars DataFrame needs pyarrow and polars ({error}); pip install pyarrow polars."
+        ) from None
+
+
+def _typed_columns(table: LayerTable, rows: Sequence[LayerRow] | None = None) -> Any:
     import pyarrow
 
     schema = pyarrow.schema(
@@ -63,8 +80,9 @@ def _typed_columns(table: LayerTable) -> Any:
             for c in COLUMNS
         ]
     )
+    shown = table.rows if rows is None else rows
     data: dict[str, list[Any]] = {
-        column.name: [_typed(column, value_of(column, row, table)) for row in table.rows]
+        column.name: [_typed(column, value_of(column, row, table)) for row in shown]
         for column in COLUMNS
     }
     return pyarrow.table(data, schema=schema)

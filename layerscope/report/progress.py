@@ -51,12 +51,11 @@ class ProgressReporter:
             self._reported = 0
         self._ahead = passes
 
-    def _numbered(self, name: str) -> str:
+    def _count(self) -> None:
         if self._ahead:
             self._reported += 1
-            self._number = f"step {self._reported} of {self._reported - 1 + self._ahead}: "
+            self._number = f"step {self._reported} of {self._reported - 1 + self._ahead}"
             self._ahead = 0  # further tasks of the same pass share its number
-        return self._number + name
 
     @contextmanager
     def task(
@@ -69,7 +68,7 @@ class ProgressReporter:
             total: steps in all; None when unknown.
             ticks: nothing is measured meanwhile, so a terminal may be redrawn twice a second.
         """
-        name = self._numbered(name)
+        self._count()
         if self._quiet:
             yield _nothing
         elif self._console.is_terminal:
@@ -96,7 +95,8 @@ class ProgressReporter:
             refresh_per_second=_TICKS_PER_SECOND,
             transient=True,
         ) as progress:
-            task = progress.add_task(escape(printable(name, self._console.encoding)), total=total)
+            said = f"{self._number}: {name}" if self._number else name
+            task = progress.add_task(escape(printable(said, self._console.encoding)), total=total)
             progress.refresh()
 
             def advance(steps: int) -> None:
@@ -122,7 +122,8 @@ class ProgressReporter:
                     left = f", about {(now - start) / done * (total - done):.0f} s left"
                 page.line(f"{name}: {done}{of} after {now - start:.1f} s{left}")
 
-        page.line(f"{name}: started" + ("" if total is None else f", {total} to do"))
+        number = f" ({self._number})" if self._number else ""
+        page.line(f"{name}: started" + ("" if total is None else f", {total} to do") + number)
         yield advance
         page.line(f"{name}: {done}{of} done in {self._clock() - start:.1f} s")
 

@@ -33,6 +33,7 @@ from layerscope.report.energy_repeats import read_units
 from layerscope.report.kind_times import read_kinds_csv
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
 from layerscope.runs.judge import findings_of, judged_again, read_findings
+from layerscope.runs.layers import Layers
 from layerscope.runs.place import Place, find_run
 from layerscope.runs.replay_file import energy_of, read_replay, with_layer_energy
 from layerscope.runs.table_alone import account_of_table
@@ -242,6 +243,15 @@ class Run:
             found.append(("findings", reason))
         return (*found, *(record.absent if record is not None else ()))
 
+    @cached_property
+    def layers(self) -> Layers:
+        """The rows of the account, which are those of `layers.csv`; see `Layers`.
+
+        Raises:
+            DataError: as `account`.
+        """
+        return Layers(self.account.table)
+
     # ---- for notebooks ----------------------------------------------------------------------------
 
     def to_pandas(self) -> Any:
@@ -250,9 +260,7 @@ class Run:
         Raises:
             EnvironmentProblem: pyarrow or pandas is not installed.
         """
-        from layerscope.report.parquet import layers_frame
-
-        return layers_frame(self.account.table)
+        return self.layers.to_pandas()
 
     def _repr_html_(self) -> str:
         from layerscope.report.html.notebook import notebook_html

@@ -153,3 +153,29 @@ def test_the_report_folds_and_an_arrow_unfolds(
     assert button.inner_text() == "in order of execution"
     assert complaints == []
     page.close()
+
+
+def test_a_notebook_s_cell_draws_the_icicle(
+    browser: Browser, tmp_path: Path, screenshots: Path
+) -> None:
+    import layerscope
+
+    shown = layerscope.open_run(REPOSITORY / "traces/sample-tiny-b2")._repr_html_()
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><meta charset='utf-8'>{shown}", encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 1100})
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(cell.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("#icicle canvas").wait_for()
+    assert frame.locator("#icicle .order").inner_text() == "equal blocks merged"
+    frame.locator("#measure").select_option("flops_self")
+    whole = frame.locator("#icicle").get_attribute("data-root-total")
+    rows = layerscope.open_run(REPOSITORY / "traces/sample-tiny-b2").layers
+    assert int(whole or 0) == sum(row.flops_self or 0 for row in rows)
+    assert page.locator("table tr").count() > 10
+    page.screenshot(path=str(screenshots / "notebook.png"))
+    assert complaints == []
+    page.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import layerscope
 from layerscope.cli.main import cli
 from layerscope.core.columns import COLUMNS, columns_markdown
 from layerscope.records.kinds import KindTimes
@@ -79,6 +82,35 @@ def test_every_command_stands_in_the_docs_with_its_help(request: pytest.FixtureR
         page.write_text(text, encoding="utf-8")
     # Versions of click break their lines at other words.
     assert page.read_text(encoding="utf-8").split() == text.split()
+
+
+def test_every_name_of_the_package_is_on_its_page(request: pytest.FixtureRequest) -> None:
+    """`pytest tests/integration/test_docs.py --update-golden` writes the page anew."""
+    page = ROOT / "docs" / "api.md"
+    parts = [
+        "# The names of the package",
+        "What `help(layerscope.NAME)` says; `dir(layerscope)` lists them.",
+    ]
+    for name in layerscope.__all__:
+        if name != "__version__":
+            parts += _described(f"layerscope.{name}", getattr(layerscope, name), "##")
+    text = "\n\n".join(parts) + "\n"
+    if request.config.getoption("--update-golden"):
+        page.write_text(text, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == text
+
+
+def _described(name: str, what: Any, level: str) -> list[str]:
+    said = inspect.getdoc(what)
+    assert said, f"{name} has no docstring"
+    takes = str(inspect.signature(what)) if inspect.isroutine(what) else ""
+    parts = [f"{level} `{name}{takes}`", f"```\n{said}\n```"]
+    if inspect.isclass(what):
+        for member, value in vars(what).items():
+            own = value.__func__ if isinstance(value, classmethod) else value
+            if not member.startswith("_"):
+                parts += _described(f"{what.__name__}.{member}", own, "###")
+    return parts
 
 
 def test_the_table_of_columns_is_what_is_declared(request: pytest.FixtureRequest) -> None:

@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     said = ""
     for mode in ("eager", "compile"):
         done = layerscope(
-            "profile", "--model", model, *COMMON, "--optimization", mode, "--strict",
+            "profile", "--model", model, *COMMON, "--optimization", mode, "--strict", "-v",
             "--out", root / mode, timeout=600,  # inductor compiles five graphs, beside what else runs
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

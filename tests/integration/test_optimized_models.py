@@ -27,7 +27,7 @@ def profiled(root: Path, model: Path, *more: str | int) -> tuple[Path, str]:
     done = layerscope(
         "profile", "--model", model, "--device", "cpu", "--batch", 2, "--samples", 2, "--warmup", 1,
         "--max-input-len", 12, "--max-new-tokens", STEPS, "--measure-limit-s", 0.1, "--out", root,
-        *more, timeout=600,
+        "-v", *more, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder,) = root.iterdir()

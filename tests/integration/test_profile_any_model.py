@@ -34,7 +34,7 @@ def profiled(tmp_path: Path, model: Path, *more: str | int | Path) -> Path:
     done = layerscope(
         "profile", "--model", model, "--device", "cpu", "--batch", 2, "--samples", 2,
         "--warmup", 1, "--max-input-len", 12, "--max-new-tokens", STEPS,
-        "--measure-limit-s", 0.1, "--out", out, *more,
+        "--measure-limit-s", 0.1, "--out", out, "-v", *more,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder,) = out.iterdir()

@@ -28,6 +28,7 @@ called = {
     "capture": cap.account.table.rows != (),
     "count_flops": layerscope.count_flops(net, x).rows[0].flops_total == 2 * 3 * 4 * 2,
     "open_run": layerscope.open_run(sys.argv[1]).account.table == cap.table,
+    "diff": layerscope.diff(sys.argv[2], sys.argv[2]).comparison.layers.change_ns == 0,
     "Run": layerscope.Run.open(sys.argv[2]).record is not None,
     "Sweep": callable(layerscope.Sweep.open),
     "__version__": isinstance(layerscope.__version__, str),

@@ -23,7 +23,6 @@ def the_front(p: Page) -> None:
         "You need Python 3.11 or newer",
         "torch 2.11, transformers 5.24, fp16, batch 16, 20 new tokens |",
         "H200, transformers 5.17",
-        "an H200 run (transformers 5.17)",
         "with 12 GB free",
         "(16 GB)",
         "some MB each",
@@ -32,7 +31,6 @@ def the_front(p: Page) -> None:
         "image size 224 → 448",
         "saw 224 px",
         "at batch 16 |",
-        "three decimals",
         "exit 5 where",
     )
     _the_run(p)

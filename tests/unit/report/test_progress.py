@@ -83,11 +83,11 @@ def test_steps_are_numbered_and_the_time_left_is_said(screen: Screen) -> None:
         with reporter.task("write", ticks=True):
             pass
         lines = shown.text.splitlines()[2 + 9 * run :]
-        assert lines[0] == "step 1 of 3: warm up: started"
-        assert lines[2] == "step 2 of 3: measure: started, 4 to do"
-        assert lines[3] == "step 2 of 3: measure: 1 of 4 after 12.0 s, about 36 s left"
-        assert lines[5] == "step 2 of 3: repeat: started"
-        assert lines[7] == "step 3 of 3: write: started"
+        assert lines[0] == "warm up: started (step 1 of 3)"
+        assert lines[2] == "measure: started, 4 to do (step 2 of 3)"
+        assert lines[3] == "measure: 1 of 4 after 12.0 s, about 36 s left"
+        assert lines[5] == "repeat: started (step 2 of 3)"
+        assert lines[7] == "write: started (step 3 of 3)"
     assert shown.text.splitlines()[0] == "load: started"
 
 
@@ -101,5 +101,9 @@ def test_nothing_is_drawn_by_itself_while_something_is_measured(screen: Screen) 
         advance(1)
         assert threading.active_count() == before
     assert "left" in shown.text
+    reporter.ahead(3, first=True)
+    with reporter.task("warm up", 2):
+        pass
+    assert "step 1 of 3: warm up" in shown.text
     with reporter.task("load", 1, ticks=True):
         assert threading.active_count() == before + 1
