@@ -61,7 +61,7 @@ def first_screen(
     said = len(dict.fromkeys((*record.warnings, *(table.warnings if table is not None else ()))))
     more = [counted(said, "warning")] if said else []
     if folder is not None:
-        _next(page, folder, table is not None, more)
+        _next(page, folder, more, traced=table is not None, captured=record.config is None)
 
 
 def _model(record: RunRecord) -> str:
@@ -141,7 +141,7 @@ def _findings(page: Page, findings: Findings) -> None:
         page.line(f"{number}. {finding.sentence}", shorten=True)
 
 
-def _next(page: Page, folder: Path, traced: bool, more: Sequence[str]) -> None:
+def _next(page: Page, folder: Path, more: Sequence[str], *, traced: bool, captured: bool) -> None:
     """Three commands, and what -v would have shown."""
     run = shlex.quote(str(folder))
     forms = ["layerscope report {run} --html report.html --open", "layerscope compare {run} OTHER"]
@@ -154,4 +154,7 @@ def _next(page: Page, folder: Path, traced: bool, more: Sequence[str]) -> None:
     for place, line in enumerate(lines):
         page.line(f"{'' if place else 'next:':<6}{line}")
     hidden = ", ".join(["phases, groups, how it was measured", *more])
-    page.line(f"-v shows more: {hidden}; the folder has every number", style="dim", shorten=True)
+    text = f"-v shows more: {hidden}; the folder has every number"
+    if captured:  # by somebody's own program, which has no -v of ours
+        text = ", ".join([*more, "the folder has every number"])
+    page.line(text, style="dim", shorten=True)
