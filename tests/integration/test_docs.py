@@ -103,7 +103,7 @@ def test_every_name_of_the_package_is_on_its_page(request: pytest.FixtureRequest
 def _described(name: str, what: Any, level: str) -> list[str]:
     said = inspect.getdoc(what)
     assert said, f"{name} has no docstring"
-    takes = str(inspect.signature(what)) if inspect.isroutine(what) else ""
+    takes = str(inspect.signature(what)) if inspect.isfunction(what) else ""
     parts = [f"{level} `{name}{takes}`", f"```\n{said}\n```"]
     if inspect.isclass(what):
         for member, value in vars(what).items():
