@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import sqrt
 
 from layerscope.stats.beta import beta_quantile
@@ -22,6 +23,7 @@ def t_975(freedom: int) -> float:
     return z + (z**3 + z) / (4 * freedom)
 
 
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """A quantile above the median of Student's t.
 
