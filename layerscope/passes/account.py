@@ -15,7 +15,7 @@ from layerscope.measure.ceilings import keep_raised
 from layerscope.passes.draft import Draft, known
 from layerscope.passes.session import Session
 from layerscope.records import Account, Ceilings
-from layerscope.report.kinds import write_kinds_csv
+from layerscope.report.kind_times import write_kinds_csv
 from layerscope.runs.examine import Beside, examine, workings_of
 from layerscope.runs.replay_file import energy_of, with_layer_energy, write_layer_energy
 from layerscope.trace.columns import read_trace

@@ -30,7 +30,7 @@ from layerscope.records.finding import Findings
 from layerscope.records.kinds import KindTimes
 from layerscope.records.provenance import load_provenance
 from layerscope.report.energy_repeats import read_units
-from layerscope.report.kinds import read_kinds_csv
+from layerscope.report.kind_times import read_kinds_csv
 from layerscope.runs.examine import NOTHING, Beside, Examined, beside_of, examine, workings_of
 from layerscope.runs.judge import findings_of, judged_again, read_findings
 from layerscope.runs.place import Place, find_run

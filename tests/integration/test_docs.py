@@ -14,7 +14,7 @@ from layerscope.records.work import CountedWork
 from layerscope.report.attention import write_attention_csv
 from layerscope.report.columns import COLUMNS
 from layerscope.report.csv import write_kernels_csv, write_operators_csv, write_steps_csv
-from layerscope.report.kinds import write_kinds_csv
+from layerscope.report.kind_times import write_kinds_csv
 from layerscope.report.layer_energy import _COLUMNS as LAYER_ENERGY
 from layerscope.report.memory import write_memory_csv
 from layerscope.report.power import write_power_csv

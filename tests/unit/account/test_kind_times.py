@@ -11,7 +11,7 @@ from layerscope.account.kind_times import TracedTimes, kind_times, traced_times
 from layerscope.core.errors import DataError
 from layerscope.records.kinds import device_sums
 from layerscope.records.run_record import ModuleRecord
-from layerscope.report.kinds import read_kinds_csv, write_kinds_csv
+from layerscope.report.kind_times import read_kinds_csv, write_kinds_csv
 from layerscope.runs.examine import Beside, examine, workings_of
 
 MODULES = tuple(
