@@ -87,10 +87,10 @@ def four_numbers(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     latency = latency_summary(record)
     unstable = latency is not None and bool(latency.unstable)
     interval = _between(latency.interval, NS_PER_S) if latency is not None else ""
-    text, style = _number(report.latency, size, interval)
     if unstable:
-        text, style = f"{text}; unstable", _ABSENT
-    yield "latency", text, style
+        interval = f"{interval.removesuffix(']')}; unstable]"
+    text, style = _number(report.latency, size, interval)
+    yield "latency", text, _ABSENT if unstable else style
     energy = summarise_energy(record.energy, seed=record.seed) if record.energy else None
     # The interval is of one sample's joules.
     scale = 1 / size if size and report.energy.unit.endswith("/batch") else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
@@ -291,3 +292,38 @@ def test_the_plugin_loads_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_is_told_of_every_column(logdir: Path) -> None:
+    told = {
+        column["name"]: column for column in json.loads(get(plugin_over(logdir), "/columns").data)
+    }
+    header = (SAMPLE / "layers.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
+    assert set(header) <= set(told)
+    assert told["gpu_self_us"]["kind"] == "time"
+    assert all(column["label"] and column["means"] for column in told.values())
+    assert {name for name in told if told[name]["kind"] == "text"} > {
+        "layer",
+        "layer_kind",
+        "bound",
+    }
+
+
+def test_a_table_of_the_first_version_is_served_with_its_kinds(logdir: Path) -> None:
+    folder = logdir / "sample"
+    (folder / "trace.json.gz").unlink()
+    table = folder / "layers.csv"
+    lines = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    if "layer_kind" in lines[0]:  # as 0.1.0 wrote it
+        at = lines[0].index("layer_kind")
+        table.write_text("".join(",".join(line[:at]) + "\n" for line in lines), encoding="utf-8")
+    served = get(plugin_over(logdir), "/file", run="sample", name="layers")
+    assert served.status_code == 200
+    rows = list(csv.DictReader(served.get_data(as_text=True).splitlines()))
+    written = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    kinds = {row["layer"]: row["layer_kind"] for row in rows}
+    assert kinds["vision_model.encoder.layers.3.mlp.fc1"] == "vision_model.encoder.layers.*.mlp.fc1"
+    assert [row["cpu_self_us"] for row in rows] == [row["cpu_self_us"] for row in written]
+    table.write_text("phase,layer\nvision\n", encoding="utf-8")
+    refused = get(plugin_over(logdir), "/file", run="sample", name="layers")
+    assert refused.status_code == 422
