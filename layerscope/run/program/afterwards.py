@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,30 @@ _COMPILED = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TracedCall:
+    """What a window held.
+
+    Attributes:
+        shapes: of the call's inputs.
+        generates: whether the call is `generate()`.
+        trains: whether it was a step of training.
+        calls: how many there were.
+    """
+
+    shapes: dict[str, list[int]]
+    generates: bool
+    trains: bool
+    calls: int = 1
+
+
 class Afterwards:
     """The calls of one model behind one window of it.
 
     Args:
         model: the root that was traced; it is not kept alive.
         folder: of the window; takes what is found, as soon as it is.
-        shapes: of the traced call.
-        generates: whether the call is `generate()`.
-        trains: whether the window was a step of training.
-        calls: that the window held.
+        traced: what the window held; calls like it are measured.
         counts: whether a call is to be counted.
     """
 
@@ -55,18 +70,16 @@ class Afterwards:
         self,
         model: torch.nn.Module,
         folder: Path,
-        shapes: dict[str, list[int]],
+        traced: TracedCall,
         *,
-        generates: bool,
-        trains: bool,
-        calls: int = 1,
         counts: bool = False,
         clock: Clock | None = None,
         meters: OpenMeters | None = None,
     ) -> None:
         self._model = weakref.ref(model)
-        self._folder, self._shapes, self._generates = folder, shapes, generates
-        self._uncounted = _why_not(model, trains, calls) if counts else ""
+        self._folder = folder
+        self._shapes, self._generates = traced.shapes, traced.generates
+        self._uncounted = _why_not(model, traced.trains, traced.calls) if counts else ""
         self._counts = counts and not self._uncounted
         if self._uncounted:
             self._say_uncounted(self._uncounted)
@@ -84,8 +97,8 @@ class Afterwards:
         self._steady = SteadyCalls(
             read_of(found),
             clock or SystemClock(),
-            shapes,
-            whole_steps=trains or (bool(uuids) and not generates),
+            traced.shapes,
+            whole_steps=traced.trains or (bool(uuids) and not traced.generates),
         )
         self._write_energy(self._steady.record())
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from layerscope.core.files import WORK_FILE
 from layerscope.core.words import kind_and_first_line
 from layerscope.run.program.asked import Asked
 
@@ -22,7 +23,8 @@ CALLS, NOTES, COUNTS, BLOCK = "calls.jsonl", "notes.txt", "counts.json", "block.
 CALLS_BEFORE = "calls-before.jsonl"  # the thousand before those in CALLS
 # Beside a window's block: the energy of the calls behind it, the GPUs whose counters were read, the work
 # of a counted call, or why none was.
-ENERGY, DEVICES, WORK, UNCOUNTED = "energy.json", "devices.json", "work.json", "uncounted.txt"
+ENERGY, DEVICES, UNCOUNTED = "energy.json", "devices.json", "uncounted.txt"
+WORK = WORK_FILE
 READY = "ready"  # nothing more comes of this window
 _MOST_CALLS = 1000  # a file
 _MOST_NOTES = 20

@@ -102,18 +102,16 @@ class Window:
 
     def afterwards(self, meters: OpenMeters | None) -> Afterwards:
         """What is to be learnt of the calls behind it, once it has closed."""
-        from layerscope.run.program.afterwards import Afterwards
+        from layerscope.run.program.afterwards import Afterwards, TracedCall
 
-        return Afterwards(
-            self._model,
-            self._folder,
-            self._shapes,
+        traced = TracedCall(
+            shapes=self._shapes,
             generates=bool(self._called["generates"]),
             trains=self._trains,
             calls=self._asked.steps,
-            counts=self._asked.count,
-            meters=meters,
         )
+        counts = self._asked.count
+        return Afterwards(self._model, self._folder, traced, counts=counts, meters=meters)
 
     def abandon(self, error: BaseException) -> None:
         """End without a result: the program's own error went through it."""

@@ -21,7 +21,7 @@ from layerscope.records import EnergyAbsent
 from layerscope.records.program_energy import ProgramEnergy
 from layerscope.records.work import CountedWork
 from layerscope.run.program import afterwards
-from layerscope.run.program.afterwards import Afterwards
+from layerscope.run.program.afterwards import Afterwards, TracedCall
 from layerscope.run.program.asked import Asked
 from layerscope.run.program.looking import Looking
 from layerscope.run.program.save_window import energy_of
@@ -150,9 +150,8 @@ def test_energy_of_later_calls_is_in_the_folder_whenever_the_program_ends(
         return [counter]
 
     model, shapes = net(), shapes_of((X,), {})
-    after = Afterwards(
-        model, tmp_path, shapes, generates=False, trains=False, clock=machine, meters=meters
-    )
+    traced = TracedCall(shapes=shapes, generates=False, trains=False)
+    after = Afterwards(model, tmp_path, traced, clock=machine, meters=meters)
     for number in range(40):
         after.begins((X,), {}, alone=True)
         machine.advance(0.4, 300.0)
