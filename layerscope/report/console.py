@@ -29,7 +29,7 @@ from layerscope.report.accounting_line import accounting_line, energy_line
 from layerscope.report.attention import attention_line
 from layerscope.report.beside_batch import beside_grid
 from layerscope.report.findings import render_findings
-from layerscope.report.first_screen import first_screen
+from layerscope.report.first_screen import first_screen, next_steps
 from layerscope.report.layer_tree import tree_grid
 from layerscope.report.page import Page
 from layerscope.report.selection import EVERYTHING, Selection, select
@@ -71,6 +71,10 @@ def render_run(
     page = Page(console)
     table = traced.account.table if traced is not None else None
     first_screen(page, record, table, traced.findings if traced is not None else None, folder)
+    if traced is not None and traced.layer_energy is not None:
+        _energy(page, traced.layer_energy)  # it was asked for
+    if folder is not None:
+        next_steps(page, record, table, folder)
     if not verbose:
         return
     page.line()
@@ -101,8 +105,6 @@ def _by_part(page: Page, account: Account, record: RunRecord) -> None:
 def _further(page: Page, traced: Traced, record: RunRecord, console: Console) -> None:
     if traced.work is not None:
         _use(page, traced.account, traced.work, record)
-    if traced.layer_energy is not None:
-        _energy(page, traced.layer_energy)
     if traced.findings is not None:
         render_findings(traced.findings.seen, traced.findings.not_judged, console)
 

@@ -6,7 +6,7 @@ It fits in 30 lines of 100 columns; all else is in the files, and behind it with
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,10 +58,6 @@ def first_screen(
             page.line(energy_line(table))
         for failure in table.failures():
             page.line(f"accounting: failed: {failure}", style="bold red")
-    said = len(dict.fromkeys((*record.warnings, *(table.warnings if table is not None else ()))))
-    more = [counted(said, "warning")] if said else []
-    if folder is not None:
-        _next(page, folder, more, traced=table is not None, captured=record.config is None)
 
 
 def _model(record: RunRecord) -> str:
@@ -141,11 +137,13 @@ def _findings(page: Page, findings: Findings) -> None:
         page.line(f"{number}. {finding.sentence}", shorten=True)
 
 
-def _next(page: Page, folder: Path, more: Sequence[str], *, traced: bool, captured: bool) -> None:
-    """Three commands, and what -v would have shown."""
+def next_steps(page: Page, record: RunRecord, table: LayerTable | None, folder: Path) -> None:
+    """Three commands to go on with, and what -v would have shown."""
+    said = len(dict.fromkeys((*record.warnings, *(table.warnings if table is not None else ()))))
+    more = [counted(said, "warning")] if said else []
     run = shlex.quote(str(folder))
     forms = ["layerscope report {run} --html report.html --open", "layerscope compare {run} OTHER"]
-    if traced:
+    if table is not None:
         forms.insert(0, "layerscope layers {run} --tree")
     lines = [form.format(run=run) for form in forms]
     if max(map(len, lines)) + 6 > page.width:
@@ -155,6 +153,6 @@ def _next(page: Page, folder: Path, more: Sequence[str], *, traced: bool, captur
         page.line(f"{'' if place else 'next:':<6}{line}")
     hidden = ", ".join(["phases, groups, how it was measured", *more])
     text = f"-v shows more: {hidden}; the folder has every number"
-    if captured:  # by somebody's own program, which has no -v of ours
+    if record.config is None:  # by somebody's own program, which has no -v of ours
         text = ", ".join([*more, "the folder has every number"])
     page.line(text, style="dim", shorten=True)
