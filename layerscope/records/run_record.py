@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import RUN_FILE, parse_json, write_json
+from layerscope.core.folder_file import read_json_bytes
 from layerscope.core.roles import Role
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
@@ -366,7 +367,7 @@ def load(path: Path) -> RunRecord:
     if path.is_dir():
         path = path / RUN_FILE
     try:
-        raw = path.read_bytes()
+        raw = read_json_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot read the run record ({error.strerror}).") from None
     version = parse_json(raw, path, _Version, _WHAT).schema_version

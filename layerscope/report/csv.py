@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from layerscope.core.errors import DataError
+from layerscope.core.folder_file import table_text
 from layerscope.core.microseconds import ns_of, us_text
 from layerscope.core.units import MIB
 from layerscope.records.layer_table import LayerRow, LayerTable
@@ -42,7 +43,7 @@ def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
         DataError: the file is missing, lacks a required column, or holds a cell of another form.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_text(path) as file:
             return _rows_of(csv.reader(file, strict=True), path)
     except OSError as error:
         raise DataError(f"{path}: cannot read the layer table ({error.strerror}).") from None

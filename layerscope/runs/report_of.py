@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import FIGURES_FOLDER
+from layerscope.core.folder_file import is_there
 from layerscope.report.figures import write_figures
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture, SentRun
@@ -42,7 +43,7 @@ def report_of(run: Run) -> SentRun:
 def _pictures(run: Run, folder: Path) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The run's own figures; drawn again where the folder has none and its trace is there."""
     record = run.record
-    if (folder / FIGURES_FOLDER).exists() or run.trace is None or record is None:
+    if is_there(folder / FIGURES_FOLDER) or run.trace is None or record is None:
         return read_pictures(folder)
     with TemporaryDirectory(prefix="layerscope-report-") as drawn:
         made = write_figures(

@@ -21,8 +21,8 @@ from layerscope.core.files import (
     RUN_FILE,
     TRACE_FILE,
     WORK_FILE,
-    read_json_if_there,
 )
+from layerscope.core.folder_file import is_there, read_json_if_there
 from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
 from layerscope.records.provenance import load_provenance
@@ -126,7 +126,7 @@ class Run:
         if self.place.traces:
             return True
         record = self.written
-        table = self.folder is not None and (self.folder / LAYERS_FILE).exists()
+        table = self.folder is not None and is_there(self.folder / LAYERS_FILE)
         return record is not None and table and None not in (record.trace, record.account)
 
     # ---- what follows from it ---------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Run:
         if self.place.traces:
             return findings_of(self.account, self.idle, self.record, self.layer_energy)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
-        return read_findings(path) if path is not None and path.exists() else None
+        return read_findings(path) if path is not None and is_there(path) else None
 
     @cached_property
     def beside_batch(self) -> tuple[BesideBatch, ...]:

@@ -26,9 +26,8 @@ from layerscope.core.files import (
     PLAN_FILE,
     RUN_FILE,
     json_text,
-    read_json,
-    read_json_if_there,
 )
+from layerscope.core.folder_file import read_json, read_json_if_there, state_of
 from layerscope.core.run_name import run_name
 from layerscope.core.whole_file import PARTIAL, whole_file
 from layerscope.records import RunConfig, RunRecord, load
@@ -63,10 +62,12 @@ class SweepFolder:
         found: dict[str, Finished] = {}
         if not self.cells.is_dir():
             return found
+        _refuse_link(self.cells)
         for path in sorted(self.cells.iterdir()):
             named = _ID.search(path.name)
             if path.name.startswith(".") or named is None or not path.is_dir():
                 continue
+            _refuse_link(path)
             record = load(path)
             found[named[1]] = Finished(path, record, _seconds(record, path))
         return found
@@ -140,6 +141,12 @@ class SweepFolder:
                 (self._failed / f"{cell_id}.{kind}").unlink()
 
 
+def _refuse_link(folder: Path) -> None:
+    """A sweep that someone sent could lead to any run of this machine's by a link."""
+    if folder.is_symlink():
+        raise DataError(f"{folder}: a link; the folders of a sweep may not be links.")
+
+
 def check_same(cell: Cell, finished: Finished) -> None:
     """A run folder must hold the run that its name promises.
 
@@ -186,7 +193,10 @@ def _seconds(record: RunRecord, folder: Path) -> float | None:
     """From the run's start to its record's writing; None where the clock does not tell."""
     try:
         began = datetime.fromisoformat(record.created_utc)
-        ended = datetime.fromtimestamp((folder / RUN_FILE).stat().st_mtime, UTC)
+        state = state_of(folder / RUN_FILE)
+        if state is None:
+            return None
+        ended = datetime.fromtimestamp(state.st_mtime, UTC)
     except (ValueError, OSError):
         return None
     seconds = (ended - began).total_seconds()

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from layerscope.core.errors import DataError
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.units import NS_PER_S
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.optimization import OptimizationRecord
@@ -104,7 +105,7 @@ def row_of(
         warnings=record.warnings,
         environment=record.environment,
         place=place if place is not None and place.folder == folder.name else None,
-        group_ns=group_times(folder / record.files["layers"]) if "layers" in record.files else {},
+        group_ns=group_times(folder / LAYERS_FILE) if "layers" in record.files else {},
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from layerscope.account.structure import expected_calls
 from layerscope.core.errors import DataError
 from layerscope.core.files import LAYERS_FILE, TRACE_FILE
+from layerscope.core.folder_file import is_there
 from layerscope.joules.end_to_end_energy import end_to_end_of
 from layerscope.records import LayerTable, RunRecord, Whole
 from layerscope.records.tables import Account
@@ -22,7 +23,7 @@ def account_of_table(folder: Path, record: RunRecord) -> tuple[Account, RunRecor
         DataError: no such table, or a damaged one.
     """
     totals, table = record.account, folder / LAYERS_FILE
-    if totals is None or record.trace is None or not table.exists():
+    if totals is None or record.trace is None or not is_there(table):
         raise DataError(
             f"{folder}: neither {TRACE_FILE} nor {LAYERS_FILE} in it, so there is no account to show."
         )
