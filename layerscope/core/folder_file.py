@@ -16,8 +16,9 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import (
@@ -64,7 +65,9 @@ _KINDS = (
 )
 
 
-def open_file(path: Path, below: Path | None = None, most_bytes: int | None = None) -> BinaryIO:
+def open_file(
+    path: Path, below: Path | None = None, most_bytes: int | None = None
+) -> BufferedReader:
     """Open a file of a folder for reading.
 
     Args:

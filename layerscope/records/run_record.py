@@ -289,6 +289,7 @@ class RunRecord:
     # What the plan had in those fields of `config` that the loaded model decided: its image size.
     planned: dict[str, int | str] = field(default_factory=dict)
     captured: CaptureRecord | None = None  # of a block of someone's own program
+    hashes: dict[str, str] = field(default_factory=dict)  # file name -> SHA-256, see `records.seal`
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.captured is None):

@@ -12,6 +12,7 @@ from layerscope.report.figures import write_figures
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture, SentRun
 from layerscope.runs.run import Run
+from layerscope.runs.verified import verify
 
 
 def report_of(run: Run) -> SentRun:
@@ -35,6 +36,7 @@ def report_of(run: Run) -> SentRun:
         pictures=pictures,
         failures=_failures(run),
         layer_energy=run.layer_energy,
+        verified=verify(run).words,
         # What the run itself says of a figure says more than that its file is not there.
         absent=(*run.absent, *(item for item in missing if item[0] not in dict(run.absent))),
     )

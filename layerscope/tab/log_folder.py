@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from layerscope.core.files import RUN_FILE
 from layerscope.core.folder_file import open_file, read_file, read_json_bytes, state_of
@@ -37,7 +37,7 @@ class LogFolder:
         """
         return path if state_of(path) is not None else None
 
-    def open(self, path: Path) -> BinaryIO:
+    def open(self, path: Path) -> BufferedReader:
         """A file that the walk found, opened; see `core.folder_file.open_file`.
 
         Raises:

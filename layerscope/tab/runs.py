@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -128,7 +129,7 @@ class RunList:
         """This run's folder; None when there is no such run."""
         return self._log.folder(run_id, RUN_FILE)
 
-    def open(self, path: Path) -> BinaryIO:
+    def open(self, path: Path) -> BufferedReader:
         """A file that `held` found, opened.
 
         Raises:
