@@ -25,7 +25,7 @@ def command(logdir: Path, port: int) -> int:
         raise UsageError(f"{logdir}: no such folder; `layerscope profile` makes runs in traces/.")
     if importlib.util.find_spec("tensorboard") is None:
         raise EnvironmentProblem("tensorboard is not installed here; pip install tensorboard.")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
+    command = [sys.executable, "-m", "layerscope.tab.server", "--logdir", str(logdir)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     click.echo(f"TensorBoard over {logdir.resolve()}; Ctrl-C stops it.", err=True)
     # Replaced, not spawned: Ctrl-C and signals reach TensorBoard itself.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerscope.account.ranks import Rank, named, rank_sum
+from layerscope.core.cached import cached_property
 from layerscope.core.errors import DataError, UsageError
 from layerscope.core.files import (
     FINDINGS_FILE,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from layerscope.core.cached import cached_property
 from layerscope.core.errors import DataError
 from layerscope.core.files import FIGURES_FOLDER, FINDINGS_FILE, LAYERS_FILE, PLAN_FILE
 from layerscope.core.folder_file import is_there
