@@ -18,10 +18,15 @@ from layerscope.report.parquet import write_layers_parquet
 
 def write_tables(account: Account, folder: Path) -> dict[str, str]:
     """Write the tables; returns role -> file name."""
-    roles = ("layers", "layers_parquet", "kernels", "operators", "steps")
-    files = {role: RUN_FILES[role] for role in roles}
+    write_layers_parquet(account.table, folder / RUN_FILES["layers_parquet"])
+    written = write_csv_tables(account, folder)
+    return {role: name for role, name in RUN_FILES.items() if role in (*written, "layers_parquet")}
+
+
+def write_csv_tables(account: Account, folder: Path) -> dict[str, str]:
+    """Write all but `layers.parquet`, which needs pyarrow; returns role -> file name."""
+    files = {role: RUN_FILES[role] for role in ("layers", "kernels", "operators", "steps")}
     write_layers_csv(account.table, folder / files["layers"])
-    write_layers_parquet(account.table, folder / files["layers_parquet"])
     write_kernels_csv(account.kernels, folder / files["kernels"])
     write_operators_csv(account.operators, folder / files["operators"])
     write_steps_csv(account.steps, folder / files["steps"])

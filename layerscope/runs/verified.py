@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from layerscope import __version__
-from layerscope.core.errors import DataError, LayerscopeError
+from layerscope.core.errors import AccountingError, DataError
 from layerscope.core.files import (
     DAMAGED,
     FIGURES_FOLDER,
@@ -29,7 +30,8 @@ from layerscope.records.run_record import AccountRecord
 from layerscope.records.seal import hash_of, holds, names_in
 from layerscope.records.tables import Account
 from layerscope.report.layer_energy import write_layer_energy_csv
-from layerscope.report.table_files import write_tables
+from layerscope.report.parquet import write_layers_parquet
+from layerscope.report.table_files import write_csv_tables
 from layerscope.runs.judge import write_findings
 from layerscope.runs.run import Run
 
@@ -97,7 +99,7 @@ def verify(run: Run) -> Verified:
     if run.trace is not None:
         try:
             derived = _derive(run, record, folder, differences, notes)
-        except LayerscopeError as error:
+        except (DataError, AccountingError) as error:
             differences.append(str(error))
     return Verified(
         state=_state(record, run, differences),
@@ -188,7 +190,7 @@ def _derive(
         )
     left_out = set() if ours else _BY_VERSION
     with TemporaryDirectory(prefix="layerscope-verify-") as made:
-        for name in _again(run, account, Path(made), findings=ours):
+        for name in _again(run, account, Path(made), notes, findings=ours):
             if not is_there(folder / name):
                 continue  # said already, where it should be there
             found = _compared(folder / name, Path(made) / name, left_out, notes)
@@ -200,8 +202,15 @@ def _derive(
     return tuple(same)
 
 
-def _again(run: Run, account: Account, folder: Path, *, findings: bool) -> Iterator[str]:
-    yield from write_tables(account, folder).values()
+def _again(
+    run: Run, account: Account, folder: Path, notes: list[str], *, findings: bool
+) -> Iterator[str]:
+    yield from write_csv_tables(account, folder).values()
+    if find_spec("pyarrow") is not None:
+        write_layers_parquet(account.table, folder / LAYERS_PARQUET_FILE)
+        yield LAYERS_PARQUET_FILE
+    else:
+        notes.append(f"{LAYERS_PARQUET_FILE} was not made again: pyarrow is not installed")
     if run.layer_energy is not None and run.layer_energy.reason is None:
         write_layer_energy_csv(run.layer_energy, folder / LAYER_ENERGY_FILE)
         yield LAYER_ENERGY_FILE

@@ -14,6 +14,7 @@ from layerscope.cli.main import run as run_command
 from layerscope.core.errors import AccountingError, DataError
 from layerscope.records import load
 from layerscope.records.seal import names_in, seal
+from layerscope.runs import verified
 from layerscope.runs.run import Run
 from layerscope.runs.verified import changed_files, verify
 
@@ -138,6 +139,16 @@ def test_the_report_says_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
         run_command(["report", str(run), "--html", str(page), "--markdown"])
         assert words in page.read_text(encoding="utf-8")
         assert f"files: {words}" in capsys.readouterr().out
+
+
+def test_without_pyarrow_the_other_tables_are_verified(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verified, "find_spec", lambda name: None)
+    found = verify(Run.open(run))
+    assert found.state == "verified"
+    assert "layers.parquet" not in found.derived
+    assert any("pyarrow is not installed" in note for note in found.notes)
 
 
 def undetected(folder: Path, flips: int, seed: int) -> list[str]:
