@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from layerscope.config.plan import same_run
+from layerscope.core.collector_pause import collector_at_rest
 from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.core.files import (
     CELLS_FOLDER,
@@ -63,13 +64,15 @@ class SweepFolder:
         if not self.cells.is_dir():
             return found
         _refuse_link(self.cells)
-        for path in sorted(self.cells.iterdir()):
-            named = _ID.search(path.name)
-            if path.name.startswith(".") or named is None or not path.is_dir():
-                continue
-            _refuse_link(path)
-            record = load(path)
-            found[named[1]] = Finished(path, record, _seconds(record, path))
+        # Records live until the end: the collector would scan those of thousands of cells in vain.
+        with collector_at_rest():
+            for path in sorted(self.cells.iterdir()):
+                named = _ID.search(path.name)
+                if path.name.startswith(".") or named is None or not path.is_dir():
+                    continue
+                _refuse_link(path)
+                record = load(path)
+                found[named[1]] = Finished(path, record, _seconds(record, path))
         return found
 
     def name_of(self, cell: Cell) -> str:
