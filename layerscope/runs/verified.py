@@ -103,11 +103,16 @@ def verify(run: Run) -> Verified:
             differences.append(str(error))
     return Verified(
         state=_state(record, run, differences),
-        differences=tuple(differences),
-        notes=tuple(notes),
+        differences=tuple(map(_printable, differences)),
+        notes=tuple(map(_printable, notes)),
         hashed=max(hashed, 0),
         derived=derived,
     )
+
+
+def _printable(text: str) -> str:
+    """Names and cells of a stranger's, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _state(record: RunRecord, run: Run, differences: Sequence[str]) -> State:
@@ -226,7 +231,7 @@ def _compared(saved: Path, again: Path, left_out: Set[str], notes: list[str]) ->
         ours = read_file(saved)
     except OSError as error:
         return f"{name}: cannot be read ({error.strerror})"
-    theirs = again.read_bytes()
+    theirs = read_file(again)
     if ours == theirs:
         return ""
     if name == LAYERS_PARQUET_FILE:
@@ -280,7 +285,7 @@ def _parquet_differs(name: str, ours: bytes, theirs: bytes, left_out: Set[str]) 
         groups = range(held.metadata.num_row_groups)
         if sum(held.metadata.row_group(i).total_byte_size for i in groups) > _UNPACKED_MOST:
             return f"{name}: unfolds to more than any table of layers"
-        one, other = held.read(), pyarrow.parquet.read_table(io.BytesIO(theirs))
+        one, other = held.read(), pyarrow.parquet.ParquetFile(io.BytesIO(theirs)).read()
         shared = [c for c in one.column_names if c in other.column_names and c not in left_out]
         same = bool(shared) and one.select(shared).equals(other.select(shared))
     except (pyarrow.ArrowException, OSError, ValueError) as error:

@@ -105,6 +105,18 @@ def test_a_file_that_nothing_reads_is_a_note(run: Path) -> None:
     assert any("notes.txt" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("name", ["\x1b[2Jclear", "a\nb", "\udc80"])
+def test_names_of_files_steer_no_terminal(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / name).write_text("")
+    (run / "figures" / name).write_text("")
+    assert run_command(["verify", str(run)]) == AccountingError.exit_code
+    said = capsys.readouterr().out
+    assert repr(name)[1:-1] in said
+    assert name not in said
+
+
 def test_a_file_gone_or_become_a_link(run: Path) -> None:
     (run / "steps.csv").unlink()
     (run / "work.json").rename(run.parent / "work.json")
