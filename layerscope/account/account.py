@@ -21,6 +21,7 @@ from layerscope.account.side_tables import kernel_rows, operator_rows, step_rows
 from layerscope.account.structure import counted_calls, expected_calls
 from layerscope.account.tally import tally_of
 from layerscope.account.workings import Workings, work_out
+from layerscope.core.folder_file import named_file
 from layerscope.core.roles import Roles
 from layerscope.records import LayerRow, LayerTable, ModuleRecord, Whole
 from layerscope.records.captured import captured_in
@@ -52,7 +53,7 @@ def account_of(
     Args:
         eager: heavy operators of the same calls run eagerly: compiled code must have them, too.
     """
-    workings = work_out_known(read_trace(path), modules, provenance)
+    workings = work_out_known(read_trace(named_file(path)), modules, provenance)
     found = account(workings, source=str(path), modules=modules, steps=steps)
     return with_heavy_count(found, workings, eager)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from layerscope.account.host_time import ThreadTime, thread_times
 from layerscope.account.kernel_modules import Unasked, says_modules, with_modules
 from layerscope.account.marked_phases import marks_at, window_span
 from layerscope.account.phases import LayerRange, Ranges, phase_named, read_ranges
+from layerscope.core.cached import cached_property
 from layerscope.core.roles import Roles
 from layerscope.core.vocabulary import BEFORE_WINDOW, NO_LAUNCH_RECORD, OURS_PREFIX, OUTSIDE_MODEL
 from layerscope.records.provenance import Provenance

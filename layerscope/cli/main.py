@@ -28,6 +28,7 @@ _VERBS = {
     "compare": "compare",
     "report": "report",
     "export": "export",
+    "verify": "verify",
     "flops": "flops",
     "ceilings": "ceilings",
     "score": "score",

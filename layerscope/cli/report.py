@@ -42,13 +42,14 @@ def command(run: Path, html_file: Path | None, markdown_file: str | None, *, ope
     """
     from layerscope.core.errors import AccountingError, UsageError
     from layerscope.core.files import PLAN_FILE
+    from layerscope.core.folder_file import is_there
 
     if html_file is None and markdown_file is None:
         raise UsageError("nothing to write: give --html FILE, --markdown, or both.")
     if opens and html_file is None:
         raise UsageError("--open: give --html FILE, the page to open.")
     _refuse_what_is_neither(run)
-    sweep = (run / PLAN_FILE).exists()
+    sweep = is_there(run / PLAN_FILE)
     page, comment, failures = (_of_sweep if sweep else _of_run)(
         run, html=html_file is not None, markdown=markdown_file is not None
     )
@@ -91,6 +92,7 @@ def _of_sweep(path: Path, *, html: bool, markdown: bool) -> tuple[str, str, tupl
 def _refuse_what_is_neither(path: Path) -> None:
     from layerscope.core.errors import DataError, UsageError
     from layerscope.core.files import PLAN_FILE, RUN_FILE
+    from layerscope.core.folder_file import is_there
 
     if not path.exists():
         raise DataError(f"{path}: no such folder.")
@@ -98,7 +100,7 @@ def _refuse_what_is_neither(path: Path) -> None:
         raise UsageError(
             f"{path}: not a run folder; for a trace without one use `layerscope layers`."
         )
-    if not (path / RUN_FILE).exists() and not (path / PLAN_FILE).exists():
+    if not is_there(path / RUN_FILE) and not is_there(path / PLAN_FILE):
         raise DataError(
             f"{path}: neither {RUN_FILE} nor {PLAN_FILE} in it, so it is no run folder and no sweep."
         )

@@ -41,7 +41,7 @@ def command(logdir: Path, port: int, *, opens: bool) -> int:
         raise EnvironmentProblem(
             f"--port {port}: another program listens there; choose another port, or 0 for a free one."
         )
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
+    command = [sys.executable, "-m", "layerscope.tab.server", "--logdir", str(logdir)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     click.echo(f"TensorBoard over {logdir.resolve()}; Ctrl-C stops it.", err=True)
     if opens:

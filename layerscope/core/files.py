@@ -1,6 +1,6 @@
 """The files that layerscope writes and reads back: their names, and the JSON in them.
 
-A file takes its name when it is whole; `core.whole_file` sees to that.
+A file takes its name when it is whole; `core.whole_file` sees to that. `core.folder_file` reads it back.
 """
 
 from __future__ import annotations
@@ -105,40 +105,8 @@ def write_json(path: Path, value: object, *, indented: bool = True) -> None:
         partial.write_bytes(data + b"\n")
 
 
-def read_json(path: Path, form: type[T], what: str) -> T:
-    """Read a file of JSON.
-
-    Args:
-        form: what it must hold.
-        what: that in words, as in "not {what}".
-
-    Raises:
-        DataError: the file is missing, cannot be read, or does not hold that.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    return parse_json(data, path, form, what)
-
-
-def read_json_if_there(path: Path, form: type[T], what: str) -> T | None:
-    """The same; None where there is no such file.
-
-    Raises:
-        DataError: the file cannot be read, or does not hold that.
-    """
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return None
-    except OSError:
-        pass  # the reading says what is wrong
-    return read_json(path, form, what)
-
-
 def parse_json(data: bytes, path: Path, form: type[T], what: str) -> T:
-    """The value in the text of a file that was read already; see `read_json`.
+    """The value in the text of a file that was read already; see `core.folder_file.read_json`.
 
     Raises:
         DataError: the text does not hold that.

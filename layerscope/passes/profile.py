@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerscope.config.resolve import Resolved
-from layerscope.core.files import RUN_FILE
 from layerscope.core.progress import Progress
 from layerscope.core.run_name import run_name
 from layerscope.passes import order
@@ -19,9 +18,10 @@ from layerscope.passes.load import Announce, Load
 from layerscope.passes.record import record_of
 from layerscope.passes.session import Destination, Session, opened
 from layerscope.passes.stopwatch import Stopwatch
-from layerscope.records import Account, CountedWork, RunRecord, save
+from layerscope.records import Account, CountedWork, RunRecord
 from layerscope.records.finding import Findings
 from layerscope.records.pass_time import LOAD
+from layerscope.records.seal import seal
 from layerscope.workload.calls import Calls
 from layerscope.workload.model import load_model
 from layerscope.write.folder import RunFolder
@@ -121,8 +121,7 @@ def _passed(session: Session, watch: Stopwatch) -> Draft:
 
 def _finished(session: Session, draft: Draft) -> FinishedRun:
     """The draft as a record, which is saved as the last of the folder's files."""
-    record = record_of(session, draft)
-    save(record, session.folder / RUN_FILE)
+    record = seal(record_of(session, draft), session.folder)
     return FinishedRun(
         record=record,
         account=draft.examined.account if draft.examined else None,

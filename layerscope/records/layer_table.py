@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from operator import attrgetter
 
+from layerscope.core.cached import cached_property
 from layerscope.core.columns import LayerRow
 from layerscope.core.errors import AccountingError
 

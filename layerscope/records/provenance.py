@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from layerscope.core.files import PROVENANCE_FILE, read_json_if_there, write_json
+from layerscope.core.files import PROVENANCE_FILE, write_json
+from layerscope.core.folder_file import read_json_if_there
 
 NO_SITE = -1
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import RUN_FILE, parse_json, write_json
+from layerscope.core.folder_file import read_json_bytes
 from layerscope.core.roles import Role
 from layerscope.core.run_config import RunConfig
 from layerscope.records.energy_record import EnergyRecord
@@ -299,6 +300,7 @@ class RunRecord:
     captured: CaptureRecord | None = None  # of a block of someone's own program
     # How the command spent its own time; empty in records of 0.1.0 and of captures.
     command: tuple[PassTime, ...] = ()
+    hashes: dict[str, str] = field(default_factory=dict)  # file name -> SHA-256, see `records.seal`
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.captured is None):
@@ -377,7 +379,7 @@ def load(path: Path) -> RunRecord:
     if path.is_dir():
         path = path / RUN_FILE
     try:
-        raw = path.read_bytes()
+        raw = read_json_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot read the run record ({error.strerror}).") from None
     version = parse_json(raw, path, _Version, _WHAT).schema_version

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from layerscope.core.columns import COLUMNS, Column, Value
 from layerscope.core.errors import DataError
+from layerscope.core.folder_file import table_text
 from layerscope.core.kinds import Layer, kinds_of
 from layerscope.core.microseconds import ns_of, us_text
 from layerscope.core.units import MIB
@@ -47,7 +48,7 @@ def read_layers_csv(path: Path) -> tuple[LayerRow, ...]:
         DataError: the file is missing, lacks a required column, or holds a cell of another form.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_text(path) as file:
             return _rows_of(csv.reader(file, strict=True), path)
     except OSError as error:
         raise DataError(f"{path}: cannot read the layer table ({error.strerror}).") from None

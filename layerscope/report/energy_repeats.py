@@ -8,6 +8,7 @@ from math import hypot
 from pathlib import Path
 
 from layerscope.core.errors import DataError
+from layerscope.core.folder_file import table_text
 from layerscope.joules.repeats import Repeat, Repeated
 
 _US = 1e-6
@@ -31,7 +32,7 @@ def read_repeats(paths: Sequence[Path], idle_half_w: float = 0.0) -> tuple[Repea
 def read_units(path: Path, idle_half_w: float = 0.0) -> dict[str, Repeat]:
     """The replayed units of one `layer_energy.csv`, by name; see `read_repeats`."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_text(path) as file:
             rows = list(csv.DictReader(file, strict=True))
         whole_j = sum(float(row["energy_j"]) for row in rows if row["energy_j"])
         return {

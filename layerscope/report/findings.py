@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from layerscope.core.files import read_json, write_json
+from layerscope.core.files import write_json
+from layerscope.core.folder_file import read_json
 from layerscope.core.units import ms, ms_grouped, ms_two, percent_two, significant
 from layerscope.records.finding import Finding, NotJudged, Saving, Worth
 from layerscope.report.page import Page

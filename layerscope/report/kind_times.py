@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import KINDS_FILE
+from layerscope.core.folder_file import table_text
 from layerscope.records.kinds import KindTimes
 from layerscope.report.csv_lines import cell_text, write_csv
 
@@ -48,7 +49,7 @@ def read_kinds_csv(path: Path) -> tuple[KindTimes, ...]:
         DataError: the file cannot be read, or is no such table.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_text(path) as file:
             return tuple(_rows(csv.DictReader(file, strict=True)))
     except OSError as error:
         raise DataError(f"{path}: cannot read the kinds ({error.strerror}).") from None

@@ -31,6 +31,7 @@ def pull_request_markdown(sent: SentRun) -> str:
         f"### layerscope: {escape(sent.heading)}",
         _where(sent),
         *(f"**The account does not add up:** {escape(text)}" for text in sent.failures),
+        *((escape(f"files: {sent.verified}"),) if sent.verified else ()),
         _numbers(sent),
         *_account(sent),
         *_findings(sent),

@@ -35,6 +35,7 @@ from layerscope.core.files import (
     WORK_FILE,
     json_text,
 )
+from layerscope.core.folder_file import is_there, read_file
 from layerscope.core.whole_file import whole_file
 from layerscope.records.run_record import Environment
 from layerscope.report.sweep.sent_sweep import SentSweep
@@ -88,7 +89,7 @@ def write_bundle(
         (root / BUNDLE_PAGE_FILE).write_text(page, encoding="utf-8")
         (root / CHECKS_FILE).write_bytes(content[CHECKS_FILE])
         for name, source in _files(root, sweeps):
-            content[name] = source.read_bytes()
+            content[name] = read_file(source)
         hashes = "".join(
             f"{hashlib.sha256(content[name]).hexdigest()}  {name}\n" for name in sorted(content)
         )
@@ -114,7 +115,7 @@ def _files(root: Path, sweeps: Mapping[str, SentSweep]) -> Iterator[tuple[str, P
             if row.folder is not None:
                 found += [folder / row.folder / name for name in _OF_A_RUN]
         for path in found:
-            if path.is_file():
+            if is_there(path):
                 inside = path.relative_to(folder).as_posix().replace(f"{CELLS_FOLDER}/", "runs/", 1)
                 yield f"tables/{table}/{inside}", path
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.core.files import PREDICTIONS_FILE
+from layerscope.core.files import LAYERS_FILE, PREDICTIONS_FILE
+from layerscope.core.folder_file import table_text
 from layerscope.records import RunRecord
 from layerscope.report.csv import read_layers_csv
 from layerscope.report.sums import total_of
@@ -79,7 +80,7 @@ def jiwer_wer(predictions: Path, normalisation: str) -> float:
 
     pairs = []
     lost = 0
-    with predictions.open(encoding="utf-8", newline="") as file:
+    with table_text(predictions) as file:
         for row in csv.DictReader(file):
             reference = normalise(json.loads(row["references"])[0], normalisation)
             answer = normalise(row["prediction"], normalisation)
@@ -96,7 +97,7 @@ def _difference_ns(record: RunRecord, folder: Path) -> int | None:
     account = record.account
     if account is None or "layers" not in record.files:
         return None
-    rows = read_layers_csv(folder / record.files["layers"])
+    rows = read_layers_csv(folder / LAYERS_FILE)
     whole_us: float | None
     if account.device_sum_us:
         whole_us, found = account.device_sum_us, total_of(row.gpu_self_ns for row in rows)

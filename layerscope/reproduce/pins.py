@@ -9,7 +9,8 @@ from pathlib import Path
 
 from layerscope import __version__
 from layerscope.core.errors import DataError, UsageError
-from layerscope.core.files import PINS_FILE, read_json_if_there
+from layerscope.core.files import PINS_FILE
+from layerscope.core.folder_file import read_json_if_there
 from layerscope.runs.sweep_folder import write_part
 
 _SAID = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import PLAN_FILE, RUN_FILE, TRACE_FILE
+from layerscope.core.folder_file import is_there, named_file
 
 _TRACE_ENDINGS = (".json", ".json.gz", ".zip")
 
@@ -48,22 +49,26 @@ def find_run(paths: Sequence[Path]) -> Place:
             )
         if folder is not None:
             trace = folder / TRACE_FILE
-            return Place(path, folder, (trace,) if trace.exists() else ())
-        traces += _traces_in(path) if path.is_dir() else [path]
+            return Place(path, folder, (trace,) if is_there(trace) else ())
+        traces += _traces_in(path) if path.is_dir() else [named_file(path)]
     return Place(paths[0], None, tuple(traces))
 
 
 def _run_folder(path: Path) -> Path | None:
     folder = path if path.is_dir() else path.parent if path.name == TRACE_FILE else None
-    return folder if folder is not None and (folder / RUN_FILE).exists() else None
+    return folder if folder is not None and is_there(folder / RUN_FILE) else None
 
 
 def _traces_in(folder: Path) -> list[Path]:
-    if (folder / PLAN_FILE).exists():
+    if is_there(folder / PLAN_FILE):
         raise DataError(
             f"{folder}: a sweep's folder; give one of the runs below it, or see `layerscope report`."
         )
-    inside = sorted(p for p in folder.iterdir() if p.name.endswith(_TRACE_ENDINGS) and p.is_file())
+    inside = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(_TRACE_ENDINGS) and not path.is_dir()
+    )
     if not inside:
         raise DataError(
             f"{folder}: no {RUN_FILE} in it, so it is no run folder, and no trace "

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerscope.core.errors import DataError
-from layerscope.core.files import (
-    LAYER_ENERGY_FILE,
-    REPLAY_FILE,
-    read_json_if_there,
-    write_json,
-)
+from layerscope.core.files import LAYER_ENERGY_FILE, REPLAY_FILE, write_json
+from layerscope.core.folder_file import read_json_if_there
 from layerscope.joules.end_to_end_energy import MeasuredWhole
 from layerscope.joules.layer_energy import LayerEnergy, layer_energy, with_energy
 from layerscope.records import EnergyRecord, LatencySample, TracePass

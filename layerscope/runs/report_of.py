@@ -7,10 +7,12 @@ from tempfile import TemporaryDirectory
 
 from layerscope.core.errors import DataError
 from layerscope.core.files import FIGURES_FOLDER
+from layerscope.core.folder_file import is_there
 from layerscope.report.figures import write_figures
 from layerscope.report.html.pictures import read_pictures
 from layerscope.report.html.sent_run import Picture, SentRun
 from layerscope.runs.run import Run
+from layerscope.runs.verified import verify
 
 
 def report_of(run: Run) -> SentRun:
@@ -34,6 +36,7 @@ def report_of(run: Run) -> SentRun:
         pictures=pictures,
         failures=_failures(run),
         layer_energy=run.layer_energy,
+        verified=verify(run).words,
         # What the run itself says of a figure says more than that its file is not there.
         absent=(*run.absent, *(item for item in missing if item[0] not in dict(run.absent))),
     )
@@ -42,7 +45,7 @@ def report_of(run: Run) -> SentRun:
 def _pictures(run: Run, folder: Path) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The run's own figures; drawn again where the folder has none and its trace is there."""
     record = run.record
-    if (folder / FIGURES_FOLDER).exists() or run.trace is None or record is None:
+    if is_there(folder / FIGURES_FOLDER) or run.trace is None or record is None:
         return read_pictures(folder)
     with TemporaryDirectory(prefix="layerscope-report-") as drawn:
         made = write_figures(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerscope.account.ranks import Rank, named, rank_sum
+from layerscope.core.cached import cached_property
 from layerscope.core.errors import DataError, UsageError
 from layerscope.core.files import (
     FINDINGS_FILE,
@@ -23,8 +23,8 @@ from layerscope.core.files import (
     RUN_FILE,
     TRACE_FILE,
     WORK_FILE,
-    read_json_if_there,
 )
+from layerscope.core.folder_file import is_there, read_json_if_there
 from layerscope.records import Account, CountedWork, RunRecord, load
 from layerscope.records.finding import Findings
 from layerscope.records.kinds import KindTimes
@@ -145,7 +145,7 @@ class Run:
         if self.place.traces:
             return True
         record = self.written
-        table = self.folder is not None and (self.folder / LAYERS_FILE).exists()
+        table = self.folder is not None and is_there(self.folder / LAYERS_FILE)
         return record is not None and table and None not in (record.trace, record.account)
 
     # ---- what follows from it ---------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Run:
         if self.place.traces:
             return findings_of(self.account, self.idle, self.record, self.layer_energy, self.work)
         path = self.folder / FINDINGS_FILE if self.folder is not None else None
-        if path is None or not path.exists():
+        if path is None or not is_there(path):
             return None
         written = read_findings(path)
         return (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from layerscope.core.cached import cached_property
 from layerscope.core.errors import DataError
 from layerscope.core.files import FIGURES_FOLDER, FINDINGS_FILE, LAYERS_FILE, PLAN_FILE
+from layerscope.core.folder_file import is_there
 from layerscope.core.microseconds import us_grouped
 from layerscope.published.derived import derive
 from layerscope.published.reference_tables import reference_tables
@@ -122,7 +123,7 @@ def _layers(finished: Mapping[str, Finished]) -> dict[str, tuple[LayerRow, ...]]
     return {
         cell: read_layers_csv(done.folder / LAYERS_FILE)
         for cell, done in finished.items()
-        if (done.folder / LAYERS_FILE).exists()
+        if is_there(done.folder / LAYERS_FILE)
     }
 
 
@@ -130,7 +131,7 @@ def _findings(finished: Mapping[str, Finished]) -> dict[str, tuple[Finding, ...]
     return {
         cell: read_findings_json(done.folder / FINDINGS_FILE).findings
         for cell, done in finished.items()
-        if (done.folder / FINDINGS_FILE).exists()
+        if is_there(done.folder / FINDINGS_FILE)
     }
 
 
@@ -166,7 +167,7 @@ def _pictures(
 ) -> tuple[tuple[Picture, ...], tuple[tuple[str, str], ...]]:
     """The sweep's own figures; drawn again where its command did not end."""
     roles = [f"{of}against_{axis}" for axis in axes for of in ("", "phases_")]
-    if (root / FIGURES_FOLDER).exists():
+    if is_there(root / FIGURES_FOLDER):
         pictures, missing = read_pictures(root, roles)
     else:
         with TemporaryDirectory(prefix="layerscope-report-") as drawn:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from layerscope.config.plan import same_run
+from layerscope.core.collector_pause import collector_at_rest
 from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.core.files import (
     CELLS_FOLDER,
@@ -26,9 +27,8 @@ from layerscope.core.files import (
     PLAN_FILE,
     RUN_FILE,
     json_text,
-    read_json,
-    read_json_if_there,
 )
+from layerscope.core.folder_file import read_json, read_json_if_there, state_of
 from layerscope.core.run_name import run_name
 from layerscope.core.whole_file import PARTIAL, whole_file
 from layerscope.records import RunConfig, RunRecord, load
@@ -63,12 +63,16 @@ class SweepFolder:
         found: dict[str, Finished] = {}
         if not self.cells.is_dir():
             return found
-        for path in sorted(self.cells.iterdir()):
-            named = _ID.search(path.name)
-            if path.name.startswith(".") or named is None or not path.is_dir():
-                continue
-            record = load(path)
-            found[named[1]] = Finished(path, record, _seconds(record, path))
+        _refuse_link(self.cells)
+        # Records live until the end: the collector would scan those of thousands of cells in vain.
+        with collector_at_rest():
+            for path in sorted(self.cells.iterdir()):
+                named = _ID.search(path.name)
+                if path.name.startswith(".") or named is None or not path.is_dir():
+                    continue
+                _refuse_link(path)
+                record = load(path)
+                found[named[1]] = Finished(path, record, _seconds(record, path))
         return found
 
     def name_of(self, cell: Cell) -> str:
@@ -140,6 +144,12 @@ class SweepFolder:
                 (self._failed / f"{cell_id}.{kind}").unlink()
 
 
+def _refuse_link(folder: Path) -> None:
+    """A sweep that someone sent could lead to any run of this machine's by a link."""
+    if folder.is_symlink():
+        raise DataError(f"{folder}: a link; the folders of a sweep may not be links.")
+
+
 def check_same(cell: Cell, finished: Finished) -> None:
     """A run folder must hold the run that its name promises.
 
@@ -186,7 +196,10 @@ def _seconds(record: RunRecord, folder: Path) -> float | None:
     """From the run's start to its record's writing; None where the clock does not tell."""
     try:
         began = datetime.fromisoformat(record.created_utc)
-        ended = datetime.fromtimestamp((folder / RUN_FILE).stat().st_mtime, UTC)
+        state = state_of(folder / RUN_FILE)
+        if state is None:
+            return None
+        ended = datetime.fromtimestamp(state.st_mtime, UTC)
     except (ValueError, OSError):
         return None
     seconds = (ended - began).total_seconds()

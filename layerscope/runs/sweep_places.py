@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from layerscope.core.files import PLACES_FILE, read_json_if_there
+from layerscope.core.files import PLACES_FILE
+from layerscope.core.folder_file import read_json_if_there
 from layerscope.records.sweep_places import CellPlace, SweepNode, SweepPlaces
 from layerscope.runs.sweep_folder import write_part
 

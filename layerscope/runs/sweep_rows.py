@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from layerscope.core.collector_pause import collector_at_rest
 from layerscope.core.errors import DataError
+from layerscope.core.files import LAYERS_FILE
 from layerscope.core.units import NS_PER_S
 from layerscope.records import Interval, LatencySample, RunRecord
 from layerscope.records.optimization import OptimizationRecord
@@ -39,13 +41,14 @@ def rows_of(
         DataError: a file of a finished run is damaged.
     """
     rows = []
-    for cell in cells:
-        done = finished.get(cell.id)
-        if done is None:
-            rows.append(row_without_run(cell, failures.get(cell.id)))
-        else:
-            place = places.get(cell.id)
-            rows.append(row_of(cell, done.record, done.folder, root=root, place=place))
+    with collector_at_rest():  # beside the records of all cells it would scan those, over and over
+        for cell in cells:
+            done = finished.get(cell.id)
+            if done is None:
+                rows.append(row_without_run(cell, failures.get(cell.id)))
+            else:
+                place = places.get(cell.id)
+                rows.append(row_of(cell, done.record, done.folder, root=root, place=place))
     return tuple(rows)
 
 
@@ -104,7 +107,7 @@ def row_of(
         warnings=record.warnings,
         environment=record.environment,
         place=place if place is not None and place.folder == folder.name else None,
-        group_ns=group_times(folder / record.files["layers"]) if "layers" in record.files else {},
+        group_ns=group_times(folder / LAYERS_FILE) if "layers" in record.files else {},
     )
 
 

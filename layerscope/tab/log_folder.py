@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from layerscope.core.files import RUN_FILE
+from layerscope.core.folder_file import open_file, read_file, read_json_bytes, state_of
 
 
 class LogFolder:
@@ -28,16 +30,36 @@ class LogFolder:
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
 
     def inside(self, path: Path) -> Path | None:
-        """The file, where it really lies; None where that is not below the log folder, or no file.
+        """The file; None where none of this name is there, or a link, a pipe or a device.
 
-        The path's folder is one that the walk found. Walking follows no links, so a file leads out
-        of the log folder only by being a link itself, and only links are resolved: 200 runs of six
-        files each are asked about every few seconds.
+        The path's folder is one that the walk found, which follows no links. Whoever reads the file
+        opens it with `open` or `read`, which look again at what they have opened.
         """
-        real = path.resolve() if path.is_symlink() else path
-        if real is not path and not real.is_relative_to(self._root.resolve()):
-            return None
-        return real if real.is_file() else None
+        return path if state_of(path) is not None else None
+
+    def open(self, path: Path) -> BufferedReader:
+        """A file that the walk found, opened; see `core.folder_file.open_file`.
+
+        Raises:
+            OSError: it cannot be read, or is refused.
+        """
+        return open_file(path, self._root)
+
+    def read(self, path: Path) -> bytes:
+        """The whole of a file that the walk found.
+
+        Raises:
+            OSError: it cannot be read, or is refused.
+        """
+        return read_file(path, self._root)
+
+    def read_json(self, path: Path) -> bytes:
+        """The text of a JSON file that the walk found.
+
+        Raises:
+            OSError: it cannot be read, or is refused.
+        """
+        return read_json_bytes(path, self._root)
 
     def id(self, folder: Path) -> str:
         """The folder's path below the log folder, "." for the log folder itself."""

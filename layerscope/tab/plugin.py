@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from werkzeug.wsgi import wrap_file
 
 from layerscope.core.columns import COLUMNS
 from layerscope.tab.open_runs import OpenRuns, written_table
+from layerscope.tab.own_page import OwnPage
 from layerscope.tab.runs import FILES, RunList
 from layerscope.tab.sweeps import SweepList
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILE_TYPES = {".csv": "text/csv", ".json": "application/json"}
 
+Answer = Callable[[Request], Response]
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -37,6 +41,7 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         self._runs = RunList(Path(logdir).absolute()) if logdir else None
         self._open = OpenRuns()
         self._sweeps = SweepList(Path(logdir).absolute()) if logdir else None
+        self._own = OwnPage(getattr(context.flags, "host", None) or "")
 
     def is_active(self) -> bool:
         """Whether there is a run or a sweep to show; finds a file and opens nothing."""
@@ -53,17 +58,18 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
     def get_plugin_apps(self) -> dict[str, App]:
         """A route for each file of the page, for runs and their files, for sweeps and theirs."""
         # Exact names read once from the package: no request ever becomes a path in it.
-        apps: dict[str, App] = {f"/{name}": _page(name, body) for name, body in _assets().items()}
-        return apps | {
-            "/columns": _app(_columns),
-            "/runs": _app(self._list),
-            "/file": _app(self._file),
-            "/trace": _app(self._trace),
-            "/window": _app(self._window),
-            "/perfetto": _app(self._perfetto),
-            "/sweeps": _app(self._list_sweeps),
-            "/sweep_file": _app(self._sweep_file),
+        answers = {f"/{name}": _page(name, body) for name, body in _assets().items()}
+        answers |= {
+            "/columns": _columns,
+            "/runs": self._list,
+            "/file": self._file,
+            "/trace": self._trace,
+            "/window": self._window,
+            "/perfetto": self._perfetto,
+            "/sweeps": self._list_sweeps,
+            "/sweep_file": self._sweep_file,
         }
+        return {route: _app(answer, self._own) for route, answer in answers.items()}
 
     def _list(self, request: Request) -> Response:
         runs = self._runs.all() if self._runs else []
@@ -76,22 +82,30 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         folder, path = self._found(request, name)
         # From the trace, where it is there: the tables in the folder are those of the layerscope that
         # wrote them, and the tab is to say what `layerscope layers` says.
-        if self._runs is not None and self._runs.held(folder, "trace") is not None:
+        assert self._runs is not None  # else nothing would have been found
+        if self._runs.held(folder, "trace") is not None:
             body = self._open.file(self._readable(folder), name)
         else:
-            body = written_table(path) if name == "layers" else path.read_bytes()
+            with _readable_file(), self._runs.open(path) as file:
+                body = file.read()
+            if name == "layers":
+                body = written_table(path, body)
         return _respond(request, body, _FILE_TYPES[path.suffix])
 
     def _trace(self, request: Request) -> Response:
         _, path = self._found(request, "trace")
+        assert self._runs is not None
+        with _readable_file():
+            file = self._runs.open(path)
         # In pieces: an XL trace has tens of megabytes, and TensorBoard's own answer copies it.
         return Response(
-            wrap_file(request.environ, path.open("rb"), 1 << 16),
+            wrap_file(request.environ, file, 1 << 16),
             content_type="application/gzip",
             direct_passthrough=True,
             headers=[
                 ("X-Content-Type-Options", "nosniff"),
-                ("Content-Length", str(path.stat().st_size)),
+                ("Content-Length", str(os.fstat(file.fileno()).st_size)),
+                ("Cross-Origin-Resource-Policy", "same-origin"),
                 ("Content-Disposition", f'attachment; filename="{_download_name(path)}"'),
             ],
         )
@@ -115,7 +129,10 @@ class LayersPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard c
         path = self._sweeps.file(sweep, name) if self._sweeps else None
         if path is None:
             raise exceptions.NotFound(f"No such sweep below the log folder, or it has no {name!r}.")
-        return _respond(request, path.read_bytes(), _FILE_TYPES[path.suffix])
+        assert self._sweeps is not None
+        with _readable_file():
+            body = self._sweeps.read(path)
+        return _respond(request, body, _FILE_TYPES[path.suffix])
 
     def _found(self, request: Request, name: str) -> tuple[Path, Path]:
         """The folder of the run asked for, and its file of this name."""
@@ -167,12 +184,23 @@ def _assets() -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in pages}
 
 
-def _page(name: str, body: bytes) -> App:
+def _page(name: str, body: bytes) -> Answer:
     content_type = _TYPES[Path(name).suffix]
-    return _app(lambda request: _respond(request, body, content_type))
+    return lambda request: _respond(request, body, content_type)
 
 
-def _app(answer: Callable[[Request], Response]) -> App:
+@contextlib.contextmanager
+def _readable_file() -> Iterator[None]:
+    """A file that went, or that is refused, is an answer and no fault of the server."""
+    try:
+        yield
+    except OSError as error:
+        raise exceptions.UnprocessableEntity(
+            f"{Path(error.filename or '').name}: cannot be read ({error.strerror or error})."
+        ) from None
+
+
+def _app(answer: Answer, own: OwnPage) -> App:
     """A WSGI application of this function; anything but reading, and what it refuses, is an error."""
 
     @Request.application
@@ -180,6 +208,8 @@ def _app(answer: Callable[[Request], Response]) -> App:
         try:
             if request.method not in ("GET", "HEAD"):
                 raise exceptions.MethodNotAllowed(["GET", "HEAD"])
+            if refused := own.refusal(request.headers):
+                raise exceptions.Forbidden(refused)
             return answer(request)
         except exceptions.HTTPException as error:
             text = error.description or error.name
@@ -190,4 +220,5 @@ def _app(answer: Callable[[Request], Response]) -> App:
 
 def _respond(request: Request, content: object, content_type: str, code: int = 200) -> Response:
     response: Response = http_util.Respond(request, content, content_type, code=code)
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     return response

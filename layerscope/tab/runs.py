@@ -6,8 +6,10 @@ is new or changed, the head fields of its `run.json`.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from layerscope.core.files import (
     RUN_FILES,
     WORK_FILE,
 )
+from layerscope.core.folder_file import is_there
 from layerscope.records.run_record import LatencySample
 from layerscope.report.beside_batch import beside_json
 from layerscope.stats.beside_batch import beside_of
@@ -126,6 +129,14 @@ class RunList:
         """This run's folder; None when there is no such run."""
         return self._log.folder(run_id, RUN_FILE)
 
+    def open(self, path: Path) -> BufferedReader:
+        """A file that `held` found, opened.
+
+        Raises:
+            OSError: it cannot be read, or is refused.
+        """
+        return self._log.open(path)
+
     def held(self, folder: Path, name: str) -> Path | None:
         """The file in a run's folder that `FILES` calls `name`; None when it has none."""
         return self._log.inside(folder / FILES[name]) if name in FILES else None
@@ -138,7 +149,7 @@ class RunList:
     def stays_inside(self, folder: Path) -> bool:
         """Whether all that a reader takes from a run lies below the log folder."""
         taken = (folder / name for name in READ_FILES)
-        return all(self._log.inside(path) for path in taken if path.exists())
+        return all(self._log.inside(path) for path in taken if is_there(path))
 
     def _run(self, folder: Path) -> Run:
         head = self._head(folder)
@@ -159,14 +170,14 @@ class RunList:
     def _head(self, folder: Path) -> _Head | str:
         path = folder / RUN_FILE
         try:
-            stat = path.stat()
+            stat = os.lstat(path)
             stamp = (stat.st_mtime_ns, stat.st_size)
             known = self._known.get(folder)
             if known is None or known[0] != stamp:
-                known = (stamp, _read(path))
+                known = (stamp, _read(self._log.read_json(path)))
                 self._known[folder] = known
         except OSError as error:
-            return f"{RUN_FILE} cannot be read ({error.strerror})"
+            return f"{RUN_FILE} cannot be read ({error.strerror or error})"
         return known[1]
 
 
@@ -193,9 +204,9 @@ def _beside(head: _Head) -> list[dict[str, Any]]:
     return beside_json(beside_of(samples, head.workload.dataset))
 
 
-def _read(path: Path) -> _Head | str:
+def _read(data: bytes) -> _Head | str:
     try:
-        head = _HEAD.decode(path.read_bytes())
+        head = _HEAD.decode(data)
     except DAMAGED as error:
         return f"{RUN_FILE} is not a run record ({error})"
     head.beside_batch = _beside(head)

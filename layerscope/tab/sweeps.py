@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ class SweepList:
         """The file of this sweep that `FILES` calls `name`; None when there is no such one."""
         return self._log.file(sweep_id, PLAN_FILE, FILES[name]) if name in FILES else None
 
+    def read(self, path: Path) -> bytes:
+        """A table that `file` found.
+
+        Raises:
+            OSError: it cannot be read, or is refused.
+        """
+        return self._log.read(path)
+
     def _summary(self, folder: Path) -> dict[str, Any]:
         tables = {name: self._log.inside(folder / file) for name, file in FILES.items()}
         present = [path for path in tables.values() if path]
@@ -63,29 +72,35 @@ class SweepList:
             "id": self._log.id(folder),
             "files": [name for name, path in tables.items() if path],
             # Tables are written anew whenever the sweep's command ends: the page reads them then.
-            "written_ns": str(max((path.stat().st_mtime_ns for path in present), default=0)),
+            "written_ns": str(max((os.lstat(path).st_mtime_ns for path in present), default=0)),
         }
 
     def _plan(self, folder: Path) -> dict[str, Any]:
-        stat = (folder / PLAN_FILE).stat()
+        stat = os.lstat(folder / PLAN_FILE)
         stamp = (stat.st_mtime_ns, stat.st_size)
         known = self._known.get(folder)
         if known is None or known[0] != stamp:
-            known = self._known[folder] = (stamp, _read(folder))
+            known = self._known[folder] = (stamp, self._read(folder))
         return known[1]
 
+    def _read(self, folder: Path) -> dict[str, Any]:
+        name = folder.resolve().name
+        try:
+            plan = _PLAN.decode(self._log.read_json(folder / PLAN_FILE))
+        except FileNotFoundError:
+            raise  # it went since the walk
+        except OSError as error:
+            return _problem(name, f"{PLAN_FILE} cannot be read ({error.strerror or error})")
+        except DAMAGED as error:
+            return _problem(name, f"{PLAN_FILE} is not a sweep's plan ({error})")
+        return {
+            "name": plan.config.name or name,
+            "axes": [*plan.config.grid, *plan.config.zip],
+            "together": list(plan.config.zip),  # axes whose values move together
+            "cells": len(plan.cells),
+            "problem": "",
+        }
 
-def _read(folder: Path) -> dict[str, Any]:
-    name = folder.resolve().name
-    try:
-        plan = _PLAN.decode((folder / PLAN_FILE).read_bytes())
-    except DAMAGED as error:
-        problem = f"{PLAN_FILE} is not a sweep's plan ({error})"
-        return {"name": name, "axes": [], "together": [], "cells": 0, "problem": problem}
-    return {
-        "name": plan.config.name or name,
-        "axes": [*plan.config.grid, *plan.config.zip],
-        "together": list(plan.config.zip),  # axes whose values move together
-        "cells": len(plan.cells),
-        "problem": "",
-    }
+
+def _problem(name: str, what: str) -> dict[str, Any]:
+    return {"name": name, "axes": [], "together": [], "cells": 0, "problem": what}

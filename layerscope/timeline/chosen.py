@@ -7,11 +7,11 @@ the kernel itself says which layers it is of; then each of these has its part.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from layerscope.account.workings import Workings
+from layerscope.core.cached import cached_property
 from layerscope.timeline.choice import Choice, Marks
 from layerscope.trace.columns import Ints
 from layerscope.trace.tree import NONE

@@ -70,6 +70,14 @@ _DECODER = msgspec.json.Decoder(list[Event])
 _EXACT_DECODER = msgspec.json.Decoder(list[ExactEvent])
 
 
+# Kineto writes some hundred before the events; a walk over millions is what a made-up file asks for.
+_MOST_MARKS_BEFORE = 500_000
+
+
+class _TooManyMarks(Exception):
+    pass
+
+
 class EventStream:
     """Decodes one trace. Iterate `pieces()`; `metadata` holds the keys beside `traceEvents`.
 
@@ -150,7 +158,12 @@ class EventStream:
             return text[1:]
         if text and text[:1] != b"{":
             raise self._broken("neither a JSON object nor a list of events", 0)
-        start = _array_start(text)
+        try:
+            start = _array_start(text)
+        except _TooManyMarks:
+            raise self._broken(
+                f"no `traceEvents` before the first {_MOST_MARKS_BEFORE:,} brackets and names", 0
+            ) from None
         if start is None:
             return None
         self._read_metadata(text[:start])
@@ -271,13 +284,19 @@ def _why(error: Exception) -> str:
 
 
 def _array_start(buffer: bytes) -> int | None:
-    """Offset just after the `[` of the top-level key `traceEvents`, or None when not yet there."""
+    """Offset just after the `[` of the top-level key `traceEvents`, or None when not yet there.
+
+    Raises:
+        _TooManyMarks: there is more before it than any profiler writes.
+    """
     depth = 0
     previous = b""
-    for token in _TOKEN.finditer(buffer):
+    for number, token in enumerate(_TOKEN.finditer(buffer)):
         mark = token.group()
         if mark == b'"':
             return None
+        if number > _MOST_MARKS_BEFORE:
+            raise _TooManyMarks
         if mark == b"[" and depth == 1 and previous == b'"traceEvents"':
             return token.end()
         if mark in (b"{", b"["):

@@ -6,6 +6,7 @@ What it is follows from its first bytes, not from its name. Memory is one block,
 from __future__ import annotations
 
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from layerscope.core.errors import DataError
+from layerscope.core.folder_file import MOST_BYTES, open_file
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -41,11 +43,12 @@ def read_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
     """Yield the file's uncompressed bytes in blocks of at most `block_bytes`.
 
     Raises:
-        DataError: the file is missing, unreadable or empty; its compressed data is damaged, cut, or
-            unfolds more than `MOST_EXPANSION` times; a zip that does not hold exactly one file.
+        DataError: the file is missing, unreadable, empty, a link or no regular file; its compressed
+            data is damaged, cut, or unfolds more than `MOST_EXPANSION` times; a zip that does not hold
+            exactly one file.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path, most_bytes=MOST_BYTES.get(path.name, sys.maxsize)) as file:
             magic = file.read(4)
             if not magic:
                 raise DataError(f"{path}: the file is empty; a Kineto trace was expected.")

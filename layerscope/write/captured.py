@@ -18,10 +18,11 @@ from layerscope.core.words import counted
 from layerscope.instrument.environment import read_environment
 from layerscope.instrument.profiler import compress
 from layerscope.measure.ceilings import Board, kept_ceilings
-from layerscope.records import Ceilings, Environment, ModelRecord, Report, Reported, RunRecord, save
+from layerscope.records import Ceilings, Environment, ModelRecord, Report, Reported, RunRecord
 from layerscope.records.heavy import HeavyCount
 from layerscope.records.provenance import Provenance, save_provenance
 from layerscope.records.run_record import SCHEMA_VERSION, CaptureRecord, ProgramRecord, TracePass
+from layerscope.records.seal import seal
 from layerscope.records.work import CountedWork
 from layerscope.runs.examine import Examined, beside_of, examine, workings_of
 from layerscope.stats.program_energy import summarise_program_energy
@@ -291,5 +292,4 @@ def _written(block: Block, known: RunRecord, examined: Examined, folder: Path) -
     record = replace(_without_figures(record, drawn.absent), files=dict(files))
     files |= write_run_events(folder, record, account, (), None)
     record = replace(record, files=files)
-    save(record, folder / RUN_FILE)
-    return record
+    return seal(record, folder)

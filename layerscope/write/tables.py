@@ -5,36 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerscope.core.files import RUN_FILES, WORK_FILE, write_json
+from layerscope.core.files import WORK_FILE, write_json
 from layerscope.records import AccountRecord, CountedWork, PowerSample, Prediction, Quality
 from layerscope.records.tables import Account
-from layerscope.report.attention import write_attention_csv
-from layerscope.report.csv import (
-    write_kernels_csv,
-    write_layers_csv,
-    write_operators_csv,
-    write_steps_csv,
-)
 from layerscope.report.memory import write_memory_csv
-from layerscope.report.parquet import write_layers_parquet
 from layerscope.report.power import write_power_csv
 from layerscope.report.predictions import write_predictions_csv
+from layerscope.report.table_files import write_tables
 from layerscope.scores.wer import rows
 
-
-def write_tables(account: Account, folder: Path) -> dict[str, str]:
-    """Write the tables; returns role -> file name."""
-    roles = ("layers", "layers_parquet", "kernels", "operators", "steps")
-    files = {role: RUN_FILES[role] for role in roles}
-    write_layers_csv(account.table, folder / files["layers"])
-    write_layers_parquet(account.table, folder / files["layers_parquet"])
-    write_kernels_csv(account.kernels, folder / files["kernels"])
-    write_operators_csv(account.operators, folder / files["operators"])
-    write_steps_csv(account.steps, folder / files["steps"])
-    if account.attention:
-        files["attention"] = RUN_FILES["attention"]
-        write_attention_csv(account.attention, folder / files["attention"])
-    return files
+# One of the tables a run's folder gets; it stands with what reading a run makes again.
+__all__ = ["account_record", "write_answers", "write_power", "write_tables", "write_work"]
 
 
 def write_work(work: CountedWork, folder: Path) -> dict[str, str]:

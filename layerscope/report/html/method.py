@@ -44,6 +44,8 @@ def method_lines(sent: SentRun) -> Iterator[tuple[str, str]]:
         )
     if record.ceilings is not None:
         yield "ceilings by", f"{record.ceilings.method}; {record.ceilings.measured_utc}"
+    if sent.verified:
+        yield "files", sent.verified
     use = sent.use
     if use is not None:
         yield from floor_lines(use, record)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from layerscope.core.files import FIGURES_FOLDER
+from layerscope.core.folder_file import is_there, read_file
 from layerscope.report.html.sent_run import Picture
 
 # Role -> the words that stand under the figure and for it where images are off.
@@ -39,7 +40,7 @@ def read_pictures(
     pictures, absent = [], []
     for role in roles:
         path = folder / FIGURES_FOLDER / f"{role}.svg"
-        if role == "energy" and not path.exists():
+        if role == "energy" and not is_there(path):
             continue  # drawn only where layers were replayed, which few runs ask for
         found = _read(path, role)
         if isinstance(found, Picture):
@@ -57,16 +58,14 @@ def data_uri(picture: Picture) -> str:
 def _read(path: Path, role: str) -> Picture | str:
     """The picture, or why it is not taken."""
     name = f"{FIGURES_FOLDER}/{path.name}"
-    # A link in a folder that someone sent could put any file of this machine into the report.
-    if path.is_symlink() or path.parent.is_symlink():
-        return f"{name} is a link"
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return f"{name} is larger than any figure of layerscope's"
-        text = path.read_text(encoding="utf-8")
+        # A link in a folder that someone sent could put any file of this machine into the report.
+        text = read_file(path, path.parent.parent, _MOST_BYTES).decode()
     except FileNotFoundError:
         return f"{name} is not in the folder"
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError as error:
         return f"{name} cannot be read ({error})"
     text = _METADATA.sub("", _PROLOG.sub("", text))
     if not text.startswith("<svg") or _OUTSIDE.search(text):

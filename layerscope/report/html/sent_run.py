@@ -30,6 +30,7 @@ class SentRun:
         findings: None when nothing was judged; empty when nothing was found.
         failures: rules of the account that do not hold, in words; empty when it adds up.
         layer_energy: of replayed layers; None where nobody asked for it.
+        verified: whether the folder is as it was written, in a line; "" where nobody looked.
         absent: what the report would show and does not -> why.
     """
 
@@ -42,6 +43,7 @@ class SentRun:
     failures: tuple[str, ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
     layer_energy: LayerEnergy | None = None
+    verified: str = ""
 
     @property
     def use(self) -> Use | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from layerscope.core.columns import COLUMNS
 from layerscope.core.errors import DataError, EnvironmentProblem
 from layerscope.core.files import LAYERS_FILE
+from layerscope.core.folder_file import is_there, table_text
 from layerscope.core.whole_file import whole_file
 from layerscope.records.sweep import SweepRow
 from layerscope.report.csv import lines_of_now
@@ -76,7 +77,7 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
     having = [
         (row, file)
         for row in rows
-        if row.folder is not None and (file := root / row.folder / LAYERS_FILE).exists()
+        if row.folder is not None and is_there(file := root / row.folder / LAYERS_FILE)
     ]
     write_csv(path, header, (line for row, file in having for line in _layer_lines(row, file)))
     return len(having)
@@ -85,7 +86,7 @@ def write_sweep_layers_csv(rows: Iterable[SweepRow], root: Path, path: Path) -> 
 def _layer_lines(row: SweepRow, path: Path) -> Iterator[list[str]]:
     keys, tail = layer_keys(row), (row.config.image_size_mode, row.cell)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_text(path) as file:
             lines: Iterator[list[str]] = csv.reader(file, strict=True)
             header, known = next(lines, []), [column.name for column in COLUMNS]
             if set(header) - set(known):

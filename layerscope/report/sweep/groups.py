@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.core.files import LAYERS_FILE
+from layerscope.core.folder_file import is_there
 from layerscope.core.microseconds import us_text
 from layerscope.records import LayerRow
 from layerscope.records.layer_table import flops_of
@@ -76,7 +77,7 @@ def _lines(rows: Iterable[SweepRow], root: Path) -> Iterator[list[str]]:
         if row.folder is None:
             continue
         table = root / row.folder / LAYERS_FILE
-        if table.exists():
+        if is_there(table):
             for part in groups_of_cell(row.cell, read_layers_csv(table)):
                 yield _line(part)
 

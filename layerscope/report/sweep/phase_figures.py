@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerscope.core.files import FIGURES_FOLDER, LAYERS_FILE
+from layerscope.core.folder_file import is_there
 from layerscope.core.vocabulary import PHASES
 from layerscope.records.sweep import Setting, SweepRow
 from layerscope.report.csv import read_layers_csv
@@ -82,7 +83,7 @@ def phase_times(rows: Sequence[SweepRow], root: Path) -> tuple[PhaseTimes, Phase
     device: PhaseTimes = {}
     host: PhaseTimes = {}
     for row in rows:
-        if row.folder is None or not (table := root / row.folder / LAYERS_FILE).exists():
+        if row.folder is None or not is_there(table := root / row.folder / LAYERS_FILE):
             continue
         kept = defaultdict(list)
         for layer in read_layers_csv(table):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from layerscope.core.files import FIGURES_FOLDER, LAYERS_FILE
+from layerscope.core.folder_file import read_file
 from layerscope.records.energy_record import PowerSample
 from layerscope.records.layer_table import LayerTable
 from layerscope.records.run_record import RunRecord
@@ -60,7 +61,7 @@ def write_events(
 def pictures(folder: Path, step: int = 0) -> Iterator[Image]:
     """The figures that lie in a folder's `figures/`, by their names."""
     for path in sorted((folder / FIGURES_FOLDER).glob("*.png")):
-        yield Image(f"{FIGURES_FOLDER}/{path.stem}", path.read_bytes(), step)
+        yield Image(f"{FIGURES_FOLDER}/{path.stem}", read_file(path), step)
 
 
 def power_line(power: Sequence[PowerSample]) -> Iterator[Scalar]:

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from layerscope.core.errors import DataError, LayerscopeError
-from layerscope.core.files import TRACE_FILE, read_json_if_there
+from layerscope.core.files import TRACE_FILE
+from layerscope.core.folder_file import read_json_if_there
 from layerscope.core.run_name import as_word, stamp_of
 from layerscope.measure.clock import Clock, SystemClock
 from layerscope.records.energy_record import EnergyAbsent

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from unit.measure.fake_energy import FakeCounter, FakeMachine
 
-from layerscope.core.files import read_json
+from layerscope.core.folder_file import read_json
 from layerscope.measure.energy.meter import Meter
 from layerscope.measure.flops import count_work, overhear_work
 from layerscope.measure.flops.ledger import WorkLedger

@@ -108,11 +108,11 @@ def test_a_log_folder_reached_by_a_link_works(tmp_path: Path) -> None:
     file = RunList(tmp_path / "log").file("a", "layers")
     assert file is not None
     assert file.samefile(tmp_path / "real" / "a" / "layers.csv")
-    # Below it, a link to a folder is not followed, wherever it leads; one to a file inside is.
+    # Below it no link is followed, wherever it leads.
     (tmp_path / "real" / "again").symlink_to(tmp_path / "real" / "a", target_is_directory=True)
     (tmp_path / "real" / "a" / "steps.csv").symlink_to(tmp_path / "real" / "a" / "layers.csv")
     assert ids(RunList(tmp_path / "log")) == ["a"]
-    assert RunList(tmp_path / "log").file("a", "steps")
+    assert RunList(tmp_path / "log").file("a", "steps") is None
 
 
 def test_what_is_handed_out_has_no_environment_variables_nor_event_files() -> None:
