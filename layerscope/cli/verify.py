@@ -9,7 +9,7 @@ import click
 from layerscope.cli.verb import verb
 
 
-@verb("verify")
+@verb("verify", "layerscope verify traces/sample-tiny-b2")
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
     """Verify RUN: every file by its recorded hash, every table by the trace.

@@ -65,7 +65,7 @@ def lines_of_now(path: Path) -> Iterator[list[str]]:
         DataError: as `read_layers_csv`.
     """
     rows = read_layers_csv(path)
-    with path.open(encoding="utf-8", newline="") as file:
+    with table_text(path) as file:
         lines = csv.reader(file, strict=True)
         header = next(lines)
         yield [column.name for column in COLUMNS]
