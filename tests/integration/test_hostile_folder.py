@@ -160,6 +160,7 @@ OPENING = {
     "tab/open_runs.py": "what it wrote itself a moment before",
     "reproduce/pins.py": "weights, which a hub's cache links to",
     "sweep/lock.py": "writes",
+    "core/shipped.py": "the package's own configurations",
     "core/process_age.py": "the kernel's book of this process",
     "sweep/cluster/connect.py": "the cluster's own token",
     "sweep/cluster/transfer.py": "the cluster's own token, and archives in memory",
