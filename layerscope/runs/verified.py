@@ -44,8 +44,9 @@ _WORDS: dict[State, str] = {
 }
 # What a run may lose without being another: both are made of nothing else and are large.
 _THROWN_AWAY = {"trace", "tb_profiler"}
-# What rests on ceilings is judged anew by every version, and so are findings.
-_BY_VERSION = {"roofline_us", "roofline_fraction", "bound"}
+# What rests on ceilings is judged anew by every version, and so are findings; parameters stood in every
+# phase of a layer in 0.1.0.
+_BY_VERSION = {"roofline_us", "roofline_fraction", "bound", "params"}
 _UNPACKED_MOST = 64 << 20
 _TOTALS = (
     ("device_sum_us", "device_sum_ns"),

@@ -537,13 +537,14 @@ export function icicle(container, rows, options = {}) {
       .filter(({ meant }) => meant.length)
       .map(({ node, meant }) => {
         const own = meant.map((row) => row.self ?? 0);
-        return { node, amount: measure.additive ? own.reduce((a, b) => a + b, 0) : Math.max(...own) };
+        return { node, meant, amount: measure.additive ? own.reduce((a, b) => a + b, 0) : Math.max(...own) };
       })
       .sort((a, b) => b.amount - a.amount);
     matches = new Set(hits.map(({ node }) => node));
     const amounts = hits.map(({ amount }) => amount);
     const whole = measure.additive ? amounts.reduce((a, b) => a + b, 0) : Math.max(0, ...amounts);
-    found.textContent = `${hits.length} marked, ${measure.format(whole)}`;
+    const layers = new Set(hits.flatMap(({ meant }) => meant.map((row) => row.layer)));
+    found.textContent = `${layers.size} marked, ${measure.format(whole)}`;
     draw();
     return hits.map(({ node }) => node.layer);
   }

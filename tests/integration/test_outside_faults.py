@@ -179,7 +179,7 @@ def energy_of(at: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Failing]:
     monkeypatch.setattr(meters, "synchronize", lambda _: None)
     monkeypatch.setattr(nvml, "open_devices", lambda ids: find_devices(library, ids))
     session: Any = SimpleNamespace(
-        config=SimpleNamespace(device="cuda"),
+        config=SimpleNamespace(device="cuda", quick=False),
         generator=Generator(),
         progress=QUIET,
         inputs=lambda _: {},

@@ -21,7 +21,7 @@ def run(out: Path, data: Path, dataset: str, *further: str) -> tuple[RunRecord, 
     done = layerscope(
         "profile", "--model", "tiny", "--device", "cpu", "--dataset", dataset, "--data-dir", data,
         "--batch", BATCH, "--samples", SAMPLES, "--warmup", 1, "--max-new-tokens", 2,
-        "--measure-limit-s", 0.3, "--out", out, *further,
+        "--measure-limit-s", 0.3, "--verbose", "--out", out, *further,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder,) = out.iterdir()

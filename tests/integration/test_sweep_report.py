@@ -106,7 +106,8 @@ def test_a_sweep_that_was_stopped_is_reported_by_what_is_there(tmp_path: Path) -
     assert report(folder, "--html", page)[0] == 0
     text = page.read_text(encoding="utf-8")
     assert "4 done, 1 not run, 1 failed" in text
-    assert text.count("<figure>") == 2  # drawn, for the folder has none
+    # Drawn, for the folder has none: each number, and each phase's time, against each axis.
+    assert text.count("<figure>") == 4
     assert not (folder / "figures").exists()
     shutil.rmtree(folder / "cells")
     assert report(folder, "--html", page)[0] == 0

@@ -52,7 +52,7 @@ CHANGED: dict[str, Any] = {
     "prompt": "{question}", "answer_form": "letter",
     "normalisation": "vqa", "samples": 32, "warmup": 1, "measure_limit_s": 1.0, "device": "cuda",
     "dtype": "fp16", "optimization": "compile", "attention": "eager", "fp32_matmul": "high",
-    "coordinate_descent_tuning": True, "trace": False, "traced_batches": 1, "seed": 1,
+    "coordinate_descent_tuning": True, "trace": False, "traced_batches": 1, "quick": True, "seed": 1,
     "energy_per_layer": "groups",    "energy_limit_s": 60.0,
     # No other option says it; a record may come from a layerscope that has one of the name.
     "optimize": "of-another-version",
