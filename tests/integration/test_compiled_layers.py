@@ -319,6 +319,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_generate_with_a_growing_cache(model: Any) -> None:
     """Vision, Q-Former, encoder, first and later decoder steps; each step has shapes of its own.
 

@@ -102,7 +102,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
 def profiles(tmp_path_factory: pytest.TempPathFactory, disk: Path | None) -> dict[str, Found]:
     base = tmp_path_factory.mktemp("profiles")
     faults = dict.fromkeys(("kill", "interrupt", "full"), base)
-    return struck(faults | ({"readonly": disk} if disk else {}), 27, *PROFILE)
+    return struck(faults | ({"readonly": disk} if disk else {}), 45, *PROFILE)
 
 
 def test_a_profile_killed_at_a_write(profiles: dict[str, Found]) -> None:
@@ -153,7 +153,7 @@ def test_a_disk_that_turns_read_only_at_a_write(profiles: dict[str, Found]) -> N
 def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     base = tmp_path_factory.mktemp("sweeps")
     (base / "s.yaml").write_text(SWEEP)
-    return struck({"kill": base, "full": base}, 30, "sweep", str(base / "s.yaml"))
+    return struck({"kill": base, "full": base}, 45, "sweep", str(base / "s.yaml"))
 
 
 @pytest.mark.parametrize("fault", ["kill", "full"])

@@ -264,6 +264,7 @@ def test_one_bad_size_fails_alone_on_a_model_that_is_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
     path, out = tmp_path / "killed.yaml", tmp_path / "out"
     path.write_text(
