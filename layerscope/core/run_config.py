@@ -267,6 +267,15 @@ class RunConfig:
         return DEVICE_TRACES if self.device == "cuda" else 1
 
     @property
+    def size_words(self) -> str:
+        """How large the images are, in words: in the unit in which the size was given."""
+        if self.image_tokens is not None:
+            return f"{self.image_tokens} image tokens"
+        if self.image_size_mode == "processor":
+            return "images of their own sizes"
+        return f"{self.image_size} px"
+
+    @property
     def optimizations(self) -> tuple[str, ...]:
         """The names in `optimize`; none of an eager run."""
         return words_of(self.optimize)

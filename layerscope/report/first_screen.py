@@ -65,12 +65,7 @@ def _model(record: RunRecord) -> str:
     config = record.config
     if config is None:
         return f"{model}, captured"
-    size = f"{config.image_size} px"
-    if config.image_tokens is not None:
-        size = f"{config.image_tokens} image tokens"
-    elif config.image_size_mode == "processor":
-        size = "images of their own sizes"
-    return f"{model} · batch {config.batch_size} · {size}"
+    return f"{model} · batch {config.batch_size} · {config.size_words}"
 
 
 def four_numbers(record: RunRecord) -> Iterator[tuple[str, str, str]]:

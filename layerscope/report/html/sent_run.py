@@ -59,7 +59,7 @@ class SentRun:
         model = Path(self.record.model.name).name or self.record.model.name
         if config is None:
             return f"{model}, captured"
-        return f"{model}, batch {config.batch_size}, {config.image_size} px"
+        return f"{model}, batch {config.batch_size}, {config.size_words}"
 
     def places_of(self, finding: Finding) -> str:
         """All places with rows that a finding rests on, as JSON; "" without any."""
