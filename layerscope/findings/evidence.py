@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
+from layerscope.core.cached import cached_property
 from layerscope.core.remedy import Remedy
 from layerscope.joules.layer_energy import LayerEnergy
 from layerscope.records.finding import Finding, NotJudged

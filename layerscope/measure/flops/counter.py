@@ -67,19 +67,21 @@ def _mode_over(
                 return NotImplemented
             is_plain = isinstance(func, plain)
             # A nested tensor has kernels of its own where others take an operator apart.
-            nested = any(t.is_nested for t in tensors_in((args, kwargs)))
+            given = tuple(tensors_in((args, kwargs)))
+            nested = any(t.is_nested for t in given)
             known = nested or func is torch.ops.prim.device.default
             if is_plain and not known and _decomposes(func):
                 with self:
                     result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
-            holdings.existed(tensors_in((args, kwargs)))
+            holdings.existed(given)
             result = func(*args, **kwargs)
             try:
-                for tensor in tensors_in(result):
+                made = tuple(tensors_in(result))
+                for tensor in made:
                     saw(tensor)
-                holdings.made(tensors_in(result))
+                holdings.made(made)
                 ledger.book(func, args, kwargs, result)
             except Exception as error:
                 if fault is None:

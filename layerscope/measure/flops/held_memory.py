@@ -7,10 +7,12 @@ the tensors, not of an allocator's blocks. What was there before, weights and in
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
+
+from layerscope.measure.flops.storages import Storages
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +57,7 @@ class Holdings:
     def __init__(self, devices: Iterable[str], running: Callable[[], Held | None]) -> None:
         self._devices = frozenset(devices)
         self._running = running
-        self._known: dict[int, weakref.ref[Any]] = {}
+        self._storages = Storages()
 
     def existed(self, tensors: Iterable[torch.Tensor]) -> None:
         """Tensors that an operator is given: what nobody made before is nobody's."""
@@ -68,27 +70,22 @@ class Holdings:
             self._note(tensor, self._running())
 
     def _note(self, tensor: torch.Tensor, maker: Held | None) -> None:
-        import torch
-
-        if tensor.layout is not torch.strided or tensor.device.type not in self._devices:
+        if tensor.device.type not in self._devices:
             return
-        storage = tensor.untyped_storage()
-        key = id(storage)
-        if key in self._known:
+        if maker is None:  # it came from outside, and its end is none of the run's
+            self._storages.first(tensor, _nothing)
             return
-        size = storage.nbytes()
-        if maker is not None:
+        size = self._storages.first(tensor, partial(self._ended, maker))
+        if size is not None:
             maker.allocated += size
             maker.alive += size
             maker.largest = max(maker.largest, size)
 
-        def died(_reference: weakref.ref[Any]) -> None:
-            self._known.pop(key, None)
-            if maker is None:
-                return  # it came from outside, and its end is none of the run's
-            maker.alive -= size
-            running = self._running()
-            if running is not None:
-                running.freed += size
+    def _ended(self, maker: Held, size: int) -> None:
+        maker.alive -= size
+        running = self._running()
+        if running is not None:
+            running.freed += size
 
-        self._known[key] = weakref.ref(storage, died)
+
+def _nothing(_size: int) -> None: ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from layerscope.measure.flops.storages import Storages
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ class LiveTensorMeter:
     def __init__(self, model: torch.nn.Module) -> None:
         self._live = 0
         self._peak = 0
-        self._known: dict[int, weakref.ref[Any]] = {}
+        self._storages = Storages()
         for tensor in (*model.parameters(), *model.buffers()):
             self.saw(tensor)
         self._peak = self._live
@@ -92,23 +93,14 @@ class LiveTensorMeter:
 
     def saw(self, tensor: torch.Tensor) -> None:
         """Count the tensor's storage until it dies; a storage already known counts once."""
-        import torch
-
-        if tensor.layout is not torch.strided:
+        size = self._storages.first(tensor, self._ended)
+        if size is None:
             return
-        storage = tensor.untyped_storage()
-        key = id(storage)
-        if key in self._known:
-            return
-        size = storage.nbytes()
-
-        def died(_reference: weakref.ref[Any]) -> None:
-            self._live -= size
-            self._known.pop(key, None)
-
-        self._known[key] = weakref.ref(storage, died)
         self._live += size
         self._peak = max(self._peak, self._live)
+
+    def _ended(self, size: int) -> None:
+        self._live -= size
 
 
 def meter_for(model: torch.nn.Module) -> MemoryMeter:
