@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from layerscope.passes.profile import FinishedRun
 
 Form = Literal["first", "verbose", "quiet", "json"]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A run to make: the options that were given, or a quick run that is to be whole."""
-
-    said: dict[str, Any]
-    where: str
-    quick_run: Path | None = None
 
 
 @verb(
@@ -73,13 +64,13 @@ def command(
 
     form, timings = _form(given), given.pop("timings")
     if quick_run is not None:
-        _only_to_complete(quick_run, config_file, given)
-        asked = _Asked({}, "--complete", quick_run.resolve())
+        whole = _to_complete(quick_run, config_file, given)
+        finished, resolved = _run(lambda cuda: whole, form, instead=quick_run.resolve())
     else:
-        asked = _Asked(*read_options(config_file, given))
+        said, where = read_options(config_file, given)
         # Once without torch: a wrong value must not cost the seconds that importing torch takes.
-        resolve(asked.said, cuda=asked.said.get("device") == "cuda", where=asked.where)
-    finished, resolved = _run(asked, form)
+        resolve(said, cuda=said.get("device") == "cuda", where=where)
+        finished, resolved = _run(lambda cuda: resolve(said, cuda=cuda, where=where), form)
     _show(finished, form)
     if timings and form != "json":
         _show_timings(finished)
@@ -91,16 +82,19 @@ def _form(given: dict[str, Any]) -> Form:
     from layerscope.core.errors import UsageError
     from layerscope.core.words import listed
 
-    shown = {"--quiet": "quiet", "--json": "as_json", "--verbose": "verbose"}
-    asked = [name for name, key in shown.items() if given.pop(key)]
+    shown: dict[str, tuple[str, Form]] = {
+        "--quiet": ("quiet", "quiet"),
+        "--json": ("as_json", "json"),
+        "--verbose": ("verbose", "verbose"),
+    }
+    asked = {option: form for option, (name, form) in shown.items() if given.pop(name)}
     if len(asked) > 1:
-        raise UsageError(f"{listed(asked)}: choose one.")
-    forms: dict[str, Form] = {"--quiet": "quiet", "--json": "json", "--verbose": "verbose"}
-    return forms[asked[0]] if asked else "first"
+        raise UsageError(f"{listed(list(asked))}: choose one.")
+    return next(iter(asked.values()), "first")
 
 
-def _only_to_complete(quick_run: Path, config_file: str | None, given: dict[str, Any]) -> None:
-    """Refuse before torch is imported.
+def _to_complete(quick_run: Path, config_file: str | None, given: dict[str, Any]) -> Resolved:
+    """The configuration of a quick run without what made it quick; refused before torch is imported.
 
     Raises:
         UsageError: other options of a run, or a run that is no quick one.
@@ -116,28 +110,29 @@ def _only_to_complete(quick_run: Path, config_file: str | None, given: dict[str,
         raise UsageError(
             f"--complete {quick_run}: the run has its configuration; leave out {named}."
         )
-    completion(load(quick_run), quick_run)
+    return completion(load(quick_run), quick_run.resolve())
 
 
-def _run(asked: _Asked, form: Form) -> tuple[FinishedRun, Resolved]:
+def _run(
+    resolved_with: Callable[[bool], Resolved], form: Form, *, instead: Path | None = None
+) -> tuple[FinishedRun, Resolved]:
+    """Profile what `resolved_with` gives once it is known whether there is a CUDA device.
+
+    Args:
+        instead: the folder of the run whose place this one takes.
+    """
     import torch
     from rich.console import Console
 
-    from layerscope.config.complete import completion
-    from layerscope.config.resolve import resolve
     from layerscope.core.process_age import process_age_s
     from layerscope.passes.profile import Place, profile
-    from layerscope.records import load
     from layerscope.report.progress import ProgressReporter
     from layerscope.write.folder import RunFolder
 
-    if asked.quick_run is None:
-        place = Place()
-        resolved = resolve(asked.said, cuda=torch.cuda.is_available(), where=asked.where)
-    else:
-        at = asked.quick_run
-        place = Place(folder=RunFolder(at.parent, at.name, instead=True))
-        resolved = completion(load(at), at)
+    resolved = resolved_with(torch.cuda.is_available())
+    place = Place()
+    if instead is not None:
+        place = Place(folder=RunFolder(instead.parent, instead.name, instead=True))
     silent = form in ("quiet", "json")
     # Progress goes to stderr, so that stdout holds the result alone.
     beside = Console(stderr=True)
