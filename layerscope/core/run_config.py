@@ -261,10 +261,11 @@ class RunConfig:
 
     @property
     def traces(self) -> int:
-        """How often the traced batch is run under the profiler; without a device once, unless asked."""
+        """How often the traced batch is run under the profiler, unless asked: several times on a device,
+        once without one and in a quick run."""
         if self.traced_batches is not None:
             return self.traced_batches
-        return DEVICE_TRACES if self.device == "cuda" else 1
+        return DEVICE_TRACES if self.device == "cuda" and not self.quick else 1
 
     @property
     def size_words(self) -> str:

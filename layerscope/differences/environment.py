@@ -47,7 +47,9 @@ _WORK = frozenset(
     }
 )
 # How long it was measured and where files lie: no run is another run because of them.
-_NEITHER = frozenset({"out", "data_dir", "measure_limit_s", "warmup", "trace", "traced_batches"})
+_NEITHER = frozenset(
+    {"out", "data_dir", "measure_limit_s", "warmup", "quick", "trace", "traced_batches"}
+)
 
 
 def differences(base: RunRecord, other: RunRecord) -> tuple[Difference, ...]:

@@ -21,7 +21,9 @@ from layerscope.work.roofline import device_ns
 
 FLAT, LINEAR = 0.2, 0.8
 # Choices that may differ between the two runs without changing what a layer does.
-FREE = frozenset({"batch_size", "samples", "warmup", "seed", "out", "trace", "traced_batches"})
+FREE = frozenset(
+    {"batch_size", "samples", "warmup", "seed", "out", "quick", "trace", "traced_batches"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

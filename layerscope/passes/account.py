@@ -44,29 +44,32 @@ def account(session: Session, draft: Draft) -> None:
     draft.whole = end_to_end_of(draft.energy, traced, draft.latency)
 
 
-def kinds(session: Session, draft: Draft) -> None:
-    """Account for the further traces, one after the other, and write all of them by kind of layer.
+def further_traces(session: Session, draft: Draft) -> None:
+    """Account for the further traces, one after the other.
 
-    A further trace that does not add up fails the run like the first.
+    One that does not add up fails the run like the first.
     """
-    examined, traced = known(draft.examined), known(draft.trace)
-    modules = session.model.record.modules
     beside = Beside(
-        modules=modules,
+        modules=session.model.record.modules,
         roles=session.model.record.roles,
-        steps=traced.decoder_steps,
+        steps=known(draft.trace).decoder_steps,
         compiled=draft.regions,
         provenance=draft.provenance,
     )
-    held = [traced_times(examined.workings, examined.account.table)]
     with session.progress.task("further traces", len(draft.further_traces)) as advance:
         for file in draft.further_traces:
             again = examine(workings_of(file, beside), file, beside)
             table = again.account.table
             draft.failures += [f"{file.name}: {failure}" for failure in table.failures()]
-            held.append(traced_times(again.workings, table))
+            draft.further_times.append(traced_times(again.workings, table))
             advance(1)
-    draft.files |= write_kinds_csv(kind_times(held), session.folder)
+
+
+def kinds(session: Session, draft: Draft) -> None:
+    """Write the times of all traces by kind of layer."""
+    examined = known(draft.examined)
+    first = traced_times(examined.workings, examined.account.table)
+    draft.files |= write_kinds_csv(kind_times((first, *draft.further_times)), session.folder)
 
 
 def energy_by_layer(session: Session, draft: Draft) -> None:

@@ -28,6 +28,8 @@ from layerscope.records.pass_time import PassTime
 from layerscope.records.provenance import Provenance
 
 if TYPE_CHECKING:
+    from layerscope.account.kind_times import TracedTimes
+
     # For the type checker alone: the passes carry what a reader made of the trace, and don't look in.
     from layerscope.joules.end_to_end_energy import EndToEnd
     from layerscope.joules.layer_energy import LayerEnergy
@@ -44,8 +46,9 @@ T = TypeVar("T")
 class Draft:
     """A run so far: None and empty are what no pass has found yet.
 
-    Any pass may add to the last three, which end in the record; to failures before `tables`, which gives
-    the verdict. A pass whose results have a place of their own in the record adds fields here.
+    Any pass may add to files, failures and warnings, which end in the record; to failures before
+    `tables`, which gives the verdict. A pass whose results have a place of their own in the record adds
+    fields here.
 
     Attributes:
         first: the samples of the first batch.
@@ -53,6 +56,7 @@ class Draft:
         kept: prepared full batches, for repeats and energy.
         whole: one batch's energy, measured whole.
         further_traces: of the same batch as `trace`, in order.
+        further_times: what each of them says.
         files: role -> name of each file in the run's folder.
         failures: why the account is not to be trusted.
         warnings: what the user should know of the run.
@@ -74,6 +78,7 @@ class Draft:
     quality_by_form: dict[str, Quality] = field(default_factory=dict)
     trace: TracePass | None = None
     further_traces: tuple[Path, ...] = ()
+    further_times: list[TracedTimes] = field(default_factory=list)
     work: CountedWork | None = None
     memory: MemoryRecord | None = None
     eager: EagerRun | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from layerscope.passes.account import account, energy_by_layer, kinds
+from layerscope.passes.account import account, energy_by_layer, further_traces, kinds
 from layerscope.passes.answers import answers
 from layerscope.passes.ceilings import ceilings
 from layerscope.passes.count import count
@@ -50,6 +50,11 @@ def always(session: Session, draft: Draft) -> bool:
 def traced(session: Session, draft: Draft) -> bool:
     """Unless `--no-trace` was given."""
     return session.config.trace
+
+
+def traced_again(session: Session, draft: Draft) -> bool:
+    """Where a batch is traced more than once."""
+    return session.config.trace and session.config.traces > 1
 
 
 def whole(session: Session, draft: Draft) -> bool:
@@ -100,7 +105,8 @@ PASSES: tuple[Pass, ...] = (
     Pass(ceilings, traced),
     Pass(provenance, compiled, told=False),
     Pass(account, traced),
-    Pass(kinds, traced),
+    Pass(further_traces, traced_again),
+    Pass(kinds, traced, told=False),
     Pass(replay, asked_for_layers),
     Pass(energy_by_layer, asked_for_layers, told=False),
     Pass(tables, traced, told=False),
